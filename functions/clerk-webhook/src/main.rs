@@ -1,2 +1,24 @@
-//! Stub.
-fn main() {}
+//! Keeps profiles in step with Clerk, behind a function URL.
+
+mod routes;
+
+use std::{process::ExitCode, sync::Arc};
+
+use api::required;
+use clerk_auth::WebhookVerifier;
+use store::{Database, Profiles};
+
+use routes::Receiver;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    api::run(async || {
+        let table = required("USERS_TABLE")?;
+        // Unlike other settings the secret may be missing at start-up: Clerk gives it out only once the endpoint's URL
+        // exists. Until then every webhook is answered 500, and Svix keeps it.
+        let verifier = required("CLERK_WEBHOOK_SIGNING_SECRET").and_then(|secret| WebhookVerifier::new(&secret));
+        let profiles = Profiles::new(&Database::connect().await, table);
+        Ok(routes::router().with_state(Arc::new(Receiver { verifier, profiles })))
+    })
+    .await
+}

@@ -1,1 +1,21 @@
-//! Stub.
+//! What Clerk says, and how we know that it was Clerk.
+//!
+//! A session token goes in, a verified [`Identity`] comes out ([`Verifier`]); a signed webhook goes in, a verified
+//! [`Event`] comes out ([`WebhookVerifier`]). Neither value can be made in any other way: their fields are private and
+//! they have no public constructor. The store asks for one of them wherever it touches a person's data, so code that
+//! has not verified anything does not compile.
+//!
+//! The crate knows nothing of web frameworks or databases.
+
+mod config;
+mod identity;
+mod keys;
+mod refusal;
+mod verifier;
+mod webhook;
+
+pub use config::{Config, ConfigError};
+pub use identity::Identity;
+pub use refusal::{Refusal, VerifyError};
+pub use verifier::Verifier;
+pub use webhook::{DeletedUser, Event, User, WebhookError, WebhookVerifier};

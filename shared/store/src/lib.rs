@@ -1,1 +1,30 @@
-//! Stub.
+//! The DynamoDB tables.
+//!
+//! A person's items are reachable only with that person's verified [`Identity`](clerk_auth::Identity): a table handle
+//! such as [`Chats`] reads and writes nothing by itself, and [`Chats::of`] opens the one partition that the identity
+//! names. Profiles are written by verified webhooks as well ([`Profiles::apply_user`], [`Profiles::apply_deletion`]).
+//! There is no function that takes a user id.
+//!
+//! Another person's data cannot be asked for; this does not compile:
+//!
+//! ```compile_fail
+//! # async fn attack(chats: store::Chats) {
+//! chats.of("user_somebody_else").list(store::Limit::default(), None).await;
+//! # }
+//! ```
+//!
+//! The crate knows nothing of HTTP.
+
+mod chats;
+mod database;
+mod error;
+mod item;
+mod profiles;
+
+pub use chats::{
+    Chat, ChatId, Chats, Created, Cursor, InvalidCursor, InvalidId, InvalidLimit, InvalidTitle, Limit, NewChat, Page,
+    Precondition, Title, UserChats,
+};
+pub use database::Database;
+pub use error::Error;
+pub use profiles::{Details, Email, ImageUrl, InvalidDetail, Name, Profile, Profiles, Put, UserProfile};

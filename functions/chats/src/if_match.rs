@@ -1,0 +1,82 @@
+use api::Problem;
+use axum::{
+    extract::FromRequestParts,
+    http::{header, request::Parts},
+};
+use store::Precondition;
+
+/// More entity tags than any client that keeps to itself sends.
+const MAX_TAGS: usize = 100;
+
+/// What the caller demands of the chat before it is changed (RFC 9110, section 13.1.1); without the header, only that
+/// it exists.
+pub(crate) struct IfMatch(pub(crate) Precondition);
+
+impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let mut fields = parts.headers.get_all(header::IF_MATCH).iter().peekable();
+        if fields.peek().is_none() {
+            return Ok(Self(Precondition::Exists));
+        }
+        let fields: Option<Vec<&str>> = fields.map(|field| field.to_str().ok()).collect();
+        fields.and_then(|fields| parse(&fields.join(","))).map(Self).ok_or_else(|| {
+            Problem::bad_request(
+                "invalid_if_match",
+                "The header If-Match holds no entity tag; send a chat's ETag as it came, quotes included, or *.",
+            )
+        })
+    }
+}
+
+fn parse(field: &str) -> Option<Precondition> {
+    if field.trim() == "*" {
+        return Some(Precondition::Exists);
+    }
+    let tags: Option<Vec<&str>> = field.split(',').map(entity_tag).collect();
+    let tags = tags.filter(|tags| tags.len() <= MAX_TAGS)?;
+    // A tag that is none of ours is no error: it matches nothing.
+    Some(Precondition::VersionIn(tags.into_iter().filter_map(version).collect()))
+}
+
+/// An entity tag, weak or strong (RFC 9110, section 8.8.3).
+fn entity_tag(text: &str) -> Option<&str> {
+    let text = text.trim();
+    let opaque = text.strip_prefix("W/").unwrap_or(text).strip_prefix('"')?.strip_suffix('"')?;
+    (!opaque.contains('"')).then_some(text)
+}
+
+/// The version that a strong tag of ours stands for. If-Match compares strongly, so weak tags match nothing.
+fn version(tag: &str) -> Option<u64> {
+    tag.trim_matches('"').parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn if_match_is_read_as_rfc_9110_says() {
+        let versions = |versions: &[u64]| Some(Precondition::VersionIn(versions.to_vec()));
+        let cases = [
+            ("*", Some(Precondition::Exists)),
+            (" * ", Some(Precondition::Exists)),
+            ("\"3\"", versions(&[3])),
+            ("\"3\" , \"4\"", versions(&[3, 4])),
+            ("W/\"3\"", versions(&[])),
+            ("\"of-another-api\"", versions(&[])),
+            ("\"-1\"", versions(&[])),
+            ("\"\"", versions(&[])),
+            ("3", None),
+            ("", None),
+            ("\"3", None),
+            ("\"3\"4\"", None),
+            ("*, \"3\"", None),
+        ];
+        for (field, expected) in cases {
+            assert_eq!(parse(field), expected, "{field}");
+        }
+        assert_eq!(parse(&vec!["\"1\""; MAX_TAGS + 1].join(",")), None);
+    }
+}

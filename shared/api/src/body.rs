@@ -1,0 +1,81 @@
+use axum::{
+    Json,
+    extract::{FromRequest, Request},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::error::Category;
+
+use crate::Problem;
+
+/// The largest body a caller may send.
+const MAX_BYTES: usize = 16 * 1024;
+
+/// A JSON body, of a request or of an answer.
+pub struct Body<T>(pub T);
+
+impl<T: Serialize> IntoResponse for Body<T> {
+    fn into_response(self) -> Response {
+        Json(self.0).into_response()
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        if !is_json(request.headers()) {
+            return Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "The body has to be JSON; send the header Content-Type: application/json.",
+            ));
+        }
+        let body = axum::body::to_bytes(request.into_body(), MAX_BYTES).await.map_err(|_| {
+            Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                format!("The body is larger than {MAX_BYTES} bytes."),
+            )
+        })?;
+        parse(&body).map(Self)
+    }
+}
+
+/// Whether the body is declared as JSON, or not declared at all.
+fn is_json(headers: &HeaderMap) -> bool {
+    let essence = |value: &HeaderValue| {
+        let value = value.to_str().unwrap_or_default();
+        value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+    };
+    headers.get(header::CONTENT_TYPE).map(essence).is_none_or(|essence| essence == "application/json")
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        let error = error.into_inner();
+        if error.classify() != Category::Data {
+            return not_json(&error);
+        }
+        // At the top the path is a dot, which says nothing.
+        let place = if path == "." { String::new() } else { format!("{path}: ") };
+        let detail = format!("The body does not fit: {place}{}.", without_position(&error));
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_body", detail)
+    })?;
+    json.end().map_err(|error| not_json(&error))?;
+    Ok(value)
+}
+
+fn not_json(error: &serde_json::Error) -> Problem {
+    Problem::bad_request("invalid_json", format!("The body is not JSON: {error}."))
+}
+
+/// serde's message less " at line 1 column 2", which tells little once the member is named.
+fn without_position(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    let position = format!(" at line {} column {}", error.line(), error.column());
+    message.strip_suffix(&position).unwrap_or(&message).to_owned()
+}

@@ -1,0 +1,71 @@
+//! Events of API Gateway (payload format 2.0) and function URLs.
+//!
+//! `lambda_http` turns an event into a request and panics where it cannot: on a path or a host that is no part of a URL,
+//! or a body that is not the base64 it claims to be. Anyone can send such things, so they are mended or refused first.
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use lambda_http::{
+    aws_lambda_events::apigw::ApiGatewayV2httpRequest,
+    http::{HeaderName, HeaderValue},
+    request::LambdaRequest,
+};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde_json::{Map, Value};
+
+/// What a path may not hold as it is (RFC 3986, section 3.3); API Gateway hands paths over decoded.
+const PATH: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+/// What a query may not hold as it is (RFC 3986, section 3.4).
+const QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'\\').add(b'^').add(b'`');
+
+/// The event is none that this function serves.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotARequest {
+    #[error("the event is not an HTTP request in payload format 2.0: {0}")]
+    Form(#[from] serde_json::Error),
+    #[error("the event says that its body is base64, which it is not")]
+    Base64,
+}
+
+/// Makes an event into one that `lambda_http` can read.
+pub(crate) fn request(mut event: Value) -> Result<LambdaRequest, NotARequest> {
+    if let Some(headers) = event.get_mut("headers").and_then(Value::as_object_mut) {
+        keep_readable(headers);
+    }
+    let mut event: ApiGatewayV2httpRequest = serde_json::from_value(event)?;
+
+    let path = event.raw_path.unwrap_or_default();
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    event.raw_path = Some(format!("{slash}{}", utf8_percent_encode(&path, PATH)));
+    event.raw_query_string = event.raw_query_string.map(|query| utf8_percent_encode(&query, QUERY).to_string());
+    // Without a host the request's address is its path alone, which is all that routing looks at.
+    event.headers.remove("host");
+    event.request_context.domain_name = None;
+
+    if event.is_base64_encoded
+        && let Some(body) = &event.body
+    {
+        BASE64_STANDARD.decode(body).map_err(|_| NotARequest::Base64)?;
+    }
+    Ok(LambdaRequest::ApiGatewayV2(event))
+}
+
+/// Drops headers that HTTP does not allow, so that one of them does not cost the caller an answer.
+fn keep_readable(headers: &mut Map<String, Value>) {
+    headers.retain(|name, value| {
+        HeaderName::try_from(name).is_ok() && value.as_str().is_some_and(|value| HeaderValue::from_str(value).is_ok())
+    });
+}

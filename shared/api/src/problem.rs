@@ -1,0 +1,160 @@
+use axum::{
+    Json,
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use clerk_auth::{Refusal, VerifyError};
+use serde_json::{Map, Value, json};
+
+/// Every answer that is not a success: RFC 9457, with a stable `code` for programs beside the sentence for people.
+///
+/// A `cause` is for the log alone; the caller never sees it.
+#[derive(Debug)]
+pub struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+    members: Map<String, Value>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    cause: Option<String>,
+}
+
+/// What the request's log line says of a problem.
+#[derive(Clone, Debug)]
+pub(crate) struct Logged {
+    pub(crate) code: &'static str,
+    pub(crate) cause: Option<String>,
+}
+
+impl Problem {
+    /// `detail` is a sentence that tells the caller what is wrong and what to do.
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, code, detail: detail.into(), members: Map::new(), headers: Vec::new(), cause: None }
+    }
+
+    /// 400: the request cannot be understood.
+    pub fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, detail)
+    }
+
+    /// 404: the caller has no such item. The same words for one that never was and one that is somebody else's.
+    pub fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", "You have nothing under this address.")
+    }
+
+    /// 500: a fault of ours.
+    pub fn internal(cause: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something is wrong on our side; it has been logged.")
+            .caused_by(cause)
+    }
+
+    /// 503: something that is needed does not answer; the same request can succeed later.
+    pub fn unavailable(cause: impl Into<String>) -> Self {
+        const SECONDS: HeaderValue = HeaderValue::from_static("2");
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "unavailable",
+            "The service cannot answer just now; send the request again after the time in Retry-After.",
+        )
+        .header(header::RETRY_AFTER, SECONDS)
+        .caused_by(cause)
+    }
+
+    /// 401: no token was sent.
+    pub fn token_missing() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "token_missing",
+            "Sign in, and send Clerk's session token in the header Authorization: Bearer <token>.",
+        )
+        .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+    }
+
+    /// Adds a member of its own to the problem.
+    #[must_use]
+    pub fn member(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.members.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Adds a header to the answer.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// Adds what the log should say. It must hold nothing that a caller sent.
+    #[must_use]
+    pub fn caused_by(mut self, cause: impl Into<String>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        // RFC 6750, section 3. The sentences are ASCII without quotes.
+        let challenge = format!("Bearer error=\"invalid_token\", error_description=\"{refusal}\"");
+        let challenge =
+            HeaderValue::try_from(challenge).unwrap_or(HeaderValue::from_static("Bearer error=\"invalid_token\""));
+        Self::new(StatusCode::UNAUTHORIZED, refusal.code(), refusal.to_string())
+            .header(header::WWW_AUTHENTICATE, challenge)
+    }
+}
+
+impl From<VerifyError> for Problem {
+    fn from(error: VerifyError) -> Self {
+        match error {
+            VerifyError::Refused(refusal) => refusal.into(),
+            VerifyError::KeysUnavailable => Self::unavailable(error.to_string()),
+        }
+    }
+}
+
+impl From<store::Error> for Problem {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::NotFound => Self::not_found(),
+            store::Error::Taken => Self::new(
+                StatusCode::CONFLICT,
+                "id_taken",
+                "You have something else under this id; make a new id, or leave it away.",
+            ),
+            store::Error::Changed { current } => Self::new(
+                StatusCode::PRECONDITION_FAILED,
+                "version_mismatch",
+                "It was changed in the meantime; read it again, and send the change with its present ETag.",
+            )
+            .member("version", current)
+            .header(header::ETAG, etag(current)),
+            store::Error::Unavailable(cause) => Self::unavailable(cause),
+            store::Error::Internal(cause) => Self::internal(cause),
+        }
+    }
+}
+
+/// A version as an entity tag (RFC 9110, section 8.8.3).
+pub fn etag(version: u64) -> HeaderValue {
+    HeaderValue::try_from(format!("\"{version}\"")).unwrap_or(HeaderValue::from_static("\"\""))
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut body = json!({
+            "type": "about:blank",
+            "title": self.status.canonical_reason(),
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+            "code": self.code,
+        });
+        if let Some(body) = body.as_object_mut() {
+            body.extend(self.members);
+        }
+        let mut response = (self.status, Json(body)).into_response();
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response.headers_mut().extend(self.headers);
+        response.extensions_mut().insert(Logged { code: self.code, cause: self.cause });
+        response
+    }
+}

@@ -1,0 +1,55 @@
+use std::process::ExitCode;
+
+use axum::{Router, http::StatusCode, middleware};
+use clerk_auth::ConfigError;
+use lambda_http::{Adapter, LambdaEvent, Service as _, service_fn};
+use serde_json::Value;
+
+use crate::{Problem, events, log};
+
+/// What a function serves, once it is configured.
+pub type Service = Router;
+
+/// Runs a function: `build` configures it, then it answers events until Lambda ends it.
+///
+/// What `build` lacks is logged by name, and the function does not start.
+pub async fn run(build: impl AsyncFnOnce() -> Result<Service, ConfigError>) -> ExitCode {
+    log::init();
+    let service = match build().await {
+        Ok(service) => finish(service),
+        Err(error) => {
+            tracing::error!(%error, "the function is not configured");
+            return ExitCode::FAILURE;
+        }
+    };
+    let adapter = Adapter::from(service);
+    let handler = service_fn(move |event: LambdaEvent<Value>| {
+        let mut adapter = adapter.clone();
+        async move {
+            let request = events::request(event.payload)?;
+            let Ok(response) = adapter.call(LambdaEvent::new(request, event.context)).await;
+            Ok::<_, lambda_runtime::Error>(response)
+        }
+    });
+    match lambda_runtime::run(handler).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "the function lost its connection to Lambda");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Answers in the API's own form where no route or method fits, and logs every request.
+fn finish(service: Service) -> Service {
+    service
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "no_such_path", "There is nothing at this path."))
+        .method_not_allowed_fallback(async || {
+            Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "This path does not take this method; the header Allow lists those it does.",
+            )
+        })
+        .layer(middleware::from_fn(log::request))
+}

@@ -1,0 +1,56 @@
+use std::fmt;
+
+/// A person whose session token has been verified.
+///
+/// Only [`Verifier::verify`](crate::Verifier::verify) makes one, so holding one is the proof.
+#[derive(Clone)]
+pub struct Identity {
+    pub(crate) user_id: String,
+    pub(crate) session_id: Option<String>,
+    pub(crate) issuer: String,
+    pub(crate) email: Option<String>,
+    pub(crate) first_name: Option<String>,
+    pub(crate) last_name: Option<String>,
+}
+
+impl Identity {
+    /// Clerk's id of the user (`sub`), for example `user_2abc`. Never empty.
+    pub fn user_id(&self) -> &str {
+        &self.user_id
+    }
+
+    /// Clerk's id of the session (`sid`). Tokens made from a JWT template carry none.
+    pub fn session_id(&self) -> Option<&str> {
+        self.session_id.as_deref()
+    }
+
+    /// The Clerk instance that signed the token (`iss`), without a trailing slash.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// The primary e-mail address, where the token was customised to carry `email`.
+    pub fn email(&self) -> Option<&str> {
+        self.email.as_deref()
+    }
+
+    /// The first name, where the token was customised to carry `firstName`.
+    pub fn first_name(&self) -> Option<&str> {
+        self.first_name.as_deref()
+    }
+
+    /// The last name, where the token was customised to carry `lastName`.
+    pub fn last_name(&self) -> Option<&str> {
+        self.last_name.as_deref()
+    }
+}
+
+/// Shows the ids alone: names and addresses must not reach a log.
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("user_id", &self.user_id)
+            .field("session_id", &self.session_id)
+            .finish_non_exhaustive()
+    }
+}

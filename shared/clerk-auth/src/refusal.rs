@@ -1,0 +1,66 @@
+/// Why a token was refused. The caller has to get another one: HTTP 401.
+///
+/// `Display` is a sentence for the caller; it holds nothing of the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Not three base64url parts of JSON that a Clerk session token consists of.
+    #[error("The token is not a well-formed Clerk session token.")]
+    Malformed,
+    /// An algorithm other than RS256, a `typ` other than `JWT`, or a `crit` header (RFC 7515, section 4.1.11).
+    #[error("The token's header asks for something else than an RS256-signed JWT.")]
+    UnsupportedHeader,
+    /// The issuer publishes no key of that id.
+    #[error("The token is signed with a key that the issuer does not publish.")]
+    UnknownKey,
+    /// The signature does not fit the header and the payload.
+    #[error("The token's signature is wrong.")]
+    BadSignature,
+    /// `iss` is not the configured instance.
+    #[error("The token was issued by another Clerk instance.")]
+    WrongIssuer,
+    /// `azp` is not one of the configured origins, or is missing.
+    #[error("The token was issued to an origin that this API does not serve.")]
+    WrongParty,
+    /// `aud` does not hold the configured audience.
+    #[error("The token was issued for another audience.")]
+    WrongAudience,
+    /// `exp` has passed.
+    #[error("The token has expired; get a fresh one from Clerk.")]
+    Expired,
+    /// `nbf` or `iat` lies in the future.
+    #[error("The token is not valid yet; check the clock of the machine that issued it.")]
+    NotActiveYet,
+    /// `sts` is `pending`: the person has something left to do before being signed in.
+    #[error("The session is pending: the person has to finish signing in.")]
+    PendingSession,
+}
+
+impl Refusal {
+    /// A stable name for programs: clients branch on it, logs count it.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Malformed => "token_malformed",
+            Self::UnsupportedHeader => "token_unsupported",
+            Self::UnknownKey => "token_unknown_key",
+            Self::BadSignature => "token_bad_signature",
+            Self::WrongIssuer => "token_wrong_issuer",
+            Self::WrongParty => "token_wrong_party",
+            Self::WrongAudience => "token_wrong_audience",
+            Self::Expired => "token_expired",
+            Self::NotActiveYet => "token_not_active_yet",
+            Self::PendingSession => "session_pending",
+        }
+    }
+}
+
+/// Why there is no identity.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The token's fault.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The issuer's keys cannot be had, so nothing can be said about the token: HTTP 503.
+    #[error("the issuer's keys cannot be had")]
+    KeysUnavailable,
+}

@@ -1,0 +1,228 @@
+//! Clerk's webhooks, which Svix signs and delivers: at least once, in any order.
+
+use http::HeaderMap;
+use serde::Deserialize;
+
+use crate::ConfigError;
+
+/// Verifies webhooks of one endpoint.
+pub struct WebhookVerifier(svix::webhooks::Webhook);
+
+/// What a verified webhook says. Only [`WebhookVerifier::verify`] makes one.
+#[derive(Debug)]
+pub enum Event {
+    /// `user.created`, `user.updated`: the user as of [`User::updated_at`].
+    UserChanged(User),
+    /// `user.deleted`.
+    UserDeleted(DeletedUser),
+    /// A type that is of no concern here, by its name.
+    Other(String),
+    /// Authentic, but not what Clerk documents. It will not get better by being sent again. Says what is wrong.
+    Unusable(String),
+}
+
+/// A snapshot of a user in Clerk.
+#[derive(Debug)]
+pub struct User {
+    id: String,
+    email: Option<String>,
+    first_name: Option<String>,
+    last_name: Option<String>,
+    image_url: Option<String>,
+    created_at: u64,
+    updated_at: u64,
+}
+
+impl User {
+    /// Clerk's id, `user_…`.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+    /// The address whose id is `primary_email_address_id`; someone who signs in by telephone has none.
+    pub fn email(&self) -> Option<&str> {
+        self.email.as_deref()
+    }
+    /// The first name, if there is one.
+    pub fn first_name(&self) -> Option<&str> {
+        self.first_name.as_deref()
+    }
+    /// The last name, if there is one.
+    pub fn last_name(&self) -> Option<&str> {
+        self.last_name.as_deref()
+    }
+    /// Where the picture is, if there is one.
+    pub fn image_url(&self) -> Option<&str> {
+        self.image_url.as_deref()
+    }
+    /// When the account was made, in milliseconds since the epoch.
+    pub fn created_at(&self) -> u64 {
+        self.created_at
+    }
+    /// When it was last changed, in milliseconds since the epoch. Snapshots are ordered by it.
+    pub fn updated_at(&self) -> u64 {
+        self.updated_at
+    }
+}
+
+/// A user that is no more.
+#[derive(Debug)]
+pub struct DeletedUser {
+    id: String,
+    at: u64,
+}
+
+impl DeletedUser {
+    /// Clerk's id, `user_…`.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+    /// When the deletion was announced, in milliseconds since the epoch.
+    pub fn at(&self) -> u64 {
+        self.at
+    }
+}
+
+/// Why a webhook was not believed: HTTP 400.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WebhookError {
+    /// Headers that every delivery has are missing.
+    #[error("The request lacks the headers {}.", .0.join(", "))]
+    MissingHeaders(Vec<&'static str>),
+    /// `svix-timestamp` is more than five minutes from now, or not a whole number of seconds.
+    #[error("The svix-timestamp header is more than five minutes away from now, or not a whole number of seconds.")]
+    Stale,
+    /// No signature in `svix-signature` fits the body.
+    #[error("No signature in the svix-signature header fits the body.")]
+    BadSignature,
+}
+
+impl WebhookVerifier {
+    /// `secret` is the endpoint's signing secret, `whsec_…`, as Clerk's dashboard shows it.
+    pub fn new(secret: &str) -> Result<Self, ConfigError> {
+        svix::webhooks::Webhook::new(secret.trim()).map(Self).map_err(|_| {
+            ConfigError::new(
+                "CLERK_WEBHOOK_SIGNING_SECRET",
+                "is not a signing secret; copy it from the endpoint's page in Clerk's dashboard, whsec_…",
+            )
+        })
+    }
+
+    /// Checks the signature over the raw `body`, byte for byte as it arrived, and only then reads it.
+    pub fn verify(&self, headers: &HeaderMap, body: &[u8]) -> Result<Event, WebhookError> {
+        // Svix and Standard Webhooks name the same three headers differently.
+        const HEADERS: [(&str, &str); 3] = [
+            ("svix-id", "webhook-id"),
+            ("svix-timestamp", "webhook-timestamp"),
+            ("svix-signature", "webhook-signature"),
+        ];
+        let missing: Vec<_> = HEADERS
+            .into_iter()
+            .filter(|(svix, standard)| !headers.contains_key(*svix) && !headers.contains_key(*standard))
+            .map(|(svix, _)| svix)
+            .collect();
+        if !missing.is_empty() {
+            return Err(WebhookError::MissingHeaders(missing));
+        }
+        self.0.verify(body, headers).map_err(|error| match error {
+            svix::webhooks::WebhookError::TimestampTooOldError
+            | svix::webhooks::WebhookError::FutureTimestampError
+            | svix::webhooks::WebhookError::InvalidTimestamp => WebhookError::Stale,
+            _ => WebhookError::BadSignature,
+        })?;
+        let sent_at = headers
+            .get("svix-timestamp")
+            .or_else(|| headers.get("webhook-timestamp"))
+            .and_then(|seconds| seconds.to_str().ok()?.parse::<u64>().ok())
+            .unwrap_or_default()
+            .saturating_mul(1000);
+        Ok(Event::parse(body, sent_at))
+    }
+}
+
+impl Event {
+    /// `sent_at`, in milliseconds since the epoch, stands in for the times that old samples lack.
+    fn parse(body: &[u8], sent_at: u64) -> Self {
+        let parsed = serde_json::from_slice(body).and_then(|envelope: Envelope| {
+            let at = envelope.timestamp.unwrap_or(sent_at);
+            match envelope.kind.as_str() {
+                "user.created" | "user.updated" => {
+                    serde_json::from_value(envelope.data).map(|user: UserData| user.snapshot(at))
+                }
+                "user.deleted" => serde_json::from_value(envelope.data).map(|user: DeletedData| user.deleted(at)),
+                _ => Ok(Self::Other(envelope.kind)),
+            }
+        });
+        // serde's messages name members and kinds of values; a string value it would quote is cut out here.
+        parsed.unwrap_or_else(|error| {
+            Self::Unusable(format!("{:?} error at column {}", error.classify(), error.column()))
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    #[serde(rename = "type")]
+    kind: String,
+    data: serde_json::Value,
+    /// Milliseconds since the epoch.
+    timestamp: Option<u64>,
+}
+
+/// Lenient: samples of all ages have to fit, and Clerk adds members.
+#[derive(Deserialize)]
+struct UserData {
+    id: String,
+    first_name: Option<String>,
+    last_name: Option<String>,
+    image_url: Option<String>,
+    primary_email_address_id: Option<String>,
+    email_addresses: Option<Vec<EmailAddress>>,
+    created_at: Option<u64>,
+    updated_at: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct EmailAddress {
+    id: Option<String>,
+    email_address: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct DeletedData {
+    id: Option<String>,
+}
+
+impl UserData {
+    fn snapshot(self, at: u64) -> Event {
+        if self.id.is_empty() {
+            return Event::Unusable("the user has no id".to_owned());
+        }
+        let primary = self.primary_email_address_id;
+        let email = self
+            .email_addresses
+            .unwrap_or_default()
+            .into_iter()
+            .find(|address| address.id.is_some() && address.id == primary)
+            .and_then(|address| address.email_address);
+        let present = |value: Option<String>| value.filter(|value| !value.is_empty());
+        let updated_at = self.updated_at.unwrap_or(at);
+        Event::UserChanged(User {
+            id: self.id,
+            email: present(email),
+            first_name: present(self.first_name),
+            last_name: present(self.last_name),
+            image_url: present(self.image_url),
+            created_at: self.created_at.unwrap_or(updated_at),
+            updated_at,
+        })
+    }
+}
+
+impl DeletedData {
+    fn deleted(self, at: u64) -> Event {
+        match self.id.filter(|id| !id.is_empty()) {
+            Some(id) => Event::UserDeleted(DeletedUser { id, at }),
+            None => Event::Unusable("the deleted user has no id".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,419 @@
+//! Chats: partition key `userId`, sort key `chatId`.
+
+use std::{collections::HashMap, fmt, str::FromStr};
+
+use aws_sdk_dynamodb::{
+    Client,
+    operation::{delete_item::DeleteItemError, put_item::PutItemError, update_item::UpdateItemError},
+    types::{ReturnValue, ReturnValuesOnConditionCheckFailure},
+};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use clerk_auth::Identity;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    Database, Error,
+    item::{self, Attributes, now, number, string},
+};
+
+/// A chat, as it is stored and as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Chat {
+    /// Also the sort key.
+    #[serde(rename(deserialize = "chatId"))]
+    pub id: ChatId,
+    /// What the person called it.
+    pub title: Title,
+    /// Milliseconds since the epoch.
+    pub created_at: u64,
+    /// Milliseconds since the epoch.
+    pub updated_at: u64,
+    /// 1 at creation, one more with each change.
+    pub version: u64,
+    /// The title it was created with, kept from the first renaming on: a creation that is sent again is known by it.
+    #[serde(default, skip_serializing)]
+    created_title: Option<Title>,
+}
+
+/// A `UUIDv7`: ids sort by the time they were made (RFC 9562, section 5.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ChatId(Uuid);
+
+/// The text is not a `UUIDv7`.
+#[derive(Debug, thiserror::Error)]
+#[error("a chat's id is a UUIDv7, like 01890a5d-ac96-774b-bcce-b302099a8057")]
+pub struct InvalidId;
+
+impl ChatId {
+    /// An id later than all that were made before on this machine.
+    pub fn new() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl Default for ChatId {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl FromStr for ChatId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        const HYPHENATED: usize = 36;
+        let id = Uuid::try_parse(text).map_err(|_| InvalidId)?;
+        (text.len() == HYPHENATED && id.get_version_num() == 7).then_some(Self(id)).ok_or(InvalidId)
+    }
+}
+
+impl TryFrom<String> for ChatId {
+    type Error = InvalidId;
+
+    fn try_from(text: String) -> Result<Self, InvalidId> {
+        text.parse()
+    }
+}
+
+impl From<ChatId> for String {
+    fn from(id: ChatId) -> Self {
+        id.to_string()
+    }
+}
+
+impl fmt::Display for ChatId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+/// A chat's title: trimmed, 1 to 200 characters, none of them a control character.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String")]
+pub struct Title(String);
+
+/// The text is not a title.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidTitle {
+    /// Nothing is left after trimming.
+    #[error("a title has at least one character that is not white space")]
+    Empty,
+    /// It is too long.
+    #[error("a title has at most {} characters", Title::MAX_CHARS)]
+    TooLong,
+    /// It holds a line break, a tab, a NUL or the like.
+    #[error("a title has no control characters, such as line breaks or tabs")]
+    Control,
+}
+
+impl Title {
+    /// In Unicode scalar values.
+    pub const MAX_CHARS: usize = 200;
+}
+
+impl TryFrom<String> for Title {
+    type Error = InvalidTitle;
+
+    fn try_from(text: String) -> Result<Self, InvalidTitle> {
+        let title = text.trim();
+        if title.is_empty() {
+            Err(InvalidTitle::Empty)
+        } else if title.chars().count() > Self::MAX_CHARS {
+            Err(InvalidTitle::TooLong)
+        } else if title.chars().any(char::is_control) {
+            Err(InvalidTitle::Control)
+        } else {
+            Ok(Self(title.to_owned()))
+        }
+    }
+}
+
+/// What a creation asks for.
+#[derive(Debug)]
+pub struct NewChat {
+    /// The caller's own id, so that the creation can be sent again.
+    pub id: Option<ChatId>,
+    /// Its title.
+    pub title: Title,
+}
+
+/// What became of a creation.
+#[derive(Debug)]
+pub enum Created {
+    /// The chat is new.
+    New(Chat),
+    /// The same creation had been made before; this is the chat as it is now.
+    Already(Chat),
+}
+
+/// How many chats a page holds at most: 1 to 100.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Limit(u8);
+
+/// The text is not a page size.
+#[derive(Debug, thiserror::Error)]
+#[error("limit is a number from 1 to {}", Limit::MAX)]
+pub struct InvalidLimit;
+
+impl Limit {
+    /// The largest page.
+    pub const MAX: u8 = 100;
+}
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self(50)
+    }
+}
+
+impl TryFrom<String> for Limit {
+    type Error = InvalidLimit;
+
+    fn try_from(text: String) -> Result<Self, InvalidLimit> {
+        let number = text.parse().ok().filter(|number| (1..=Self::MAX).contains(number));
+        number.map(Self).ok_or(InvalidLimit)
+    }
+}
+
+/// Some of a person's chats, newest first.
+#[derive(Debug, Serialize)]
+pub struct Page {
+    /// The chats, newest created first.
+    pub chats: Vec<Chat>,
+    /// Where the next page begins; none if this is the last.
+    pub cursor: Option<Cursor>,
+}
+
+/// A place in a list, opaque to callers.
+///
+/// It is base64url of a version byte and the id of the last chat seen. It names no partition: that always comes from
+/// the identity, so a cursor made by one person is of no use to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Cursor(ChatId);
+
+/// The text is not a cursor of this version.
+#[derive(Debug, thiserror::Error)]
+#[error("the cursor is not one that this API gave out; leave it away to begin at the newest")]
+pub struct InvalidCursor;
+
+impl Cursor {
+    const VERSION: u8 = 1;
+}
+
+impl TryFrom<String> for Cursor {
+    type Error = InvalidCursor;
+
+    fn try_from(text: String) -> Result<Self, InvalidCursor> {
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidCursor)?;
+        let [Self::VERSION, id @ ..] = bytes.as_slice() else { return Err(InvalidCursor) };
+        let id = Uuid::from_slice(id).map_err(|_| InvalidCursor)?;
+        Ok(Self(ChatId(id)))
+    }
+}
+
+impl From<Cursor> for String {
+    fn from(Cursor(ChatId(id)): Cursor) -> Self {
+        let mut bytes = vec![Cursor::VERSION];
+        bytes.extend_from_slice(id.as_bytes());
+        BASE64_URL_SAFE_NO_PAD.encode(bytes)
+    }
+}
+
+/// What has to be true of a chat before it is changed (RFC 9110, section 13.1.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Precondition {
+    /// That it exists.
+    Exists,
+    /// That it is at one of these versions.
+    VersionIn(Vec<u64>),
+}
+
+/// The table of chats. Opens nothing by itself: see [`Chats::of`].
+#[derive(Clone)]
+pub struct Chats {
+    client: Client,
+    table: String,
+}
+
+impl Chats {
+    /// The table named `table` in `database`.
+    pub fn new(database: &Database, table: String) -> Self {
+        Self { client: database.0.clone(), table }
+    }
+
+    /// The chats of the person that `identity` proves to be calling.
+    pub fn of<'a>(&'a self, identity: &'a Identity) -> UserChats<'a> {
+        UserChats { client: &self.client, table: &self.table, user_id: identity.user_id() }
+    }
+}
+
+/// One person's chats. Every operation is one request, within that person's partition.
+#[derive(Clone, Copy)]
+pub struct UserChats<'a> {
+    client: &'a Client,
+    table: &'a str,
+    user_id: &'a str,
+}
+
+impl UserChats<'_> {
+    /// The chats from `cursor` on, newest created first. Reads what was written before, always.
+    pub async fn list(&self, Limit(limit): Limit, cursor: Option<Cursor>) -> Result<Page, Error> {
+        let output = self
+            .client
+            .query()
+            .table_name(self.table)
+            .key_condition_expression("userId = :user")
+            .expression_attribute_values(":user", string(self.user_id))
+            .set_exclusive_start_key(cursor.map(|Cursor(id)| self.key(id)))
+            .scan_index_forward(false)
+            .consistent_read(true)
+            // One more than asked for: whether it is there tells whether another page is.
+            .limit(i32::from(limit) + 1)
+            .send()
+            .await
+            .map_err(Error::from_sdk)?;
+        // Should DynamoDB's own limit of 1 MB cut the page short, it says so with a last key.
+        let cut_short = output.last_evaluated_key.is_some();
+        let mut chats: Vec<Chat> = serde_dynamo::from_items(output.items.unwrap_or_default())?;
+        let more = cut_short || chats.len() > usize::from(limit);
+        chats.truncate(limit.into());
+        let cursor = chats.last().filter(|_| more).map(|last| Cursor(last.id));
+        Ok(Page { chats, cursor })
+    }
+
+    /// One chat, if the person has it.
+    pub async fn get(&self, id: ChatId) -> Result<Option<Chat>, Error> {
+        let output = self
+            .client
+            .get_item()
+            .table_name(self.table)
+            .set_key(Some(self.key(id)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(Error::from_sdk)?;
+        Ok(output.item.map(serde_dynamo::from_item).transpose()?)
+    }
+
+    /// Creates a chat; a creation that is sent again, with the same id and title, creates nothing.
+    pub async fn create(&self, NewChat { id, title }: NewChat) -> Result<Created, Error> {
+        let now = now();
+        let chat = Chat {
+            id: id.unwrap_or_default(),
+            title,
+            created_at: now,
+            updated_at: now,
+            version: 1,
+            created_title: None,
+        };
+        let put = self
+            .client
+            .put_item()
+            .table_name(self.table)
+            .set_item(Some(self.key(chat.id)))
+            .item("title", string(&chat.title.0))
+            .item("createdAt", number(now))
+            .item("updatedAt", number(now))
+            .item("version", number(chat.version))
+            .condition_expression("attribute_not_exists(chatId)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match put {
+            Ok(_) => Ok(Created::New(chat)),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(failure)) => {
+                    let present: Chat = item::read(failure.item())?;
+                    let created_as = present.created_title.as_ref().unwrap_or(&present.title);
+                    if *created_as == chat.title { Ok(Created::Already(present)) } else { Err(Error::Taken) }
+                }
+                _ => Err(Error::from_sdk(error)),
+            },
+        }
+    }
+
+    /// Gives a chat another title.
+    pub async fn rename(&self, id: ChatId, title: Title, precondition: &Precondition) -> Result<Chat, Error> {
+        let (condition, versions) = precondition.expression();
+        let update = self
+            .client
+            .update_item()
+            .table_name(self.table)
+            .set_key(Some(self.key(id)))
+            .update_expression(
+                "SET createdTitle = if_not_exists(createdTitle, title), title = :title, updatedAt = :now \
+                 ADD version :one",
+            )
+            .condition_expression(condition)
+            .set_expression_attribute_values(Some(versions))
+            .expression_attribute_values(":title", string(title.0))
+            .expression_attribute_values(":now", number(now()))
+            .expression_attribute_values(":one", number(1))
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match update {
+            Ok(output) => item::read(output.attributes()),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(failure)) => Err(unmet(failure.item())),
+                _ => Err(Error::from_sdk(error)),
+            },
+        }
+    }
+
+    /// Deletes a chat.
+    pub async fn delete(&self, id: ChatId, precondition: &Precondition) -> Result<(), Error> {
+        let (condition, versions) = precondition.expression();
+        let delete = self
+            .client
+            .delete_item()
+            .table_name(self.table)
+            .set_key(Some(self.key(id)))
+            .condition_expression(condition)
+            .set_expression_attribute_values(Some(versions).filter(|versions| !versions.is_empty()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match delete {
+            Ok(_) => Ok(()),
+            Err(error) => match error.as_service_error() {
+                Some(DeleteItemError::ConditionalCheckFailedException(failure)) => Err(unmet(failure.item())),
+                _ => Err(Error::from_sdk(error)),
+            },
+        }
+    }
+
+    fn key(&self, id: ChatId) -> Attributes {
+        HashMap::from([("userId".to_owned(), string(self.user_id)), ("chatId".to_owned(), string(id))])
+    }
+}
+
+impl Precondition {
+    /// A condition expression and the values it names.
+    fn expression(&self) -> (String, Attributes) {
+        match self {
+            Self::Exists => ("attribute_exists(chatId)".to_owned(), HashMap::new()),
+            Self::VersionIn(versions) => {
+                // Versions begin at 1, so 0 stands for a precondition that nothing can meet.
+                let versions = if versions.is_empty() { &[0][..] } else { versions };
+                let names: Vec<String> = (0..versions.len()).map(|index| format!(":version{index}")).collect();
+                let values = versions.iter().map(|version| number(*version));
+                (format!("version IN ({})", names.join(", ")), names.into_iter().zip(values).collect())
+            }
+        }
+    }
+}
+
+/// Why a condition failed, told from the item as it is.
+fn unmet(item: Option<&Attributes>) -> Error {
+    if item.is_none() {
+        return Error::NotFound;
+    }
+    item::read::<Chat>(item).map_or_else(|error| error, |chat| Error::Changed { current: chat.version })
+}
