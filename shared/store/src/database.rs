@@ -27,3 +27,10 @@ impl Database {
         Self(Client::new(&config))
     }
 }
+
+/// A connection that is configured otherwise.
+impl From<Client> for Database {
+    fn from(client: Client) -> Self {
+        Self(client)
+    }
+}

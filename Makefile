@@ -1,0 +1,48 @@
+# Every command of the project; `make` lists them.
+
+TOOLS := .tools
+# Tools come first on the path, so that `sam build` finds cargo-lambda.
+export PATH := $(CURDIR)/$(TOOLS)/cargo-lambda/bin:$(CURDIR)/$(TOOLS)/sam/bin:$(PATH)
+export SAM_CLI_TELEMETRY := 0
+# What the functions are built for: arm64 or x86_64.
+ARCH ?= arm64
+
+.PHONY: help
+help: ## List the commands
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+.PHONY: run
+run: $(TOOLS)/cargo-lambda/installed ## Start everything on this machine (FRESH=1: with empty tables)
+	@cargo run --quiet --package local -- run $(if $(FRESH),--fresh)
+
+.PHONY: test
+test: $(TOOLS)/cargo-lambda/installed ## Run every test
+	@# The stack's programs first, as cargo-lambda builds them, so that no test waits for a compiler.
+	cargo build --workspace --bins
+	cargo test --workspace
+
+.PHONY: lint
+lint: $(TOOLS)/sam/installed ## Check formatting, lints and the template
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- --deny warnings
+	sam validate --lint --region us-east-1
+
+.PHONY: build
+build: $(TOOLS)/cargo-lambda/installed $(TOOLS)/sam/installed ## Build the functions for AWS (ARCH=arm64 or x86_64)
+	sam build --parameter-overrides Architecture=$(ARCH)
+
+.PHONY: deploy
+deploy: build ## Deploy to AWS, asking what it needs to know
+	sam deploy --guided --parameter-overrides Architecture=$(ARCH)
+
+.PHONY: clean
+clean: ## Remove what was built, the local data and the tools
+	rm -rf target .aws-sam .local $(TOOLS)
+
+# A tool with everything it needs, in a folder of its own: nothing global, versions pinned in infra/tools.
+$(TOOLS)/%/installed: infra/tools/%.txt
+	@echo "setting up $* in .tools"
+	@rm -rf $(@D)
+	@python3 -m venv $(@D)
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@

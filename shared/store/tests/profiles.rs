@@ -1,0 +1,195 @@
+//! The table of profiles, on a real engine.
+
+mod support;
+
+use clerk_auth::{Event, WebhookVerifier};
+use serde_json::{Value, json};
+use store::{Details, Profile, Profiles, Put};
+use support::{Fixture, identity};
+
+const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+
+fn profiles(fixture: &Fixture) -> Profiles {
+    Profiles::new(&fixture.database, "UsersTable".to_owned())
+}
+
+/// Delivers an event as Clerk does: signed. Says whether it changed anything.
+async fn deliver(profiles: &Profiles, event: &Value) -> bool {
+    let body = event.to_string();
+    let now = std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_secs();
+    let signer = svix::webhooks::Webhook::new(SECRET).expect("a secret");
+    let signature = signer.sign("msg_1", i64::try_from(now).expect("soon"), body.as_bytes()).expect("UTF-8");
+    let headers = [("svix-id", "msg_1".to_owned()), ("svix-timestamp", now.to_string()), ("svix-signature", signature)]
+        .into_iter()
+        .map(|(name, value)| (name.parse().expect("a name"), value.parse().expect("a value")))
+        .collect();
+    match WebhookVerifier::new(SECRET).expect("a secret").verify(&headers, body.as_bytes()).expect("signed") {
+        Event::UserChanged(user) => profiles.apply_user(&user).await.expect("written"),
+        Event::UserDeleted(user) => profiles.apply_deletion(&user).await.expect("written"),
+        event => panic!("{event:?} is no event about a user"),
+    }
+}
+
+fn user(kind: &str, name: Option<&str>, updated_at: u64) -> Value {
+    json!({
+        "type": kind,
+        "data": {
+            "id": "user_ada", "first_name": name, "last_name": null, "image_url": "https://img.example/a",
+            "primary_email_address_id": "idn_1",
+            "email_addresses": [{ "id": "idn_1", "email_address": "ada@example.com" }],
+            "created_at": 1000, "updated_at": updated_at,
+        },
+    })
+}
+
+fn deletion(at: u64) -> Value {
+    json!({ "type": "user.deleted", "timestamp": at, "data": { "id": "user_ada", "deleted": true } })
+}
+
+async fn profile(profiles: &Profiles) -> Option<Profile> {
+    profiles.of(&identity("user_ada").await).get().await.expect("read")
+}
+
+fn details(details: Value) -> Details {
+    serde_json::from_value(details).expect("details")
+}
+
+#[tokio::test]
+async fn a_snapshot_becomes_the_profile() {
+    let fixture = Fixture::new().await;
+    let profiles = profiles(&fixture);
+    assert_eq!(profile(&profiles).await, None);
+    assert!(deliver(&profiles, &user("user.created", Some("Ada"), 1000)).await);
+    let expected = Profile {
+        id: "user_ada".to_owned(),
+        email: Some("ada@example.com".to_owned()),
+        first_name: Some("Ada".to_owned()),
+        last_name: None,
+        image_url: Some("https://img.example/a".to_owned()),
+        created_at: 1000,
+        updated_at: 1000,
+        is_active: true,
+    };
+    assert_eq!(profile(&profiles).await, Some(expected));
+}
+
+#[tokio::test]
+async fn any_order_and_any_repetition_of_events_leads_to_the_same_profile() {
+    let events = [
+        user("user.created", Some("Ada"), 1000),
+        user("user.updated", Some("Augusta"), 2000),
+        user("user.updated", None, 3000),
+        deletion(4000),
+    ];
+    let fixture = Fixture::new().await;
+    let in_order = profiles(&fixture);
+    for event in &events {
+        assert!(deliver(&in_order, event).await);
+    }
+    let expected = profile(&in_order).await.expect("there");
+    assert_eq!((expected.first_name.as_deref(), expected.is_active, expected.updated_at), (None, false, 4000));
+
+    for order in permutations(events.len()) {
+        let fixture = Fixture::new().await;
+        let profiles = profiles(&fixture);
+        for index in order.iter().chain(&order) {
+            deliver(&profiles, &events[*index]).await;
+        }
+        assert_eq!(profile(&profiles).await.as_ref(), Some(&expected), "{order:?}");
+    }
+}
+
+fn permutations(length: usize) -> Vec<Vec<usize>> {
+    if length == 0 {
+        return vec![Vec::new()];
+    }
+    let shorter = permutations(length - 1);
+    let insert = |order: &Vec<usize>, place| {
+        let mut order = order.clone();
+        order.insert(place, length - 1);
+        order
+    };
+    shorter.iter().flat_map(|order| (0..length).map(move |place| insert(order, place))).collect()
+}
+
+#[tokio::test]
+async fn redelivery_changes_nothing() {
+    let fixture = Fixture::new().await;
+    let profiles = profiles(&fixture);
+    for event in [user("user.created", Some("Ada"), 1000), deletion(4000)] {
+        assert!(deliver(&profiles, &event).await);
+        let before = profile(&profiles).await;
+        assert!(!deliver(&profiles, &event).await);
+        assert_eq!(profile(&profiles).await, before);
+    }
+}
+
+#[tokio::test]
+async fn the_callers_word_stands_until_clerk_speaks() {
+    let fixture = Fixture::new().await;
+    let profiles = profiles(&fixture);
+    let ada = identity("user_ada").await;
+    let hers = profiles.of(&ada);
+
+    let first = hers.put(&details(json!({ "email": "a@example.com", "firstName": "A" }))).await.expect("written");
+    let Put::Created(first) = first else { panic!("it is new") };
+    assert_eq!((first.email.as_deref(), first.first_name.as_deref()), (Some("a@example.com"), Some("A")));
+    let second = hers.put(&details(json!({ "firstName": "Ada", "lastName": null }))).await.expect("written");
+    let Put::Present(second) = second else { panic!("it is known") };
+    assert_eq!((second.email.as_deref(), second.first_name.as_deref()), (Some("a@example.com"), Some("Ada")));
+    assert_eq!(second.created_at, first.created_at);
+
+    // A snapshot is the whole truth, older though it is than what the caller said.
+    assert!(deliver(&profiles, &user("user.created", None, 1000)).await);
+    let clerks = profile(&profiles).await.expect("there");
+    assert_eq!((clerks.email.as_deref(), clerks.first_name.as_deref()), (Some("ada@example.com"), None));
+    let kept = hers.put(&details(json!({ "email": "eve@example.com", "firstName": "Eve" }))).await.expect("answered");
+    let Put::Present(kept) = kept else { panic!("it is known") };
+    assert_eq!(kept, clerks);
+    assert_eq!(profile(&profiles).await, Some(clerks));
+}
+
+#[tokio::test]
+async fn a_deleted_person_does_not_come_back() {
+    let fixture = Fixture::new().await;
+    let profiles = profiles(&fixture);
+    assert!(deliver(&profiles, &deletion(4000)).await);
+    let put = profiles.of(&identity("user_ada").await).put(&details(json!({ "firstName": "Ada" }))).await;
+    let Put::Present(profile) = put.expect("answered") else { panic!("a mark is there") };
+    assert!(!profile.is_active);
+    assert_eq!(profile.first_name, None);
+}
+
+#[test]
+fn details_are_checked() {
+    let good = [
+        json!({}),
+        json!({ "email": null }),
+        json!({ "email": "ada@example.com", "firstName": " Ada ", "lastName": "Lovelace", "imageUrl": "https://img.example/a" }),
+    ];
+    for body in good {
+        assert!(serde_json::from_value::<Details>(body.clone()).is_ok(), "{body}");
+    }
+    let bad = [
+        json!({ "email": "" }),
+        json!({ "email": "ada" }),
+        json!({ "email": "@example.com" }),
+        json!({ "email": "ada@" }),
+        json!({ "email": "ada lovelace@example.com" }),
+        json!({ "email": format!("{}@example.com", "a".repeat(250)) }),
+        json!({ "email": 1 }),
+        json!({ "firstName": "" }),
+        json!({ "firstName": " " }),
+        json!({ "lastName": "a\nb" }),
+        json!({ "lastName": "a".repeat(201) }),
+        json!({ "imageUrl": "javascript:alert(1)" }),
+        json!({ "imageUrl": "http://img.example/a" }),
+        json!({ "imageUrl": "a.png" }),
+        json!({ "imageUrl": format!("https://img.example/{}", "a".repeat(2048)) }),
+        json!({ "id": "user_eve" }),
+        json!({ "isActive": true }),
+    ];
+    for body in bad {
+        assert!(serde_json::from_value::<Details>(body.clone()).is_err(), "{body}");
+    }
+}
