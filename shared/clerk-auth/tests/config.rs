@@ -4,7 +4,8 @@ use clerk_auth::Config;
 use local::clerk::SigningKey;
 
 fn problem(settings: &[(&str, &str)]) -> Option<String> {
-    let var = |name: &str| settings.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).to_owned());
+    let var =
+        |name: &str| settings.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).to_owned());
     Config::from_env(var).err().map(|error| error.to_string())
 }
 
@@ -19,7 +20,10 @@ fn a_wrong_setting_is_named() {
         (&[("CLERK_ISSUER", "ftp://localhost")], "CLERK_ISSUER has to begin with https://"),
         (&[ISSUER, ("CLERK_JWT_KEY", "sk_test_123")], "CLERK_JWT_KEY is not an RSA public key"),
         (&[ISSUER, ("CLERK_AUTHORIZED_PARTIES", "app")], "CLERK_AUTHORIZED_PARTIES holds"),
-        (&[ISSUER, ("CLERK_AUTHORIZED_PARTIES", "https://a.example, https://b.example/path")], "CLERK_AUTHORIZED_PARTIES holds"),
+        (
+            &[ISSUER, ("CLERK_AUTHORIZED_PARTIES", "https://a.example, https://b.example/path")],
+            "CLERK_AUTHORIZED_PARTIES holds",
+        ),
         (&[ISSUER, ("CLERK_AUTHORIZED_PARTIES", "https://a.example?x=1")], "CLERK_AUTHORIZED_PARTIES holds"),
     ];
     for (settings, expected) in cases {

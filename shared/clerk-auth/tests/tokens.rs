@@ -133,7 +133,8 @@ async fn claims_are_checked_by_clerks_rules() {
 async fn authorized_parties_and_audience_are_asked_for_where_they_are_configured() {
     use Refusal::{WrongAudience, WrongParty};
     let key = SigningKey::generate().expect("a key");
-    let parties = verifier(&key, &[("CLERK_AUTHORIZED_PARTIES", "https://other.example.com, https://app.example.com/")]);
+    let parties =
+        verifier(&key, &[("CLERK_AUTHORIZED_PARTIES", "https://other.example.com, https://app.example.com/")]);
     let audience = verifier(&key, &[("CLERK_AUDIENCE", "chats")]);
     let cases: Vec<(&Verifier, Value, Result<(), Refusal>)> = vec![
         (&parties, json!({}), Ok(())),

@@ -125,7 +125,8 @@ fn without_a_primary_address_there_is_none() {
 
 #[test]
 fn deletions_are_dated_by_the_envelope_and_other_types_are_let_be() {
-    let deleted = event(&json!({ "type": "user.deleted", "timestamp": 7, "data": { "id": "user_ada", "deleted": true } }));
+    let deleted =
+        event(&json!({ "type": "user.deleted", "timestamp": 7, "data": { "id": "user_ada", "deleted": true } }));
     let Event::UserDeleted(deleted) = deleted else { panic!("{deleted:?}") };
     assert_eq!((deleted.id(), deleted.at()), ("user_ada", 7));
 

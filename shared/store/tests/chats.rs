@@ -137,10 +137,7 @@ async fn another_persons_chat_is_one_that_does_not_exist() {
     // Her cursor leads Eve nowhere but to Eve's own chats.
     assert!(eves.list(limit(1), page.cursor).await.expect("a page").chats.is_empty());
     // Even her id is free to Eve, and stays hers.
-    assert!(matches!(
-        eves.create(NewChat { id: Some(chat.id), title: title("mine") }).await,
-        Ok(Created::New(_))
-    ));
+    assert!(matches!(eves.create(NewChat { id: Some(chat.id), title: title("mine") }).await, Ok(Created::New(_))));
     assert_eq!(hers.list(Limit::default(), None).await.expect("a page").chats, [chat, first]);
 }
 
@@ -173,7 +170,8 @@ fn ids_titles_limits_and_cursors_are_checked() {
     assert_eq!(id.to_string(), "01890a5d-ac96-774b-bcce-b302099a8057");
 
     let long = "ä".repeat(200);
-    for (text, trimmed) in [(" a ", "a"), ("\tb\n", "b"), (long.as_str(), long.as_str()), ("👩‍🚀", "👩‍🚀")] {
+    for (text, trimmed) in [(" a ", "a"), ("\tb\n", "b"), (long.as_str(), long.as_str()), ("👩‍🚀", "👩‍🚀")]
+    {
         assert_eq!(title(text), title(trimmed));
     }
     for text in ["", " ", "\u{3000}", "a\nb", "a\0b", "a\u{7f}b", "a\u{85}b", &"ä".repeat(201)] {

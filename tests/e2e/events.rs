@@ -1,0 +1,102 @@
+//! Events as Lambda hands them over, through Lambda's own `Invoke`: the samples, and what no gateway should ever send.
+
+use serde_json::{Value, json};
+
+use crate::{
+    client::{Answer, Person},
+    stack::{file, stack},
+};
+
+async fn invoke(function: &str, event: &Value) -> Answer {
+    Answer::to(reqwest::Client::new().post(stack().invoke(function)).json(event)).await
+}
+
+/// An API Gateway event in payload format 2.0.
+fn event(method: &str, path: &str, token: &str) -> Value {
+    json!({
+        "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": "",
+        "headers": { "authorization": format!("Bearer {token}"), "host": "api.example.com" },
+        "requestContext": {
+            "accountId": "123456789012", "apiId": "api", "domainName": "api.example.com", "domainPrefix": "api",
+            "http": { "method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1", "userAgent": "test" },
+            "requestId": "id", "routeKey": "$default", "stage": "$default",
+            "time": "12/Mar/2026:19:03:58 +0000", "timeEpoch": 1_773_342_238_000_u64,
+        },
+        "isBase64Encoded": false,
+    })
+}
+
+#[tokio::test]
+async fn the_sample_events_are_answered() {
+    let ada = Person::sign_up("Ada");
+    for (function, sample, status) in
+        [("chats", "create-chat", 201), ("chats", "list-chats", 200), ("profile", "get-profile", 200)]
+    {
+        let event = file(&format!("infra/events/{sample}.json")).replace("$TOKEN", &ada.token());
+        let event = serde_json::from_str(&event).expect("a sample is JSON");
+        let answer = invoke(function, &event).await;
+        assert_eq!(answer.body["statusCode"], status, "{sample}: {answer:?}");
+    }
+    let event = serde_json::from_str(&file("infra/events/clerk-webhook.json")).expect("a sample is JSON");
+    let answer = invoke("clerk-webhook", &event).await;
+    assert_eq!(answer.body["statusCode"], 400, "a sample cannot be signed beforehand: {answer:?}");
+}
+
+#[tokio::test]
+async fn events_that_no_request_can_be_made_of_break_nothing() {
+    let ada = Person::sign_up("Ada");
+    let good = event("GET", "/chats", &ada.token());
+    let with = |changes: &[(&str, Value)]| {
+        let mut event = good.clone();
+        for (pointer, value) in changes {
+            *event.pointer_mut(pointer).expect("the event has it") = value.clone();
+        }
+        event
+    };
+    let odd_headers = json!({
+        "authorization": format!("Bearer {}", ada.token()), "x-name": "é\n", "not a name": "x", "x-number": 1,
+        "host": "no host:at all", "x-forwarded-proto": "no scheme",
+    });
+    let mended = [
+        (with(&[("/headers", odd_headers)]), 200),
+        (with(&[("/rawQueryString", json!("limit=1&x=ü \"<>\\^`{|}"))]), 200),
+        (with(&[("/rawPath", json!("/chats/a b\u{0}\"<>^`{|}ü#?"))]), 400),
+        (with(&[("/rawPath", json!("/chats/%zz"))]), 400),
+        (with(&[("/rawPath", json!("chats"))]), 200),
+        (with(&[("/rawPath", json!(""))]), 404),
+        (with(&[("/rawPath", json!("//evil.example/chats"))]), 404),
+        (with(&[("/rawPath", json!("/../../etc/passwd"))]), 404),
+    ];
+    for (event, status) in mended {
+        let answer = invoke("chats", &event).await;
+        assert_eq!(answer.body["statusCode"], status, "{event}: {answer:?}");
+    }
+
+    let mut base64 = event("POST", "/chats", &ada.token());
+    base64["body"] = json!("no base64 at all");
+    base64["isBase64Encoded"] = json!(true);
+    for event in [base64, json!({}), json!(null), json!([1]), json!("text"), json!({ "Records": [] })] {
+        let answer = invoke("chats", &event).await;
+        assert!(answer.body.get("statusCode").is_none(), "{event} is no request: {answer:?}");
+        assert!(answer.body.to_string().contains("errorMessage"), "{event}: {answer:?}");
+    }
+    assert_eq!(invoke("chats", &good).await.body["statusCode"], 200, "the function is alive");
+}
+
+#[tokio::test]
+async fn logs_hold_no_token_and_no_address() {
+    let ada = Person::sign_up("Ada");
+    ada.create_chat("a title to look for").await;
+    ada.get("/profile").await;
+    let token = ada.token();
+    let answer = Answer::to(
+        crate::client::request(reqwest::Method::GET, "/chats?cursor=a-cursor-to-look-for").bearer_auth(&token),
+    );
+    answer.await.is_problem(400, "invalid_query");
+    let log = stack().log();
+    assert!(log.contains("\"route\":\"/chats\""), "requests are logged:\n{log}");
+    for secret in [token.as_str(), &ada.email, "a title to look for", "a-cursor-to-look-for", &stack().webhook_secret()]
+    {
+        assert!(!log.contains(secret), "{secret} is in the log");
+    }
+}

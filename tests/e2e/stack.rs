@@ -1,0 +1,144 @@
+//! The local stack, as `make run` starts it, on free ports and with empty tables.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Output, Stdio},
+    sync::{Mutex, OnceLock, PoisonError, mpsc},
+    thread,
+    time::Duration,
+};
+
+/// Long enough for a slow machine to build what a change made stale.
+const START_TIMEOUT: Duration = Duration::from_secs(600);
+
+pub(crate) struct Stack {
+    api_port: u16,
+    clerk_port: u16,
+    data: PathBuf,
+    log: &'static Mutex<String>,
+    /// The stack stops when this is closed, which the system does when the test binary ends, however it ends.
+    _lifeline: ChildStdin,
+    _process: Child,
+}
+
+/// The stack that all tests share. They keep apart by their users.
+pub(crate) fn stack() -> &'static Stack {
+    static STACK: OnceLock<Stack> = OnceLock::new();
+    STACK.get_or_init(Stack::start)
+}
+
+fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace holds this crate")
+}
+
+/// The `local` program, built if it has to be.
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let build = ["build", "--quiet", "--package", "local", "--bin", "local"];
+        let built = Command::new(env!("CARGO")).args(build).current_dir(workspace()).status().expect("cargo runs");
+        assert!(built.success(), "local does not build");
+        let test = std::env::current_exe().expect("this test has a path");
+        test.ancestors().nth(2).expect("target/debug holds deps").join("local")
+    })
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+}
+
+impl Stack {
+    fn start() -> Self {
+        let data = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("stack-{}", std::process::id()));
+        fs::create_dir_all(&data).expect("the target folder can be written to");
+        let (api_port, clerk_port) = (free_port(), free_port());
+        let mut process = Command::new(program())
+            .args(["run", "--no-reload", "--until-stdin-closes"])
+            .current_dir(workspace())
+            .env("API_PORT", api_port.to_string())
+            .env("CLERK_PORT", clerk_port.to_string())
+            .env("DYNAMODB_PORT", free_port().to_string())
+            .env("LOCAL_DATA", &data)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("local starts");
+        let lifeline = process.stdin.take().expect("standard input is piped");
+
+        static LOG: Mutex<String> = Mutex::new(String::new());
+        let (ready, is_ready) = mpsc::channel();
+        let stdout = process.stdout.take().expect("standard output is piped");
+        let stderr = process.stderr.take().expect("standard error is piped");
+        let follow = |lines: Box<dyn BufRead + Send>, ready: mpsc::Sender<()>| {
+            thread::spawn(move || {
+                for line in lines.lines().map_while(Result::ok) {
+                    if line.trim() == "ready" {
+                        // Nobody waits for it any more if it comes too late.
+                        drop(ready.send(()));
+                    }
+                    let mut log = LOG.lock().unwrap_or_else(PoisonError::into_inner);
+                    log.push_str(&line);
+                    log.push('\n');
+                }
+            });
+        };
+        follow(Box::new(BufReader::new(stdout)), ready.clone());
+        follow(Box::new(BufReader::new(stderr)), ready);
+        if is_ready.recv_timeout(START_TIMEOUT).is_err() {
+            panic!("the stack did not start:\n{}", LOG.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+        Self { api_port, clerk_port, data, log: &LOG, _lifeline: lifeline, _process: process }
+    }
+
+    pub(crate) fn api(&self) -> String {
+        format!("http://127.0.0.1:{}", self.api_port)
+    }
+
+    pub(crate) fn webhook(&self) -> String {
+        format!("{}/lambda-url/clerk-webhook", self.api())
+    }
+
+    /// Lambda's own address for invoking a function with an event.
+    pub(crate) fn invoke(&self, function: &str) -> String {
+        format!("{}/2015-03-31/functions/{function}/invocations", self.api())
+    }
+
+    /// Runs a command as the README has it: `cargo run -q -p local -- <arguments>`.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        Command::new(program())
+            .args(arguments)
+            .current_dir(workspace())
+            .env("API_PORT", self.api_port.to_string())
+            .env("CLERK_PORT", self.clerk_port.to_string())
+            .env("LOCAL_DATA", &self.data)
+            .output()
+            .expect("local runs")
+    }
+
+    /// Runs a command that has to succeed, and gives what it printed.
+    pub(crate) fn local(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "local {arguments:?} failed: {said}");
+        String::from_utf8(output.stdout).expect("it prints UTF-8").trim().to_owned()
+    }
+
+    /// What the stack has printed so far, the functions' logs included.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The secret that the development Clerk signs webhooks with.
+    pub(crate) fn webhook_secret(&self) -> String {
+        self.local(&["webhook-secret"])
+    }
+}
+
+/// A file of the project.
+pub(crate) fn file(path: &str) -> String {
+    fs::read_to_string(workspace().join(path)).expect("the file is there")
+}

@@ -1,0 +1,120 @@
+use std::time::UNIX_EPOCH;
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{
+    client::{Answer, Person},
+    stack::stack,
+};
+
+fn seconds_now() -> i64 {
+    i64::try_from(UNIX_EPOCH.elapsed().expect("after 1970").as_secs()).expect("soon")
+}
+
+/// The three headers that Svix sends, for a message signed at `timestamp`.
+pub(crate) fn signed(id: &str, timestamp: i64, body: &str) -> [(&'static str, String); 3] {
+    let signer = svix::webhooks::Webhook::new(&stack().webhook_secret()).expect("a secret");
+    let signature = signer.sign(id, timestamp, body.as_bytes()).expect("UTF-8");
+    [("svix-id", id.to_owned()), ("svix-timestamp", timestamp.to_string()), ("svix-signature", signature)]
+}
+
+async fn post(headers: &[(&'static str, String)], body: &str, content_type: &str) -> Answer {
+    let mut request =
+        reqwest::Client::new().post(stack().webhook()).header("content-type", content_type).body(body.to_owned());
+    for (name, value) in headers {
+        request = request.header(*name, value);
+    }
+    Answer::to(request).await
+}
+
+async fn deliver(event: &Value) -> Answer {
+    let body = event.to_string();
+    post(&signed("msg_1", seconds_now(), &body), &body, "application/json").await
+}
+
+fn user(id: &str, name: &str, updated_at: u64) -> Value {
+    json!({
+        "type": "user.updated", "object": "event", "timestamp": updated_at,
+        "data": {
+            "id": id, "object": "user", "first_name": name, "last_name": null, "image_url": "https://img.example/a",
+            "primary_email_address_id": "idn_1",
+            "email_addresses": [{ "id": "idn_1", "email_address": "ada@example.com" }],
+            "created_at": 1000, "updated_at": updated_at,
+        },
+    })
+}
+
+#[tokio::test]
+async fn a_signed_event_is_taken_once_and_again() {
+    let ada = Person::sign_up("Ada");
+    let later = u64::try_from(seconds_now()).expect("after 1970") * 1000 + 60_000;
+    for _ in 0..2 {
+        let answer = deliver(&user(&ada.id, "Augusta", later)).await;
+        assert_eq!((answer.status, &answer.body), (200, &json!({ "success": true })));
+        assert_eq!(ada.get("/profile").await.body["firstName"], "Augusta");
+    }
+    assert_eq!(deliver(&user(&ada.id, "Old", 2000)).await.status, 200, "an older update is no error");
+    assert_eq!(ada.get("/profile").await.body["firstName"], "Augusta");
+}
+
+#[tokio::test]
+async fn a_body_that_arrives_as_base64_is_verified_as_it_was_sent() {
+    let ada = Person::sign_up("Ada");
+    let later = u64::try_from(seconds_now()).expect("after 1970") * 1000 + 60_000;
+    let body = user(&ada.id, "Grüße 👩‍🚀", later).to_string();
+    // The function URL of the stack encodes bodies of other types than JSON and text.
+    let answer = post(&signed("msg_1", seconds_now(), &body), &body, "application/octet-stream").await;
+    assert_eq!((answer.status, &answer.body), (200, &json!({ "success": true })));
+    assert_eq!(ada.get("/profile").await.body["firstName"], "Grüße 👩‍🚀");
+}
+
+#[tokio::test]
+async fn what_is_not_signed_by_clerk_changes_nothing() {
+    let ada = Person::sign_up("Ada");
+    let before = ada.get("/profile").await.body;
+    let later = u64::try_from(seconds_now()).expect("after 1970") * 1000 + 60_000;
+    let body = user(&ada.id, "Eve", later).to_string();
+    let good = signed("msg_1", seconds_now(), &body);
+
+    let none = post(&[], &body, "application/json").await;
+    none.is_problem(400, "webhook_headers_missing");
+    let detail = none.body["detail"].as_str().expect("a sentence");
+    assert!(["svix-id", "svix-timestamp", "svix-signature"].iter().all(|name| detail.contains(name)), "{detail}");
+
+    let altered = body.replace("Eve", "Eva");
+    post(&good, &altered, "application/json").await.is_problem(400, "webhook_bad_signature");
+    let mut other_id = good.clone();
+    other_id[0].1 = "msg_2".to_owned();
+    post(&other_id, &body, "application/json").await.is_problem(400, "webhook_bad_signature");
+    let stale = signed("msg_1", seconds_now() - 600, &body);
+    post(&stale, &body, "application/json").await.is_problem(400, "webhook_stale");
+
+    assert_eq!(ada.get("/profile").await.body, before);
+}
+
+#[tokio::test]
+async fn other_events_and_unusable_ones_are_answered_so_that_they_are_not_sent_again() {
+    for event in [
+        json!({ "type": "organization.created", "data": { "id": "org_1" } }),
+        json!({ "type": "user.created", "data": { "id": 7 } }),
+        json!({ "unheard": "of" }),
+    ] {
+        let answer = deliver(&event).await;
+        assert_eq!((answer.status, &answer.body), (200, &json!({ "success": true })), "{event}");
+    }
+}
+
+#[tokio::test]
+async fn an_update_before_its_creation_and_one_after_a_deletion_do_the_right_thing() {
+    let ada = Person::sign_up("Ada");
+    let stranger = format!("user_{}", Uuid::now_v7().simple());
+    assert_eq!(deliver(&user(&stranger, "first", 5000)).await.status, 200);
+
+    let token = ada.token();
+    stack().local(&["user", "delete", "--id", &ada.id]);
+    let later = u64::try_from(seconds_now()).expect("after 1970") * 1000 + 60_000;
+    assert_eq!(deliver(&user(&ada.id, "late", later)).await.status, 200);
+    let request = crate::client::request(reqwest::Method::GET, "/profile").bearer_auth(token);
+    assert_eq!(Answer::to(request).await.body["isActive"], false);
+}
