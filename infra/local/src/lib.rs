@@ -1,1 +1,16 @@
-//! Stub.
+//! The local stack: DynamoDB, a development Clerk and the functions on one machine.
+//!
+//! The program is for developers; the tests of other crates use its [`clerk::SigningKey`] and its
+//! [`dynamodb::in_memory`] engine.
+
+// Telling its user what happens is this program's job.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+pub mod clerk;
+mod cli;
+pub mod dynamodb;
+mod functions;
+mod stack;
+pub mod template;
+
+pub use cli::Cli;

@@ -34,7 +34,7 @@ fn a_wrong_setting_is_named() {
 
 #[test]
 fn settings_as_people_write_them_are_taken() {
-    let pem = SigningKey::generate().expect("a key").public_key_pem();
+    let pem = SigningKey::generate().and_then(|key| key.public_key_pem()).expect("a key");
     let cases: [&[(&str, &str)]; 5] = [
         &[("CLERK_ISSUER", "https://clerk.example.com/")],
         &[("CLERK_ISSUER", "http://127.0.0.1:4500")],

@@ -40,9 +40,17 @@ fn with(mut value: Value, changes: Value) -> Value {
     value
 }
 
+fn new_key() -> SigningKey {
+    SigningKey::generate().expect("a key")
+}
+
+fn sign(key: &SigningKey, header: &Value, claims: &Value) -> String {
+    key.sign(header, claims).expect("signed")
+}
+
 /// A verifier with `key` given as PEM and the settings that `extra` adds.
 fn verifier(key: &SigningKey, extra: &[(&str, &str)]) -> Verifier {
-    let pem = key.public_key_pem();
+    let pem = key.public_key_pem().expect("it has a public half");
     let settings = [("CLERK_ISSUER", ISSUER), ("CLERK_JWT_KEY", &pem)];
     let var = |name: &str| {
         let found = extra.iter().chain(&settings).find(|(variable, _)| *variable == name);
@@ -60,8 +68,9 @@ async fn outcome(verifier: &Verifier, token: &str) -> Result<Identity, Refusal> 
 
 #[tokio::test]
 async fn a_session_token_becomes_an_identity() {
-    let key = SigningKey::generate().expect("a key");
-    let token = key.sign(
+    let key = new_key();
+    let token = sign(
+        &key,
         &header(),
         &with(claims(), json!({ "email": "ada@example.com", "firstName": "Ada", "lastName": "Lovelace" })),
     );
@@ -79,7 +88,7 @@ async fn a_session_token_becomes_an_identity() {
 #[tokio::test]
 async fn claims_are_checked_by_clerks_rules() {
     use Refusal::{Expired, Malformed, NotActiveYet, PendingSession, WrongIssuer};
-    let key = SigningKey::generate().expect("a key");
+    let key = new_key();
     let verifier = verifier(&key, &[]);
     let cases: Vec<(Value, Result<(), Refusal>)> = vec![
         (json!({}), Ok(())),
@@ -124,7 +133,7 @@ async fn claims_are_checked_by_clerks_rules() {
         (json!({ "aud": "anyone" }), Ok(())),
     ];
     for (change, expected) in cases {
-        let token = key.sign(&header(), &with(claims(), change.clone()));
+        let token = sign(&key, &header(), &with(claims(), change.clone()));
         assert_eq!(outcome(&verifier, &token).await.map(drop), expected, "{change}");
     }
 }
@@ -132,7 +141,7 @@ async fn claims_are_checked_by_clerks_rules() {
 #[tokio::test]
 async fn authorized_parties_and_audience_are_asked_for_where_they_are_configured() {
     use Refusal::{WrongAudience, WrongParty};
-    let key = SigningKey::generate().expect("a key");
+    let key = new_key();
     let parties =
         verifier(&key, &[("CLERK_AUTHORIZED_PARTIES", "https://other.example.com, https://app.example.com/")]);
     let audience = verifier(&key, &[("CLERK_AUDIENCE", "chats")]);
@@ -154,7 +163,7 @@ async fn authorized_parties_and_audience_are_asked_for_where_they_are_configured
         (&audience, json!({ "aud": 1 }), Err(Refusal::Malformed)),
     ];
     for (verifier, change, expected) in cases {
-        let token = key.sign(&header(), &with(claims(), change.clone()));
+        let token = sign(&key, &header(), &with(claims(), change.clone()));
         assert_eq!(outcome(verifier, &token).await.map(drop), expected, "{change}");
     }
 }
@@ -162,9 +171,9 @@ async fn authorized_parties_and_audience_are_asked_for_where_they_are_configured
 #[tokio::test]
 async fn headers_choose_nothing_but_the_key() {
     use Refusal::{Malformed, UnsupportedHeader};
-    let key = SigningKey::generate().expect("a key");
+    let key = new_key();
     let verifier = verifier(&key, &[]);
-    let foreign = SigningKey::generate().expect("a key").jwk();
+    let foreign = new_key().jwk();
     let cases: Vec<(Value, Result<(), Refusal>)> = vec![
         (json!({ "typ": null }), Ok(())),
         (json!({ "typ": "jwt" }), Ok(())),
@@ -179,22 +188,22 @@ async fn headers_choose_nothing_but_the_key() {
         (json!({ "unheard": "of" }), Ok(())),
     ];
     for (change, expected) in cases {
-        let token = key.sign(&with(header(), change.clone()), &claims());
+        let token = sign(&key, &with(header(), change.clone()), &claims());
         assert_eq!(outcome(&verifier, &token).await.map(drop), expected, "{change}");
     }
 }
 
 #[tokio::test]
 async fn only_the_issuers_signature_counts() {
-    let key = SigningKey::generate().expect("a key");
+    let key = new_key();
     let verifier = verifier(&key, &[]);
-    let good = key.sign(&header(), &claims());
+    let good = sign(&key, &header(), &claims());
     let (message, signature) = good.rsplit_once('.').expect("three parts");
-    let other = SigningKey::generate().expect("a key").sign(&header(), &claims());
-    let somebody_else = key.sign(&header(), &with(claims(), json!({ "sub": "user_eve" })));
+    let other = sign(&new_key(), &header(), &claims());
+    let somebody_else = sign(&key, &header(), &with(claims(), json!({ "sub": "user_eve" })));
     let (others_message, _) = somebody_else.rsplit_once('.').expect("three parts");
     // An expired token with a wrong signature is refused for its signature: claims are not looked at before.
-    let expired = SigningKey::generate().expect("a key").sign(&header(), &with(claims(), json!({ "exp": 1 })));
+    let expired = sign(&new_key(), &header(), &with(claims(), json!({ "exp": 1 })));
     for token in [other, format!("{others_message}.{signature}"), format!("{message}."), expired] {
         assert_eq!(outcome(&verifier, &token).await.map(drop), Err(Refusal::BadSignature), "{token}");
     }
@@ -202,10 +211,10 @@ async fn only_the_issuers_signature_counts() {
 
 #[tokio::test]
 async fn what_is_no_token_is_malformed() {
-    let key = SigningKey::generate().expect("a key");
+    let key = new_key();
     let verifier = verifier(&key, &[]);
-    let good = key.sign(&header(), &claims());
-    let too_long = key.sign(&header(), &with(claims(), json!({ "padding": "x".repeat(8192) })));
+    let good = sign(&key, &header(), &claims());
+    let too_long = sign(&key, &header(), &with(claims(), json!({ "padding": "x".repeat(8192) })));
     let cases = [
         String::new(),
         "garbage".to_owned(),

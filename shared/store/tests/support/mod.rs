@@ -1,6 +1,6 @@
 //! A database to test on, and identities made as they always are: by verifying a token.
 
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_sdk_dynamodb::{
     Client,
@@ -41,15 +41,17 @@ fn database(url: &str) -> Database {
 #[allow(dead_code, reason = "not every test file is about a person who calls")]
 pub(crate) async fn identity(user_id: &str) -> Identity {
     let key = SigningKey::generate().expect("a key");
-    let pem = key.public_key_pem();
+    let pem = key.public_key_pem().expect("it has a public half");
     let var = |name: &str| match name {
         "CLERK_ISSUER" => Some(ISSUER.to_owned()),
         "CLERK_JWT_KEY" => Some(pem.clone()),
         _ => None,
     };
     let verifier = Verifier::new(Config::from_env(var).expect("the settings are right"));
-    let token = key.session_token(ISSUER, user_id);
-    verifier.verify(&token, SystemTime::now()).await.expect("accepted")
+    let now = SystemTime::now();
+    let seconds = now.duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let token = key.session_token(ISSUER, user_id, "sess_1", seconds, &serde_json::json!({})).expect("signed");
+    verifier.verify(&token, now).await.expect("accepted")
 }
 
 /// A database where nobody listens.

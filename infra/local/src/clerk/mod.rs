@@ -1,0 +1,87 @@
+//! A development Clerk: it signs people up and in, issues session tokens, and sends webhooks.
+
+mod keys;
+mod routes;
+mod state;
+mod webhooks;
+
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use anyhow::Result;
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+
+pub use keys::SigningKey;
+pub use state::Secrets;
+
+pub(crate) use routes::WEBHOOKS_HEADER;
+pub(crate) use state::FILES;
+
+/// The origin that asks for tokens: where front ends are served in development.
+pub const ORIGIN: &str = "http://localhost:3000";
+
+/// A running instance.
+pub(crate) struct Clerk {
+    issuer: String,
+    webhook_url: String,
+    key: SigningKey,
+    secrets: Secrets,
+    http: reqwest::Client,
+    kept: Mutex<state::Kept>,
+    deliveries: Mutex<HashMap<String, watch::Receiver<webhooks::Progress>>>,
+}
+
+impl Clerk {
+    /// The instance whose data is in `folder`; a new one if there is none. `issuer` and `webhook_url` are where it and
+    /// the receiver of its webhooks are reached.
+    pub(crate) fn load(folder: &Path, issuer: String, webhook_url: String) -> Result<Arc<Self>> {
+        let (secrets, key) = Secrets::load_or_make(folder)?;
+        Ok(Arc::new(Self {
+            issuer,
+            webhook_url,
+            key,
+            secrets,
+            // Svix takes a redirect for a failure.
+            http: reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?,
+            kept: Mutex::new(state::Kept::load(folder)?),
+            deliveries: Mutex::default(),
+        }))
+    }
+
+    pub(crate) fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    /// Answers requests until the task is dropped or aborted.
+    pub(crate) fn serve(self: &Arc<Self>, listener: TcpListener) -> JoinHandle<std::io::Result<()>> {
+        let router = routes::router(Arc::clone(self));
+        tokio::spawn(async move { axum::serve(listener, router).await })
+    }
+
+    /// Sends what was not delivered when the stack was last stopped.
+    pub(crate) fn resume(self: &Arc<Self>) {
+        let outbox: Vec<_> = self.read(|state| state.outbox.values().cloned().collect());
+        for message in outbox {
+            webhooks::deliver(self, message);
+        }
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&state::State) -> T) -> T {
+        read(&self.kept.lock().unwrap_or_else(PoisonError::into_inner).state)
+    }
+
+    /// Changes the state and keeps the change.
+    fn change<T>(&self, change: impl FnOnce(&mut state::State) -> T) -> Result<T> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let outcome = change(&mut kept.state);
+        kept.save()?;
+        Ok(outcome)
+    }
+
+    fn deliveries(&self) -> MutexGuard<'_, HashMap<String, watch::Receiver<webhooks::Progress>>> {
+        self.deliveries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,305 @@
+//! What the development Clerk answers: a part of Clerk's Frontend and Backend APIs, with Clerk's paths and forms.
+//!
+//! Two things are its own: `/v1/sessions/{id}/end`, which is what signing out in a browser does, and
+//! `/v1/webhooks/{id}`, which waits for the delivery of an event.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    extract::{Path, Query, Request, State},
+    http::{HeaderMap, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    Clerk,
+    state::{self, Session, Status, User, new_id, now_ms},
+    webhooks,
+};
+
+/// How long a question after a webhook waits for its delivery.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Names the webhooks that a change sent.
+pub(crate) const WEBHOOKS_HEADER: &str = "x-local-webhooks";
+
+pub(crate) fn router(clerk: Arc<Clerk>) -> Router {
+    let backend = Router::new()
+        .route("/v1/users", get(list_users).post(create_user))
+        .route("/v1/users/{id}", get(read_user).patch(update_user).delete(delete_user))
+        .route("/v1/users/{id}/ban", post(ban_user))
+        .route("/v1/users/{id}/unban", post(unban_user))
+        .route("/v1/sessions", get(list_sessions).post(create_session))
+        .route("/v1/sessions/{id}/tokens", post(create_token))
+        .route("/v1/sessions/{id}/revoke", post(revoke_session))
+        .route("/v1/sessions/{id}/end", post(end_session))
+        .route("/v1/webhooks/{id}", get(read_webhook))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&clerk), authorized));
+    Router::new()
+        .route("/.well-known/jwks.json", get(jwks))
+        .route("/.well-known/openid-configuration", get(openid_configuration))
+        .merge(backend)
+        .with_state(clerk)
+}
+
+type Clerks = State<Arc<Clerk>>;
+
+/// A refusal in Clerk's form.
+struct Refusal(StatusCode, &'static str, String);
+
+type Answer = Result<Response, Refusal>;
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let Self(status, code, message) = self;
+        (status, Json(json!({ "errors": [{ "code": code, "message": message }] }))).into_response()
+    }
+}
+
+impl From<anyhow::Error> for Refusal {
+    fn from(error: anyhow::Error) -> Self {
+        Self(StatusCode::INTERNAL_SERVER_ERROR, "internal", format!("{error:#}"))
+    }
+}
+
+fn not_found(what: &str, id: &str) -> Refusal {
+    Refusal(StatusCode::NOT_FOUND, "resource_not_found", format!("There is no {what} {id}."))
+}
+
+async fn authorized(State(clerk): Clerks, headers: HeaderMap, request: Request, next: Next) -> Response {
+    let expected = format!("Bearer {}", clerk.secrets.secret_key);
+    if headers.get(header::AUTHORIZATION).is_some_and(|sent| sent.as_bytes() == expected.as_bytes()) {
+        return next.run(request).await;
+    }
+    let message = "Send the secret key of this instance in the header Authorization: Bearer <key>.";
+    Refusal(StatusCode::UNAUTHORIZED, "authentication_invalid", message.to_owned()).into_response()
+}
+
+async fn jwks(State(clerk): Clerks) -> Json<Value> {
+    Json(json!({ "keys": [clerk.key.jwk()] }))
+}
+
+async fn openid_configuration(State(clerk): Clerks) -> Json<Value> {
+    let issuer = &clerk.issuer;
+    Json(json!({
+        "issuer": issuer,
+        "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
+        "id_token_signing_alg_values_supported": ["RS256"],
+        "subject_types_supported": ["public"],
+        "response_types_supported": ["code"],
+        "claims_supported": ["sub", "iss", "sid", "azp", "exp", "iat", "nbf", "email", "firstName", "lastName"],
+    }))
+}
+
+/// Sends events and answers with what changed.
+fn announce(clerk: &Arc<Clerk>, answer: Value, events: &[(&str, Value)]) -> Answer {
+    let messages: Vec<_> = events.iter().map(|(kind, data)| webhooks::event(clerk, kind, data)).collect();
+    let ids = messages.iter().map(|message| message.id.as_str()).collect::<Vec<_>>().join(",");
+    clerk.change(|state| {
+        state.outbox.extend(messages.iter().map(|message| (message.id.clone(), message.clone())));
+    })?;
+    for message in messages {
+        webhooks::deliver(clerk, message);
+    }
+    Ok(([(WEBHOOKS_HEADER, ids)], Json(answer)).into_response())
+}
+
+#[derive(Deserialize)]
+struct ListUsers {
+    #[serde(default = "ten")]
+    limit: usize,
+    #[serde(default)]
+    offset: usize,
+}
+
+fn ten() -> usize {
+    10
+}
+
+/// Newest first, as Clerk lists them.
+async fn list_users(State(clerk): Clerks, Query(ListUsers { limit, offset }): Query<ListUsers>) -> Json<Value> {
+    let mut users: Vec<User> = clerk.read(|state| state.users.values().cloned().collect());
+    users.sort_by_key(|user| std::cmp::Reverse(user.created_at));
+    Json(users.iter().skip(offset).take(limit.min(500)).map(User::json).collect())
+}
+
+/// Empty strings are as good as nothing.
+#[derive(Deserialize)]
+struct UserBody {
+    id: Option<String>,
+    email_address: Option<Vec<String>>,
+    first_name: Option<String>,
+    last_name: Option<String>,
+    image_url: Option<String>,
+}
+
+async fn create_user(State(clerk): Clerks, Json(body): Json<UserBody>) -> Answer {
+    let email = body.email_address.and_then(|addresses| addresses.into_iter().next()).ok_or_else(|| {
+        let message = "A user needs an address: \"email_address\": [\"ada@example.com\"].".to_owned();
+        Refusal(StatusCode::UNPROCESSABLE_ENTITY, "form_param_missing", message)
+    })?;
+    let now = now_ms();
+    let user = User {
+        id: body.id.unwrap_or_else(|| new_id("user")),
+        email,
+        first_name: body.first_name,
+        last_name: body.last_name,
+        image_url: body.image_url,
+        banned: false,
+        created_at: now,
+        updated_at: now,
+    };
+    let taken = clerk.change(|state| {
+        let taken = state.users.contains_key(&user.id);
+        if !taken {
+            state.users.insert(user.id.clone(), user.clone());
+        }
+        taken
+    })?;
+    if taken {
+        let message = format!("There is a user {} already.", user.id);
+        return Err(Refusal(StatusCode::UNPROCESSABLE_ENTITY, "form_identifier_exists", message));
+    }
+    announce(&clerk, user.json(), &[("user.created", user.json())])
+}
+
+async fn read_user(State(clerk): Clerks, Path(id): Path<String>) -> Answer {
+    let user = clerk.read(|state| state.users.get(&id).cloned());
+    user.map(|user| Json(user.json()).into_response()).ok_or_else(|| not_found("user", &id))
+}
+
+/// Changes a user; each change is later than the one before, even within a millisecond.
+fn change_user(clerk: &Clerk, id: &str, change: impl FnOnce(&mut User)) -> Result<User, Refusal> {
+    let user = clerk.change(|state| {
+        let user = state.users.get_mut(id)?;
+        change(user);
+        user.updated_at = now_ms().max(user.updated_at + 1);
+        Some(user.clone())
+    })?;
+    user.ok_or_else(|| not_found("user", id))
+}
+
+async fn update_user(State(clerk): Clerks, Path(id): Path<String>, Json(body): Json<UserBody>) -> Answer {
+    let user = change_user(&clerk, &id, |user| {
+        if let Some(email) = body.email_address.and_then(|addresses| addresses.into_iter().next()) {
+            user.email = email;
+        }
+        let fields = [
+            (&mut user.first_name, body.first_name),
+            (&mut user.last_name, body.last_name),
+            (&mut user.image_url, body.image_url),
+        ];
+        for (field, value) in fields.into_iter().filter_map(|(field, value)| Some((field, value?))) {
+            *field = Some(value).filter(|value| !value.is_empty());
+        }
+    })?;
+    announce(&clerk, user.json(), &[("user.updated", user.json())])
+}
+
+/// Makes active sessions of a user end with `status`, and gives them.
+fn close_sessions(state: &mut state::State, user_id: &str, status: Status) -> Vec<Value> {
+    let sessions = state.sessions.values_mut();
+    let active = sessions.filter(|session| session.user_id == user_id && session.status == Status::Active);
+    active.map(|session| close(session, status)).collect()
+}
+
+fn close(session: &mut Session, status: Status) -> Value {
+    session.status = status;
+    session.updated_at = now_ms();
+    session.json()
+}
+
+async fn delete_user(State(clerk): Clerks, Path(id): Path<String>) -> Answer {
+    let removed = clerk.change(|state| {
+        state.users.remove(&id)?;
+        Some(close_sessions(state, &id, Status::Removed))
+    })?;
+    let sessions = removed.ok_or_else(|| not_found("user", &id))?;
+    let user = json!({ "id": id, "object": "user", "deleted": true });
+    let mut events: Vec<_> = sessions.into_iter().map(|session| ("session.removed", session)).collect();
+    events.push(("user.deleted", user.clone()));
+    announce(&clerk, user, &events)
+}
+
+async fn ban_user(State(clerk): Clerks, Path(id): Path<String>) -> Answer {
+    let user = change_user(&clerk, &id, |user| user.banned = true)?;
+    let sessions = clerk.change(|state| close_sessions(state, &id, Status::Revoked))?;
+    let mut events: Vec<_> = sessions.into_iter().map(|session| ("session.revoked", session)).collect();
+    events.push(("user.updated", user.json()));
+    announce(&clerk, user.json(), &events)
+}
+
+async fn unban_user(State(clerk): Clerks, Path(id): Path<String>) -> Answer {
+    let user = change_user(&clerk, &id, |user| user.banned = false)?;
+    announce(&clerk, user.json(), &[("user.updated", user.json())])
+}
+
+#[derive(Deserialize)]
+struct OfUser {
+    user_id: String,
+}
+
+async fn list_sessions(State(clerk): Clerks, Query(OfUser { user_id }): Query<OfUser>) -> Json<Value> {
+    clerk.read(|state| {
+        let sessions = state.sessions.values().filter(|session| session.user_id == user_id);
+        Json(sessions.map(Session::json).collect())
+    })
+}
+
+async fn create_session(State(clerk): Clerks, Json(OfUser { user_id }): Json<OfUser>) -> Answer {
+    may_sign_in(&clerk, &user_id)?;
+    let now = now_ms();
+    let session = Session { id: new_id("sess"), user_id, status: Status::Active, created_at: now, updated_at: now };
+    clerk.change(|state| state.sessions.insert(session.id.clone(), session.clone()))?;
+    announce(&clerk, session.json(), &[("session.created", session.json())])
+}
+
+fn may_sign_in(clerk: &Clerk, user_id: &str) -> Result<User, Refusal> {
+    let user = clerk.read(|state| state.users.get(user_id).cloned()).ok_or_else(|| not_found("user", user_id))?;
+    if user.banned {
+        let message = format!("The user {user_id} is banned.");
+        return Err(Refusal(StatusCode::FORBIDDEN, "user_banned", message));
+    }
+    Ok(user)
+}
+
+async fn create_token(State(clerk): Clerks, Path(id): Path<String>) -> Answer {
+    let session = clerk.read(|state| state.sessions.get(&id).cloned()).ok_or_else(|| not_found("session", &id))?;
+    if session.status != Status::Active {
+        let message = format!("The session {id} is over; sign in again.");
+        return Err(Refusal(StatusCode::UNPROCESSABLE_ENTITY, "session_not_active", message));
+    }
+    let user = may_sign_in(&clerk, &session.user_id)?;
+    // What the README has developers add to the session token in Clerk's dashboard.
+    let extra = json!({ "email": user.email, "firstName": user.first_name, "lastName": user.last_name });
+    let token = clerk.key.session_token(&clerk.issuer, &user.id, &session.id, now_ms() / 1000, &extra)?;
+    Ok(Json(json!({ "object": "token", "jwt": token })).into_response())
+}
+
+async fn end_session(State(clerk): Clerks, Path(id): Path<String>) -> Answer {
+    over(&clerk, &id, Status::Ended, "session.ended")
+}
+
+async fn revoke_session(State(clerk): Clerks, Path(id): Path<String>) -> Answer {
+    over(&clerk, &id, Status::Revoked, "session.revoked")
+}
+
+fn over(clerk: &Arc<Clerk>, id: &str, status: Status, kind: &str) -> Answer {
+    let session = clerk.change(|state| Some(close(state.sessions.get_mut(id)?, status)))?;
+    let session = session.ok_or_else(|| not_found("session", id))?;
+    announce(clerk, session.clone(), vec![(kind, session)])
+}
+
+async fn read_webhook(State(clerk): Clerks, Path(id): Path<String>) -> Answer {
+    let delivery = clerk.deliveries().get(&id).cloned();
+    let mut delivery = delivery.ok_or_else(|| not_found("webhook", &id))?;
+    // Whether it was delivered in time or not, its progress is the answer.
+    drop(tokio::time::timeout(PATIENCE, delivery.wait_for(|progress| progress.delivered)).await);
+    let webhooks::Progress { kind, delivered, attempts, last } = delivery.borrow().clone();
+    let answer = json!({ "kind": kind, "delivered": delivered, "attempts": attempts, "last": last });
+    Ok(Json(answer).into_response())
+}

@@ -1,0 +1,186 @@
+//! Who has signed up and who is signed in, kept between runs.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    time::UNIX_EPOCH,
+};
+
+use anyhow::{Context, Result};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::keys::{SigningKey, StoredKey};
+
+/// The file of secrets in the data folder.
+const SECRETS: &str = "clerk-secrets.json";
+/// The file of users, sessions and webhooks in the data folder.
+const STATE: &str = "clerk-state.json";
+/// Files that this module makes.
+pub(crate) const FILES: [&str; 2] = [SECRETS, STATE];
+
+/// Milliseconds since the epoch, as Clerk writes times.
+pub(crate) fn now_ms() -> u64 {
+    u64::try_from(UNIX_EPOCH.elapsed().unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// An id of Clerk's form: `user_…`, `sess_…`, `msg_…`.
+pub(crate) fn new_id(kind: &str) -> String {
+    format!("{kind}_{}", Uuid::now_v7().simple())
+}
+
+/// What a Clerk instance has secrets of.
+#[derive(Deserialize, Serialize)]
+pub struct Secrets {
+    /// Opens the Backend API.
+    pub secret_key: String,
+    /// Signs webhooks.
+    pub webhook_secret: String,
+    pub(crate) instance_id: String,
+    key: StoredKey,
+}
+
+impl Secrets {
+    /// The secrets of the instance whose data is in `folder`, if it was ever started.
+    pub fn load(folder: &Path) -> Result<Option<Self>> {
+        read(&folder.join(SECRETS))
+    }
+
+    pub(crate) fn load_or_make(folder: &Path) -> Result<(Self, SigningKey)> {
+        if let Some(secrets) = Self::load(folder)? {
+            let key = SigningKey::load(&secrets.key)?;
+            return Ok((secrets, key));
+        }
+        let key = SigningKey::generate()?;
+        let random = || Uuid::new_v4().simple().to_string();
+        let secrets = Self {
+            secret_key: format!("sk_test_{}", random()),
+            webhook_secret: format!("whsec_{}", BASE64_STANDARD.encode(random())),
+            instance_id: new_id("ins"),
+            key: key.stored(),
+        };
+        write(&folder.join(SECRETS), &secrets)?;
+        Ok((secrets, key))
+    }
+}
+
+/// A person who has signed up.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct User {
+    pub(crate) id: String,
+    pub(crate) email: String,
+    pub(crate) first_name: Option<String>,
+    pub(crate) last_name: Option<String>,
+    pub(crate) image_url: Option<String>,
+    pub(crate) banned: bool,
+    pub(crate) created_at: u64,
+    pub(crate) updated_at: u64,
+}
+
+impl User {
+    /// As Clerk's Backend API and webhooks show it.
+    pub(crate) fn json(&self) -> Value {
+        let address_id = format!("idn_{}", self.id);
+        json!({
+            "id": self.id, "object": "user", "first_name": self.first_name, "last_name": self.last_name,
+            "image_url": self.image_url, "has_image": self.image_url.is_some(), "username": null, "external_id": null,
+            "primary_email_address_id": address_id,
+            "email_addresses": [{
+                "id": address_id, "object": "email_address", "email_address": self.email,
+                "verification": { "status": "verified", "strategy": "email_code" },
+            }],
+            "banned": self.banned, "locked": false, "public_metadata": {}, "unsafe_metadata": {},
+            "created_at": self.created_at, "updated_at": self.updated_at,
+        })
+    }
+}
+
+/// Whether a session is good for tokens, and if not, why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Status {
+    Active,
+    Ended,
+    Removed,
+    Revoked,
+}
+
+/// A sign-in.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Session {
+    pub(crate) id: String,
+    pub(crate) user_id: String,
+    pub(crate) status: Status,
+    pub(crate) created_at: u64,
+    pub(crate) updated_at: u64,
+}
+
+impl Session {
+    /// As Clerk's Backend API and webhooks show it.
+    pub(crate) fn json(&self) -> Value {
+        const WEEK: u64 = 7 * 24 * 60 * 60 * 1000;
+        json!({
+            "id": self.id, "object": "session", "user_id": self.user_id, "client_id": format!("client_{}", self.id),
+            "status": self.status, "expire_at": self.created_at + WEEK, "abandon_at": self.created_at + 4 * WEEK,
+            "created_at": self.created_at, "updated_at": self.updated_at,
+        })
+    }
+}
+
+/// A webhook on its way.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Message {
+    pub(crate) id: String,
+    pub(crate) kind: String,
+    pub(crate) body: String,
+}
+
+/// All that is kept.
+#[derive(Default, Deserialize, Serialize)]
+pub(crate) struct State {
+    pub(crate) users: BTreeMap<String, User>,
+    pub(crate) sessions: BTreeMap<String, Session>,
+    /// Webhooks that nobody has taken yet.
+    pub(crate) outbox: BTreeMap<String, Message>,
+}
+
+/// The state and the file it is kept in.
+pub(crate) struct Kept {
+    file: PathBuf,
+    pub(crate) state: State,
+}
+
+impl Kept {
+    pub(crate) fn load(folder: &Path) -> Result<Self> {
+        let file = folder.join(STATE);
+        Ok(Self { state: read(&file)?.unwrap_or_default(), file })
+    }
+
+    pub(crate) fn save(&self) -> Result<()> {
+        write(&self.file, &self.state)
+    }
+}
+
+fn read<T: DeserializeOwned>(file: &Path) -> Result<Option<T>> {
+    match fs::read(file) {
+        Ok(bytes) => {
+            let value = serde_json::from_slice(&bytes);
+            value.map(Some).with_context(|| format!("{} is damaged; start once with FRESH=1", file.display()))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("{} cannot be read", file.display())),
+    }
+}
+
+/// Writes a file whole or not at all, readable by its owner alone, as temporary files are.
+fn write<T: Serialize>(file: &Path, value: &T) -> Result<()> {
+    let folder = file.parent().context("a file is in a folder")?;
+    let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
+    temporary.write_all(&serde_json::to_vec_pretty(value)?)?;
+    temporary.persist(file).with_context(|| format!("{} cannot be written", file.display()))?;
+    Ok(())
+}

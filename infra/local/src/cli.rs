@@ -1,0 +1,273 @@
+//! The commands: `run` starts the stack, the others do to it what people and Clerk's dashboard do to the real one.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Parser, Subcommand};
+use reqwest::{Method, Response};
+use serde_json::{Value, json};
+
+use crate::{
+    clerk::{Secrets, WEBHOOKS_HEADER},
+    stack::{self, Options},
+};
+
+/// The local stack: DynamoDB, a development Clerk and the functions on one machine.
+#[derive(Parser)]
+#[command(name = "local", bin_name = "cargo run -q -p local --", version)]
+pub struct Cli {
+    #[command(flatten)]
+    place: Place,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Args)]
+struct Place {
+    #[command(flatten)]
+    ports: Ports,
+    /// Where the stack keeps its data [default: .local in the project]
+    #[arg(long, env = "LOCAL_DATA", global = true)]
+    data: Option<PathBuf>,
+}
+
+/// Where the stack listens, on 127.0.0.1.
+#[derive(Args, Clone, Copy)]
+pub(crate) struct Ports {
+    /// Port of the API and the function URL
+    #[arg(long = "api-port", env = "API_PORT", default_value_t = 9000, global = true)]
+    pub(crate) api: u16,
+    /// Port of the development Clerk
+    #[arg(long = "clerk-port", env = "CLERK_PORT", default_value_t = Self::CLERK, global = true)]
+    pub(crate) clerk: u16,
+    /// Port of DynamoDB
+    #[arg(long = "dynamodb-port", env = "DYNAMODB_PORT", default_value_t = 8000, global = true)]
+    pub(crate) dynamodb: u16,
+}
+
+impl Ports {
+    pub(crate) const CLERK: u16 = 4500;
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start the stack; Ctrl-C stops it
+    Run {
+        /// Forget all data first
+        #[arg(long)]
+        fresh: bool,
+        /// Do not build and load code again when it is edited
+        #[arg(long)]
+        no_reload: bool,
+        /// Stop as well when standard input is closed, as it is when the program that started this ends
+        #[arg(long)]
+        until_stdin_closes: bool,
+    },
+    /// Sign up, change and delete people
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Sign somebody in: prints the session's id
+    SignIn {
+        /// Whom, by id
+        #[arg(long)]
+        user: String,
+    },
+    /// End a session
+    SignOut {
+        /// The session's id, as sign-in printed it
+        #[arg(long)]
+        session: String,
+    },
+    /// Print a fresh session token, which is good for a minute; signs in first if need be
+    Token {
+        /// Whose, by id
+        #[arg(long)]
+        user: String,
+    },
+    /// Print the signing secret of the webhooks, to send some of your own
+    WebhookSecret,
+}
+
+#[derive(Subcommand)]
+enum UserCommand {
+    /// Sign somebody up
+    Create {
+        /// The id to give them
+        #[arg(long)]
+        id: String,
+        /// Their primary address
+        #[arg(long)]
+        email: String,
+        #[command(flatten)]
+        details: Details,
+    },
+    /// Change somebody's details; what is left away stays
+    Update {
+        /// Whose, by id
+        #[arg(long)]
+        id: String,
+        /// Their primary address
+        #[arg(long)]
+        email: Option<String>,
+        #[command(flatten)]
+        details: Details,
+    },
+    /// Delete somebody
+    Delete {
+        /// Whom, by id
+        #[arg(long)]
+        id: String,
+    },
+    /// Ban somebody
+    Ban {
+        /// Whom, by id
+        #[arg(long)]
+        id: String,
+    },
+    /// Let somebody back in
+    Unban {
+        /// Whom, by id
+        #[arg(long)]
+        id: String,
+    },
+}
+
+#[derive(Args)]
+struct Details {
+    /// First name
+    #[arg(long)]
+    first_name: Option<String>,
+    /// Last name
+    #[arg(long)]
+    last_name: Option<String>,
+    /// Where their picture is
+    #[arg(long)]
+    image_url: Option<String>,
+}
+
+impl Details {
+    fn body(self, id: Option<String>, email: Option<String>) -> Value {
+        let Self { first_name, last_name, image_url } = self;
+        let email_address = email.map(|email| vec![email]);
+        json!({ "id": id, "email_address": email_address, "first_name": first_name, "last_name": last_name, "image_url": image_url })
+    }
+}
+
+impl Cli {
+    /// Does what was asked for.
+    pub async fn run(self) -> Result<()> {
+        let folder = self.place.data.unwrap_or_else(stack::default_folder);
+        let ports = self.place.ports;
+        if let Command::Run { fresh, no_reload, until_stdin_closes } = self.command {
+            return stack::run(Options { ports, folder, fresh, reload: !no_reload, until_stdin_closes }).await;
+        }
+        let secrets = Secrets::load(&folder)?.context("the local stack has never run; start it with `make run`")?;
+        let clerk = Backend { port: ports.clerk, secret_key: secrets.secret_key, http: reqwest::Client::new() };
+        match self.command {
+            Command::Run { .. } => Ok(()),
+            Command::WebhookSecret => {
+                println!("{}", secrets.webhook_secret);
+                Ok(())
+            }
+            Command::User(command) => clerk.user(command).await,
+            Command::SignIn { user } => {
+                println!("{}", clerk.sign_in(&user).await?);
+                Ok(())
+            }
+            Command::SignOut { session } => {
+                clerk.change(Method::POST, &format!("/v1/sessions/{session}/end"), None).await.map(drop)
+            }
+            Command::Token { user } => clerk.token(&user).await,
+        }
+    }
+}
+
+/// The running Clerk's Backend API.
+struct Backend {
+    port: u16,
+    secret_key: String,
+    http: reqwest::Client,
+}
+
+impl Backend {
+    async fn user(&self, command: UserCommand) -> Result<()> {
+        let (method, path, body) = match command {
+            UserCommand::Create { id, email, details } => {
+                (Method::POST, "/v1/users".to_owned(), Some(details.body(Some(id), Some(email))))
+            }
+            UserCommand::Update { id, email, details } => {
+                (Method::PATCH, format!("/v1/users/{id}"), Some(details.body(None, email)))
+            }
+            UserCommand::Delete { id } => (Method::DELETE, format!("/v1/users/{id}"), None),
+            UserCommand::Ban { id } => (Method::POST, format!("/v1/users/{id}/ban"), None),
+            UserCommand::Unban { id } => (Method::POST, format!("/v1/users/{id}/unban"), None),
+        };
+        self.change(method, &path, body).await.map(drop)
+    }
+
+    async fn sign_in(&self, user_id: &str) -> Result<String> {
+        let session = self.change(Method::POST, "/v1/sessions", Some(json!({ "user_id": user_id }))).await?;
+        Ok(text(&session, "id")?.to_owned())
+    }
+
+    async fn token(&self, user_id: &str) -> Result<()> {
+        let request = self.http.get(self.url("/v1/sessions")).query(&[("user_id", user_id)]);
+        let sessions: Value = self.send(request).await?.json().await?;
+        let sessions = sessions.as_array().map(Vec::as_slice).unwrap_or_default();
+        let session =
+            match sessions.iter().find(|session| session.get("status").is_some_and(|status| status == "active")) {
+                Some(session) => text(session, "id")?.to_owned(),
+                None => self.sign_in(user_id).await?,
+            };
+        let request = self.http.post(self.url(&format!("/v1/sessions/{session}/tokens")));
+        let token: Value = self.send(request).await?.json().await?;
+        println!("{}", text(&token, "jwt")?);
+        Ok(())
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response> {
+        let response = request.bearer_auth(&self.secret_key).send().await.with_context(|| {
+            format!("the local stack is not running on port {}; start it with `make run`, or set CLERK_PORT", self.port)
+        })?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let answer: Value = response.json().await.unwrap_or_default();
+        match answer.pointer("/errors/0/message").and_then(Value::as_str) {
+            Some(message) => bail!("{message}"),
+            None => bail!("Clerk answered {status}"),
+        }
+    }
+
+    /// Makes a change and says what became of the webhooks that announce it.
+    async fn change(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value> {
+        let mut request = self.http.request(method, self.url(path));
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let response = self.send(request).await?;
+        let ids = response.headers().get(WEBHOOKS_HEADER).and_then(|ids| ids.to_str().ok()).unwrap_or_default();
+        let ids: Vec<String> = ids.split(',').filter(|id| !id.is_empty()).map(str::to_owned).collect();
+        let answer = response.json().await?;
+        for id in ids {
+            let delivery = self.send(self.http.get(self.url(&format!("/v1/webhooks/{id}")))).await?;
+            let delivery: Value = delivery.json().await?;
+            let (kind, last) = (text(&delivery, "kind")?, text(&delivery, "last")?);
+            if delivery.get("delivered") == Some(&Value::Bool(true)) {
+                eprintln!("{kind} delivered");
+            } else {
+                eprintln!("{kind} not delivered yet ({last}); it will be sent again");
+            }
+        }
+        Ok(answer)
+    }
+}
+
+fn text<'a>(value: &'a Value, member: &str) -> Result<&'a str> {
+    value.get(member).and_then(Value::as_str).with_context(|| format!("Clerk's answer has no {member}"))
+}

@@ -1,0 +1,209 @@
+//! The functions: their real binaries under `cargo lambda watch`, which has Lambda's Runtime API and routes requests.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, Signal, System};
+use tokio::{
+    process::{Child, Command},
+    time::{Instant, sleep, timeout},
+};
+
+use crate::template::Template;
+
+/// Each function serves as many requests at once, in as many processes; Lambda has no such limit.
+const CONCURRENCY: &str = "4";
+/// How long a built function may take to answer for the first time.
+const START_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long processes may take to end when they are asked to.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The workspace's folder, as it was when this program was built.
+pub(crate) fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new(".")).to_owned()
+}
+
+/// The path that leads to a function's URL.
+pub(crate) fn url_path(binary: &str) -> String {
+    format!("/lambda-url/{binary}")
+}
+
+/// Running functions.
+pub(crate) struct Functions {
+    watch: Child,
+    api: String,
+}
+
+impl Functions {
+    /// Builds the functions and starts them on `port`. `environment` is for all of them; `folder` is for a file of
+    /// routes. With `reload`, code that is edited is built and loaded again.
+    pub(crate) async fn start(
+        template: &Template,
+        port: u16,
+        environment: &BTreeMap<String, String>,
+        folder: &Path,
+        reload: bool,
+    ) -> Result<Self> {
+        let program = workspace().join(".tools/cargo-lambda/bin/cargo-lambda");
+        if !program.exists() {
+            bail!("{} is missing; `make run` sets it up", program.display());
+        }
+        build(template).await?;
+
+        let router = folder.join("cargo-lambda.toml");
+        std::fs::write(&router, routes(template)?).context("the routes cannot be written")?;
+        let port_text = port.to_string();
+        let mut watch = Command::new(program);
+        watch
+            .args(["lambda", "watch", "--invoke-address", "127.0.0.1", "--invoke-port", &port_text])
+            .args(["--concurrency", CONCURRENCY, "--global"])
+            .arg(&router)
+            .current_dir(workspace())
+            // A group of its own: Ctrl-C reaches this program alone, which then stops the functions in order.
+            .process_group(0);
+        if !reload {
+            watch.arg("--ignore-changes");
+        }
+        // What the developer's shell has for the real Clerk or AWS must not reach the local functions.
+        for (name, _) in std::env::vars() {
+            if ["AWS_", "CLERK_"].iter().any(|prefix| name.starts_with(prefix)) {
+                watch.env_remove(name);
+            }
+        }
+        watch.envs(environment);
+        let watch = watch.spawn().context("cargo-lambda cannot be started")?;
+        Ok(Self { watch, api: format!("http://127.0.0.1:{port}") })
+    }
+
+    /// Waits until every function has answered a request.
+    pub(crate) async fn ready(&mut self, template: &Template) -> Result<()> {
+        let http = reqwest::Client::new();
+        for function in &template.functions {
+            let path =
+                if function.has_url { url_path(&function.binary) } else { format!("{}/", url_path(&function.binary)) };
+            let url = format!("{}{path}", self.api);
+            let deadline = Instant::now() + START_TIMEOUT;
+            // Nobody listens at first; then the request waits for the function. Any answer of a function's will do.
+            while !answers(&http, &url, deadline).await {
+                if let Some(status) = self.watch.try_wait()? {
+                    bail!("cargo-lambda has stopped ({status}); what it printed above says why");
+                }
+                if Instant::now() > deadline {
+                    bail!("{} did not answer; what it printed above says why", function.binary);
+                }
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends when cargo-lambda ends by itself.
+    pub(crate) async fn ended(&mut self) -> Result<ExitStatus> {
+        Ok(self.watch.wait().await?)
+    }
+
+    /// Stops cargo-lambda and all that it started, and returns once they are gone.
+    pub(crate) async fn stop(mut self) {
+        // Found while cargo-lambda lives: the functions are in groups of their own, and orphans have no parent to tell
+        // whose they were.
+        let mut system = System::new();
+        let below = self.watch.id().map(|id| below(&mut system, Pid::from_u32(id))).unwrap_or_default();
+        let signal = |system: &System, pids: &[(Pid, u64)], signal| {
+            for (pid, started) in pids {
+                // A process id can be another's by now.
+                if let Some(process) = system.process(*pid).filter(|process| process.start_time() == *started) {
+                    process.kill_with(signal);
+                }
+            }
+        };
+        signal(&system, &below, Signal::Term);
+        if timeout(STOP_TIMEOUT, self.watch.wait()).await.is_err() {
+            // Its end is waited for, so there is nothing to do about a failure.
+            drop(self.watch.kill().await);
+        }
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        let mut left = below;
+        while !left.is_empty() {
+            refresh(&mut system);
+            left.retain(|(pid, started)| system.process(*pid).is_some_and(|process| process.start_time() == *started));
+            if Instant::now() > deadline {
+                signal(&system, &left, Signal::Kill);
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// Whether a function has answered, and not cargo-lambda in its stead.
+async fn answers(http: &reqwest::Client, url: &str, deadline: Instant) -> bool {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let answer = http.get(url).timeout(left).send().await;
+    answer.is_ok_and(|answer| answer.headers().contains_key(reqwest::header::CACHE_CONTROL))
+}
+
+fn refresh(system: &mut System) {
+    system.refresh_processes_specifics(ProcessesToUpdate::All, true, ProcessRefreshKind::nothing());
+}
+
+/// A process and all that descend from it, each with the time it was started.
+fn below(system: &mut System, root: Pid) -> Vec<(Pid, u64)> {
+    refresh(system);
+    let mut found = vec![root];
+    let mut next = 0;
+    while let Some(parent) = found.get(next).copied() {
+        next += 1;
+        let children = system.processes().values().filter(|process| process.parent() == Some(parent));
+        // Linux lists threads as well.
+        found.extend(children.filter(|process| process.thread_kind().is_none()).map(sysinfo::Process::pid));
+    }
+    found.into_iter().filter_map(|pid| Some((pid, system.process(pid)?.start_time()))).collect()
+}
+
+/// Builds the functions as cargo-lambda is going to, so that its first request waits for no compiler.
+async fn build(template: &Template) -> Result<()> {
+    let binaries = template.functions.iter().flat_map(|function| ["--bin", function.binary.as_str()]);
+    let status = Command::new("cargo").arg("build").args(binaries).current_dir(workspace()).status().await;
+    if !status.context("cargo cannot be started")?.success() {
+        bail!("the functions do not build");
+    }
+    Ok(())
+}
+
+/// The template's routes as cargo-lambda's configuration.
+fn routes(template: &Template) -> Result<String> {
+    let mut routes = toml::Table::new();
+    for function in &template.functions {
+        for route in &function.routes {
+            let paths: &[&str] = match route {
+                Some(path) => &[path],
+                None => &["/", "/{*path}"],
+            };
+            for path in paths {
+                routes.insert((*path).to_owned(), function.binary.clone().into());
+            }
+        }
+    }
+    let watch = toml::Table::from_iter([("router".to_owned(), routes.into())]);
+    Ok(toml::to_string(&toml::Table::from_iter([("watch".to_owned(), watch.into())]))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_routes_are_the_templates() {
+        let config: toml::Table =
+            routes(&Template::load().expect("the template is right")).expect("written").parse().expect("TOML");
+        let router = config["watch"]["router"].as_table().expect("a table");
+        let expected = [("/", "chats"), ("/chats", "chats"), ("/chats/{id}", "chats"), ("/profile", "profile")];
+        for (path, function) in expected {
+            assert_eq!(router[path].as_str(), Some(function), "{path}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The stack as a whole: its data, its ports, its start and its end.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use tokio::{
+    io::{AsyncReadExt, stdin},
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+
+use crate::{
+    clerk::{self, Clerk},
+    cli::Ports,
+    dynamodb,
+    functions::{Functions, url_path, workspace},
+    template::Template,
+};
+
+/// The engine's file in the data folder; SQLite makes two more beside it.
+const DATABASE: [&str; 3] = ["dynamodb.sqlite", "dynamodb.sqlite-shm", "dynamodb.sqlite-wal"];
+
+/// How to start.
+pub(crate) struct Options {
+    pub(crate) ports: Ports,
+    pub(crate) folder: PathBuf,
+    pub(crate) fresh: bool,
+    pub(crate) reload: bool,
+    pub(crate) until_stdin_closes: bool,
+}
+
+/// Where the data is kept if nothing else is asked for.
+pub(crate) fn default_folder() -> PathBuf {
+    workspace().join(".local")
+}
+
+/// Runs the stack until it is told to stop.
+pub(crate) async fn run(options: Options) -> Result<()> {
+    // Registered first, so that no signal ends this program while functions run.
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let stop = async {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            () = stdin_closes(), if options.until_stdin_closes => {}
+        }
+    };
+    tokio::pin!(stop);
+
+    let Options { ports, folder, fresh, reload, .. } = &options;
+    let dynamodb_listener = listen(ports.dynamodb, "DYNAMODB_PORT").await?;
+    let clerk_listener = listen(ports.clerk, "CLERK_PORT").await?;
+    // cargo-lambda listens here itself, later; a port that is taken is better known now.
+    drop(listen(ports.api, "API_PORT").await?);
+
+    fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+    if *fresh {
+        empty(folder)?;
+    }
+    let template = Template::load()?;
+    let database = dynamodb::open(&folder.join(DATABASE[0]), &template)?;
+    let issuer = format!("http://127.0.0.1:{}", ports.clerk);
+    let webhook = template.functions.iter().find(|function| function.has_url);
+    let webhook = webhook.map(|function| url_path(&function.binary)).context("no function has a URL")?;
+    let clerk = Clerk::load(folder, issuer.clone(), format!("http://127.0.0.1:{}{webhook}", ports.api))?;
+    let mut environment: BTreeMap<String, String> = [
+        ("AWS_ACCESS_KEY_ID", "local".to_owned()),
+        ("AWS_ENDPOINT_URL_DYNAMODB", format!("http://127.0.0.1:{}", ports.dynamodb)),
+        ("AWS_REGION", "us-east-1".to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
+        ("CLERK_AUTHORIZED_PARTIES", clerk::ORIGIN.to_owned()),
+        ("CLERK_ISSUER", issuer),
+        ("CLERK_WEBHOOK_SIGNING_SECRET", clerk.secrets().webhook_secret.clone()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into();
+    environment.extend(template.functions.iter().flat_map(|function| function.tables.clone()));
+
+    let dynamodb = dynamodb::serve(dynamodb_listener, database);
+    let issuing = clerk.serve(clerk_listener);
+
+    let start = Functions::start(&template, ports.api, &environment, folder, *reload);
+    let mut functions = tokio::select! {
+        functions = start => functions?,
+        () = &mut stop => return Ok(()),
+    };
+    let ready = async {
+        functions.ready(&template).await?;
+        clerk.resume();
+        greet(*ports, &webhook);
+        let status = functions.ended().await?;
+        bail!("cargo-lambda has stopped ({status})")
+    };
+    let outcome = tokio::select! {
+        outcome = ready => outcome,
+        () = &mut stop => Ok(()),
+    };
+    functions.stop().await;
+    issuing.abort();
+    dynamodb.abort();
+    outcome
+}
+
+async fn listen(port: u16, variable: &str) -> Result<TcpListener> {
+    let listener = TcpListener::bind(("127.0.0.1", port)).await;
+    listener.with_context(|| format!("port {port} cannot be had; set {variable} to another"))
+}
+
+async fn stdin_closes() {
+    let mut ignored = [0; 64];
+    // An error is as good as an end: whoever held the other side is gone.
+    while stdin().read(&mut ignored).await.is_ok_and(|read| read > 0) {}
+}
+
+/// Deletes what the stack keeps in its folder, and nothing else that may be there.
+fn empty(folder: &Path) -> Result<()> {
+    for name in DATABASE.iter().chain(&clerk::FILES) {
+        match fs::remove_file(folder.join(name)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("{name} cannot be deleted"));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn greet(ports: Ports, webhook: &str) {
+    let Ports { api, clerk, dynamodb } = ports;
+    // A command reaches the stack by Clerk's port.
+    let set = if clerk == Ports::CLERK { String::new() } else { format!("CLERK_PORT={clerk} ") };
+    println!(
+        "
+ready
+
+  API       http://127.0.0.1:{api}
+  webhook   http://127.0.0.1:{api}{webhook}
+  Clerk     http://127.0.0.1:{clerk}
+  DynamoDB  http://127.0.0.1:{dynamodb}
+
+Try, in another terminal:
+
+  {set}cargo run -q -p local -- user create --id user_ada --email ada@example.com --first-name Ada
+  TOKEN=$({set}cargo run -q -p local -- token --user user_ada)
+  curl -s http://127.0.0.1:{api}/profile -H \"Authorization: Bearer $TOKEN\"
+"
+    );
+}
