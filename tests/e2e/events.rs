@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     client::{Answer, Person},
-    stack::{file, stack},
+    stack::{Stack, file, stack},
 };
 
 async fn invoke(function: &str, event: &Value) -> Answer {
@@ -93,7 +93,7 @@ async fn logs_hold_no_token_and_no_address() {
         crate::client::request(reqwest::Method::GET, "/chats?cursor=a-cursor-to-look-for").bearer_auth(&token),
     );
     answer.await.is_problem(400, "invalid_query");
-    let log = stack().log();
+    let log = Stack::log();
     assert!(log.contains("\"route\":\"/chats\""), "requests are logged:\n{log}");
     for secret in [token.as_str(), &ada.email, "a title to look for", "a-cursor-to-look-for", &stack().webhook_secret()]
     {

@@ -1,6 +1,13 @@
 //! The flows that matter, over the real stack: the function binaries under the Lambda Runtime API, DynamoDB's engine and
 //! the development Clerk, all started once for this test binary.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails where something is missing"
+)]
+
 mod chats;
 mod client;
 mod events;

@@ -12,13 +12,12 @@ use std::{
 };
 
 /// Long enough for a slow machine to build what a change made stale.
-const START_TIMEOUT: Duration = Duration::from_secs(600);
+const START_TIMEOUT: Duration = Duration::from_mins(10);
 
 pub(crate) struct Stack {
     api_port: u16,
     clerk_port: u16,
     data: PathBuf,
-    log: &'static Mutex<String>,
     /// The stack stops when this is closed, which the system does when the test binary ends, however it ends.
     _lifeline: ChildStdin,
     _process: Child,
@@ -38,13 +37,15 @@ fn workspace() -> &'static Path {
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
-        let build = ["build", "--quiet", "--package", "local", "--bin", "local"];
-        let built = Command::new(env!("CARGO")).args(build).current_dir(workspace()).status().expect("cargo runs");
+        let arguments = ["build", "--quiet", "--package", "local", "--bin", "local"];
+        let built = Command::new(env!("CARGO")).args(arguments).current_dir(workspace()).status().expect("cargo runs");
         assert!(built.success(), "local does not build");
         let test = std::env::current_exe().expect("this test has a path");
         test.ancestors().nth(2).expect("target/debug holds deps").join("local")
     })
 }
+
+static LOG: Mutex<String> = Mutex::new(String::new());
 
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
@@ -69,7 +70,6 @@ impl Stack {
             .expect("local starts");
         let lifeline = process.stdin.take().expect("standard input is piped");
 
-        static LOG: Mutex<String> = Mutex::new(String::new());
         let (ready, is_ready) = mpsc::channel();
         let stdout = process.stdout.take().expect("standard output is piped");
         let stderr = process.stderr.take().expect("standard error is piped");
@@ -78,7 +78,7 @@ impl Stack {
                 for line in lines.lines().map_while(Result::ok) {
                     if line.trim() == "ready" {
                         // Nobody waits for it any more if it comes too late.
-                        drop(ready.send(()));
+                        let _ = ready.send(());
                     }
                     let mut log = LOG.lock().unwrap_or_else(PoisonError::into_inner);
                     log.push_str(&line);
@@ -88,10 +88,9 @@ impl Stack {
         };
         follow(Box::new(BufReader::new(stdout)), ready.clone());
         follow(Box::new(BufReader::new(stderr)), ready);
-        if is_ready.recv_timeout(START_TIMEOUT).is_err() {
-            panic!("the stack did not start:\n{}", LOG.lock().unwrap_or_else(PoisonError::into_inner));
-        }
-        Self { api_port, clerk_port, data, log: &LOG, _lifeline: lifeline, _process: process }
+        let started = is_ready.recv_timeout(START_TIMEOUT).is_ok();
+        assert!(started, "the stack did not start:\n{}", LOG.lock().unwrap_or_else(PoisonError::into_inner));
+        Self { api_port, clerk_port, data, _lifeline: lifeline, _process: process }
     }
 
     pub(crate) fn api(&self) -> String {
@@ -128,8 +127,8 @@ impl Stack {
     }
 
     /// What the stack has printed so far, the functions' logs included.
-    pub(crate) fn log(&self) -> String {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn log() -> String {
+        LOG.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The secret that the development Clerk signs webhooks with.

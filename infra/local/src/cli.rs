@@ -146,7 +146,7 @@ struct Details {
 }
 
 impl Details {
-    fn body(self, id: Option<String>, email: Option<String>) -> Value {
+    fn body(self, id: Option<&str>, email: Option<String>) -> Value {
         let Self { first_name, last_name, image_url } = self;
         let email_address = email.map(|email| vec![email]);
         json!({ "id": id, "email_address": email_address, "first_name": first_name, "last_name": last_name, "image_url": image_url })
@@ -193,7 +193,7 @@ impl Backend {
     async fn user(&self, command: UserCommand) -> Result<()> {
         let (method, path, body) = match command {
             UserCommand::Create { id, email, details } => {
-                (Method::POST, "/v1/users".to_owned(), Some(details.body(Some(id), Some(email))))
+                (Method::POST, "/v1/users".to_owned(), Some(details.body(Some(&id), Some(email))))
             }
             UserCommand::Update { id, email, details } => {
                 (Method::PATCH, format!("/v1/users/{id}"), Some(details.body(None, email)))

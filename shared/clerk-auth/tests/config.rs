@@ -1,5 +1,12 @@
 //! Settings that are missing or wrong are named.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails where something is missing"
+)]
+
 use clerk_auth::Config;
 use local::clerk::SigningKey;
 

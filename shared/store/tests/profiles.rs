@@ -1,5 +1,12 @@
 //! The table of profiles, on a real engine.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails where something is missing"
+)]
+
 mod support;
 
 use clerk_auth::{Event, WebhookVerifier};

@@ -291,7 +291,7 @@ async fn revoke_session(State(clerk): Clerks, Path(id): Path<String>) -> Answer 
 fn over(clerk: &Arc<Clerk>, id: &str, status: Status, kind: &str) -> Answer {
     let session = clerk.change(|state| Some(close(state.sessions.get_mut(id)?, status)))?;
     let session = session.ok_or_else(|| not_found("session", id))?;
-    announce(clerk, session.clone(), vec![(kind, session)])
+    announce(clerk, session.clone(), &[(kind, session)])
 }
 
 async fn read_webhook(State(clerk): Clerks, Path(id): Path<String>) -> Answer {
