@@ -61,7 +61,7 @@ impl Functions {
         let mut watch = Command::new(program);
         watch
             .args(["lambda", "watch", "--invoke-address", "127.0.0.1", "--invoke-port", &port_text])
-            .args(["--concurrency", CONCURRENCY, "--global"])
+            .args(["--quiet", "--concurrency", CONCURRENCY, "--global"])
             .arg(&router)
             .current_dir(workspace())
             // A group of its own: Ctrl-C reaches this program alone, which then stops the functions in order.

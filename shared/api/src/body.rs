@@ -4,7 +4,10 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{
+    Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use serde_json::error::Category;
 
 use crate::Problem;
@@ -53,6 +56,13 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    // serde reads a struct from an array as well, by position: nothing that an API should take.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(match serde_json::from_slice::<IgnoredAny>(body) {
+            Ok(_) => unfit("it has to be a JSON object"),
+            Err(error) => not_json(&error),
+        });
+    }
     let mut json = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
@@ -62,11 +72,14 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         }
         // At the top the path is a dot, which says nothing.
         let place = if path == "." { String::new() } else { format!("{path}: ") };
-        let detail = format!("The body does not fit: {place}{}.", without_position(&error));
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_body", detail)
+        unfit(&format!("{place}{}", without_position(&error)))
     })?;
     json.end().map_err(|error| not_json(&error))?;
     Ok(value)
+}
+
+fn unfit(reason: &str) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_body", format!("The body does not fit: {reason}."))
 }
 
 fn not_json(error: &serde_json::Error) -> Problem {

@@ -22,16 +22,16 @@ pub async fn run(build: impl AsyncFnOnce() -> Result<Service, ConfigError>) -> E
             return ExitCode::FAILURE;
         }
     };
-    let adapter = Adapter::from(service);
     let handler = service_fn(move |event: LambdaEvent<Value>| {
-        let mut adapter = adapter.clone();
+        let service = service.clone();
         async move {
             let request = events::request(event.payload)?;
-            let Ok(response) = adapter.call(LambdaEvent::new(request, event.context)).await;
-            Ok::<_, lambda_runtime::Error>(response)
+            let answer = Adapter::from(service).call(LambdaEvent::new(request, event.context));
+            let Ok(answer) = answer.await;
+            Ok::<_, lambda_runtime::Error>(answer)
         }
     });
-    match lambda_runtime::run(handler).await {
+    match lambda_runtime::run_concurrent(handler).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "the function lost its connection to Lambda");
