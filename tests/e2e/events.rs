@@ -12,7 +12,7 @@ async fn invoke(function: &str, event: &Value) -> Answer {
 }
 
 /// An API Gateway event in payload format 2.0.
-fn event(method: &str, path: &str, token: &str) -> Value {
+pub(crate) fn event(method: &str, path: &str, token: &str) -> Value {
     json!({
         "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": "",
         "headers": { "authorization": format!("Bearer {token}"), "host": "api.example.com" },

@@ -33,16 +33,17 @@ fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace holds this crate")
 }
 
-/// The `local` program, built if it has to be.
-fn program() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let arguments = ["build", "--quiet", "--package", "local", "--bin", "local"];
+/// A program of the workspace, built if it has to be.
+pub(crate) fn program(name: &str) -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        let arguments = ["build", "--quiet", "--workspace", "--bins"];
         let built = Command::new(env!("CARGO")).args(arguments).current_dir(workspace()).status().expect("cargo runs");
-        assert!(built.success(), "local does not build");
+        assert!(built.success(), "the programs do not build");
         let test = std::env::current_exe().expect("this test has a path");
-        test.ancestors().nth(2).expect("target/debug holds deps").join("local")
-    })
+        test.ancestors().nth(2).expect("target/debug holds deps").to_owned()
+    });
+    folder.join(name)
 }
 
 static LOG: Mutex<String> = Mutex::new(String::new());
@@ -56,7 +57,7 @@ impl Stack {
         let data = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("stack-{}", std::process::id()));
         fs::create_dir_all(&data).expect("the target folder can be written to");
         let (api_port, clerk_port) = (free_port(), free_port());
-        let mut process = Command::new(program())
+        let mut process = Command::new(program("local"))
             .args(["run", "--no-reload", "--until-stdin-closes"])
             .current_dir(workspace())
             .env("API_PORT", api_port.to_string())
@@ -108,7 +109,7 @@ impl Stack {
 
     /// Runs a command as the README has it: `cargo run -q -p local -- <arguments>`.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
-        Command::new(program())
+        Command::new(program("local"))
             .args(arguments)
             .current_dir(workspace())
             .env("API_PORT", self.api_port.to_string())
