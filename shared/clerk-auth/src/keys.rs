@@ -9,6 +9,7 @@ use jsonwebtoken::{
     DecodingKey,
     jwk::{AlgorithmParameters, Jwk, PublicKeyUse},
 };
+use reqwest::StatusCode;
 use tokio::sync::RwLock;
 use url::Url;
 
@@ -110,6 +111,8 @@ impl Published {
 enum FetchError {
     #[error("{0}")]
     Http(#[from] reqwest::Error),
+    #[error("the issuer answered {0}")]
+    Status(StatusCode),
     #[error("the key set is larger than {MAX_KEY_SET_BYTES} bytes")]
     TooLarge,
     #[error("the key set is not JSON: {0}")]
@@ -126,7 +129,10 @@ async fn fetch(url: &Url) -> Result<HashMap<String, DecodingKey>, FetchError> {
     // Built for each fetch: fetches are rare, and a connection that was kept through a freeze is dead.
     let client =
         reqwest::Client::builder().timeout(FETCH_TIMEOUT).redirect(reqwest::redirect::Policy::none()).build()?;
-    let mut response = client.get(url.clone()).send().await?.error_for_status()?;
+    let mut response = client.get(url.clone()).send().await?;
+    if response.status() != StatusCode::OK {
+        return Err(FetchError::Status(response.status()));
+    }
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
         body.extend_from_slice(&chunk);
