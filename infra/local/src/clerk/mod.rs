@@ -24,7 +24,7 @@ pub(crate) use state::FILES;
 pub const ORIGIN: &str = "http://localhost:3000";
 
 /// A running instance.
-pub(crate) struct Clerk {
+pub struct Clerk {
     issuer: String,
     webhook_url: String,
     key: SigningKey,
@@ -37,7 +37,7 @@ pub(crate) struct Clerk {
 impl Clerk {
     /// The instance whose data is in `folder`; a new one if there is none. `issuer` and `webhook_url` are where it and
     /// the receiver of its webhooks are reached.
-    pub(crate) fn load(folder: &Path, issuer: String, webhook_url: String) -> Result<Arc<Self>> {
+    pub fn load(folder: &Path, issuer: String, webhook_url: String) -> Result<Arc<Self>> {
         let (secrets, key) = Secrets::load_or_make(folder)?;
         Ok(Arc::new(Self {
             issuer,
@@ -51,18 +51,24 @@ impl Clerk {
         }))
     }
 
-    pub(crate) fn secrets(&self) -> &Secrets {
+    /// What it signs and opens with.
+    pub fn secrets(&self) -> &Secrets {
         &self.secrets
     }
 
+    /// The public keys, as published (RFC 7517).
+    pub fn jwks(&self) -> serde_json::Value {
+        serde_json::json!({ "keys": [self.key.jwk()] })
+    }
+
     /// Answers requests until the task is dropped or aborted.
-    pub(crate) fn serve(self: &Arc<Self>, listener: TcpListener) -> JoinHandle<std::io::Result<()>> {
+    pub fn serve(self: &Arc<Self>, listener: TcpListener) -> JoinHandle<std::io::Result<()>> {
         let router = routes::router(Arc::clone(self));
         tokio::spawn(async move { axum::serve(listener, router).await })
     }
 
     /// Sends what was not delivered when the stack was last stopped.
-    pub(crate) fn resume(self: &Arc<Self>) {
+    pub fn resume(self: &Arc<Self>) {
         let outbox: Vec<_> = self.read(|state| state.outbox.values().cloned().collect());
         for message in outbox {
             webhooks::deliver(self, message);

@@ -80,7 +80,7 @@ async fn authorized(State(clerk): Clerks, headers: HeaderMap, request: Request, 
 }
 
 async fn jwks(State(clerk): Clerks) -> Json<Value> {
-    Json(json!({ "keys": [clerk.key.jwk()] }))
+    Json(clerk.jwks())
 }
 
 async fn openid_configuration(State(clerk): Clerks) -> Json<Value> {

@@ -1,0 +1,227 @@
+//! The development Clerk, through its program, with a receiver of webhooks in the functions' place.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails where something is missing"
+)]
+
+use std::{path::Path, sync::Arc};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    routing::post,
+};
+use local::clerk::Clerk;
+use serde_json::{Value, json};
+use tokio::{
+    net::TcpListener,
+    process::Command,
+    sync::{Mutex, mpsc},
+};
+
+/// A delivery, and what it is to be answered with.
+struct Receiver {
+    answers: Mutex<Vec<StatusCode>>,
+    deliveries: mpsc::UnboundedSender<(HeaderMap, Bytes)>,
+}
+
+async fn receive(State(receiver): State<Arc<Receiver>>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    receiver.deliveries.send((headers, body)).expect("the test waits for it");
+    receiver.answers.lock().await.pop().unwrap_or(StatusCode::OK)
+}
+
+struct Instance {
+    clerk: Arc<Clerk>,
+    port: u16,
+    folder: tempfile::TempDir,
+    deliveries: mpsc::UnboundedReceiver<(HeaderMap, Bytes)>,
+}
+
+impl Instance {
+    /// Starts one whose webhooks are answered with `answers` at first, the last first, and with 200 then.
+    async fn start(folder: tempfile::TempDir, answers: &[StatusCode]) -> Self {
+        let (deliveries, received) = mpsc::unbounded_channel();
+        let receiver = Arc::new(Receiver { answers: Mutex::new(answers.to_vec()), deliveries });
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let webhook_url = format!("http://{}", listener.local_addr().expect("its address"));
+        let router = Router::new().route("/", post(receive)).with_state(receiver);
+        tokio::spawn(async move { axum::serve(listener, router).await });
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("its address").port();
+        let clerk = Clerk::load(folder.path(), format!("http://127.0.0.1:{port}"), webhook_url).expect("it starts");
+        clerk.serve(listener);
+        Self { clerk, port, folder, deliveries: received }
+    }
+
+    async fn command(&self, arguments: &[&str]) -> std::process::Output {
+        command(self.port, self.folder.path(), arguments).await
+    }
+
+    async fn succeeds(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments).await;
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
+    }
+
+    async fn fails(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments).await;
+        assert!(!output.status.success() && output.stdout.is_empty(), "{arguments:?}");
+        String::from_utf8(output.stderr).expect("UTF-8")
+    }
+
+    /// The next delivery, once its signature is found right.
+    async fn delivery(&mut self) -> (HeaderMap, Value) {
+        let (headers, body) = self.deliveries.recv().await.expect("a delivery");
+        let verifier = svix::webhooks::Webhook::new(&self.clerk.secrets().webhook_secret).expect("a secret");
+        verifier.verify(&body, &headers).expect("signed as Svix signs");
+        (headers, serde_json::from_slice(&body).expect("an event is JSON"))
+    }
+}
+
+async fn command(port: u16, folder: &Path, arguments: &[&str]) -> std::process::Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_local"));
+    command.args(arguments).env("CLERK_PORT", port.to_string()).env("LOCAL_DATA", folder);
+    command.output().await.expect("it runs")
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+#[tokio::test]
+async fn people_sign_up_and_in_and_out_and_clerk_tells_of_it() {
+    let mut clerk = Instance::start(folder(), &[]).await;
+    let create = [
+        "user",
+        "create",
+        "--id",
+        "user_ada",
+        "--email",
+        "ada@example.com",
+        "--first-name",
+        "Ada",
+        "--image-url",
+        "https://a",
+    ];
+    clerk.succeeds(&create).await;
+    let (_, created) = clerk.delivery().await;
+    assert_eq!((&created["type"], &created["object"]), (&json!("user.created"), &json!("event")));
+    let user = &created["data"];
+    assert_eq!(
+        (&user["id"], &user["first_name"], &user["last_name"]),
+        (&json!("user_ada"), &json!("Ada"), &json!(null))
+    );
+    assert_eq!(user["email_addresses"][0]["id"], user["primary_email_address_id"]);
+    assert_eq!(user["email_addresses"][0]["email_address"], "ada@example.com");
+
+    clerk.succeeds(&["user", "update", "--id", "user_ada", "--last-name", "Lovelace", "--first-name", ""]).await;
+    let (_, updated) = clerk.delivery().await;
+    assert_eq!(updated["type"], "user.updated");
+    assert_eq!((&updated["data"]["first_name"], &updated["data"]["last_name"]), (&json!(null), &json!("Lovelace")));
+    assert!(updated["data"]["updated_at"].as_u64() > user["updated_at"].as_u64());
+
+    let session = clerk.succeeds(&["sign-in", "--user", "user_ada"]).await;
+    assert_eq!(clerk.delivery().await.1["type"], "session.created");
+    assert_eq!(clerk.succeeds(&["token", "--user", "user_ada"]).await.split('.').count(), 3);
+    clerk.succeeds(&["sign-out", "--session", &session]).await;
+    let (_, ended) = clerk.delivery().await;
+    assert_eq!((&ended["type"], &ended["data"]["id"]), (&json!("session.ended"), &json!(session)));
+    assert_eq!(ended["data"]["user_id"], "user_ada");
+
+    // A token for somebody who is signed out signs them in.
+    clerk.succeeds(&["token", "--user", "user_ada"]).await;
+    assert_eq!(clerk.delivery().await.1["type"], "session.created");
+    clerk.succeeds(&["user", "ban", "--id", "user_ada"]).await;
+    let mut kinds = [clerk.delivery().await.1, clerk.delivery().await.1].map(|event| event["type"].to_string());
+    kinds.sort();
+    assert_eq!(kinds, ["\"session.revoked\"", "\"user.updated\""]);
+    assert!(clerk.fails(&["token", "--user", "user_ada"]).await.contains("banned"));
+    clerk.succeeds(&["user", "unban", "--id", "user_ada"]).await;
+    assert_eq!(clerk.delivery().await.1["data"]["banned"], false);
+    clerk.succeeds(&["user", "delete", "--id", "user_ada"]).await;
+    let (_, deleted) = clerk.delivery().await;
+    assert_eq!((&deleted["type"], &deleted["data"]["deleted"]), (&json!("user.deleted"), &json!(true)));
+}
+
+#[tokio::test]
+async fn a_webhook_is_sent_until_it_is_taken_with_its_id_kept_and_its_time_anew() {
+    let refusals = [StatusCode::FOUND, StatusCode::BAD_REQUEST, StatusCode::SERVICE_UNAVAILABLE];
+    let mut clerk = Instance::start(folder(), &refusals).await;
+    clerk.succeeds(&["user", "create", "--id", "user_ada", "--email", "ada@example.com"]).await;
+    let (first, event) = clerk.delivery().await;
+    for _ in refusals {
+        let (again, same) = clerk.delivery().await;
+        assert_eq!((&again["svix-id"], &same), (&first["svix-id"], &event));
+    }
+    assert!(clerk.deliveries.try_recv().is_err(), "once it is taken it is not sent again");
+}
+
+#[tokio::test]
+async fn keys_people_and_undelivered_webhooks_outlive_a_stop() {
+    let never = vec![StatusCode::SERVICE_UNAVAILABLE; 1000];
+    let mut clerk = Instance::start(folder(), &never).await;
+    let output = clerk.command(&["user", "create", "--id", "user_ada", "--email", "ada@example.com"]).await;
+    assert!(String::from_utf8_lossy(&output.stderr).contains("user.created not delivered yet (503)"));
+    let (headers, event) = clerk.delivery().await;
+    let (key, secret) = (clerk.clerk.jwks(), clerk.clerk.secrets().webhook_secret.clone());
+
+    let mut clerk = Instance::start(clerk.folder, &[]).await;
+    assert_eq!(clerk.clerk.jwks(), key);
+    assert_eq!(clerk.clerk.secrets().webhook_secret, secret);
+    clerk.clerk.resume();
+    let (again, same) = clerk.delivery().await;
+    assert_eq!((&again["svix-id"], same), (&headers["svix-id"], event));
+    clerk.succeeds(&["token", "--user", "user_ada"]).await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_done_is_said() {
+    let clerk = Instance::start(folder(), &[]).await;
+    let create = ["user", "create", "--id", "user_ada", "--email", "ada@example.com"];
+    clerk.succeeds(&create).await;
+    let cases: [(&[&str], &str); 6] = [
+        (&create, "There is a user user_ada already"),
+        (&["user", "update", "--id", "user_eve"], "There is no user user_eve"),
+        (&["user", "delete", "--id", "user_eve"], "There is no user user_eve"),
+        (&["sign-in", "--user", "user_eve"], "There is no user user_eve"),
+        (&["token", "--user", "user_eve"], "There is no user user_eve"),
+        (&["sign-out", "--session", "sess_1"], "There is no session sess_1"),
+    ];
+    for (arguments, expected) in cases {
+        let said = clerk.fails(arguments).await;
+        assert!(said.contains(expected), "{arguments:?} said {said}");
+    }
+
+    let elsewhere = command(1, clerk.folder.path(), &["token", "--user", "user_ada"]).await;
+    let said = String::from_utf8_lossy(&elsewhere.stderr);
+    assert!(said.contains("the local stack is not running on port 1; start it with `make run`"), "{said}");
+    let never_run = command(clerk.port, folder().path(), &["token", "--user", "user_ada"]).await;
+    assert!(String::from_utf8_lossy(&never_run.stderr).contains("the local stack has never run"));
+
+    let taken = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = taken.local_addr().expect("its address").port().to_string();
+    let run = clerk.command(&["run", "--dynamodb-port", &port]).await;
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert!(said.contains(&format!("port {port} cannot be had; set DYNAMODB_PORT to another")), "{said}");
+}
+
+#[tokio::test]
+async fn the_backend_api_is_closed_without_the_secret_key() {
+    let clerk = Instance::start(folder(), &[]).await;
+    let http = reqwest::Client::new();
+    let url = |path: &str| format!("http://127.0.0.1:{}{path}", clerk.port);
+    for path in ["/v1/users", "/v1/users/user_ada", "/v1/sessions?user_id=user_ada"] {
+        let answer = http.get(url(path)).bearer_auth("sk_test_wrong").send().await.expect("an answer");
+        assert_eq!(answer.status(), 401, "{path}");
+    }
+    let configuration = http.get(url("/.well-known/openid-configuration")).send().await.expect("an answer");
+    let configuration: Value = configuration.json().await.expect("JSON");
+    let keys = http.get(configuration["jwks_uri"].as_str().expect("a URL")).send().await.expect("an answer");
+    assert_eq!(keys.json::<Value>().await.expect("JSON"), clerk.clerk.jwks());
+}
