@@ -1,6 +1,6 @@
 use url::Url;
 
-use crate::keys::pem_key;
+use crate::keys::pem_keys;
 
 /// A setting that is missing or wrong. `Display` names the variable and says what to do; it never shows the value.
 #[derive(Debug, thiserror::Error)]
@@ -26,8 +26,8 @@ pub struct Config {
 }
 
 pub(crate) enum KeySource {
-    /// A key given beforehand: no request is ever made.
-    Pem(jsonwebtoken::DecodingKey),
+    /// Keys given beforehand: no request is ever made.
+    Pem(Vec<jsonwebtoken::DecodingKey>),
     /// The issuer's published keys.
     Jwks(Url),
 }
@@ -36,8 +36,8 @@ impl Config {
     /// Reads the settings through `var` (the environment, outside tests). A variable that is empty counts as unset.
     ///
     /// - `CLERK_ISSUER`, required: Clerk's Frontend API URL.
-    /// - `CLERK_JWT_KEY`: the instance's public key in PEM; line breaks may be written `\n`. Without it the keys are
-    ///   fetched from the issuer.
+    /// - `CLERK_JWT_KEY`: the instance's public key in PEM, or several while it is being rotated; line breaks may be
+    ///   written `\n`. Without it the keys are fetched from the issuer.
     /// - `CLERK_AUTHORIZED_PARTIES`: comma-separated origins that `azp` has to be one of.
     /// - `CLERK_AUDIENCE`: what `aud` has to hold.
     pub fn from_env(var: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
@@ -50,9 +50,9 @@ impl Config {
         let issuer = issuer.trim_end_matches('/').to_owned();
         let jwks = jwks_url(&issuer)?;
         let keys = match var("CLERK_JWT_KEY") {
-            Some(pem) => KeySource::Pem(pem_key(&pem).ok_or(ConfigError::new(
+            Some(pem) => KeySource::Pem(pem_keys(&pem).ok_or(ConfigError::new(
                 "CLERK_JWT_KEY",
-                "is not an RSA public key in PEM (-----BEGIN PUBLIC KEY-----); copy it from API keys in Clerk's dashboard",
+                "is not an RSA public key in PEM (-----BEGIN PUBLIC KEY-----) of at least 2048 bits; copy it from API keys in Clerk's dashboard",
             ))?),
             None => KeySource::Jwks(jwks),
         };

@@ -1,5 +1,7 @@
 use std::fmt;
 
+use crate::Organisation;
+
 /// A person whose session token has been verified.
 ///
 /// Only [`Verifier::verify`](crate::Verifier::verify) makes one, so holding one is the proof.
@@ -11,6 +13,7 @@ pub struct Identity {
     pub(crate) email: Option<String>,
     pub(crate) first_name: Option<String>,
     pub(crate) last_name: Option<String>,
+    pub(crate) organisation: Option<Organisation>,
 }
 
 impl Identity {
@@ -42,6 +45,11 @@ impl Identity {
     /// The last name, where the token was customised to carry `lastName`.
     pub fn last_name(&self) -> Option<&str> {
         self.last_name.as_deref()
+    }
+
+    /// The organisation that the person acts for in this session, if any.
+    pub fn organisation(&self) -> Option<&Organisation> {
+        self.organisation.as_ref()
     }
 }
 

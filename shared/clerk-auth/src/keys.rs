@@ -5,6 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{
     DecodingKey,
     jwk::{AlgorithmParameters, Jwk, PublicKeyUse},
@@ -24,29 +25,39 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
 /// A key set of a hundred keys fits.
 const MAX_KEY_SET_BYTES: usize = 64 * 1024;
 
-/// An RSA public key in PEM. Environment pages and `.env` files often hold its line breaks as the two characters `\n`.
-pub(crate) fn pem_key(pem: &str) -> Option<DecodingKey> {
-    DecodingKey::from_rsa_pem(pem.replace("\\n", "\n").as_bytes()).ok()
+/// The shortest modulus that is safe to rely on, 2048 bits (NIST SP 800-131A); the crypto library holds to it as well.
+const MIN_MODULUS_BYTES: usize = 256;
+
+/// RSA public keys in PEM, one after the other while they are being rotated. Environment pages and `.env` files often
+/// hold line breaks as the two characters `\n`. None if there is no key, or anything else.
+pub(crate) fn pem_keys(text: &str) -> Option<Vec<DecodingKey>> {
+    let pems = pem::parse_many(text.replace("\\n", "\n")).ok().filter(|pems| !pems.is_empty())?;
+    let key = |pem: &pem::Pem| {
+        let key = DecodingKey::from_rsa_pem(pem::encode(pem).as_bytes()).ok()?;
+        // The key's DER holds the modulus and little else.
+        key.try_get_as_bytes().is_ok_and(|der| der.len() > MIN_MODULUS_BYTES).then_some(key)
+    };
+    pems.iter().map(key).collect()
 }
 
 pub(crate) enum Keys {
-    Given(DecodingKey),
+    Given(Vec<DecodingKey>),
     Published(Published),
 }
 
 impl Keys {
     pub(crate) fn new(source: KeySource) -> Self {
         match source {
-            KeySource::Pem(key) => Self::Given(key),
+            KeySource::Pem(keys) => Self::Given(keys),
             KeySource::Jwks(url) => Self::Published(Published { url, cache: RwLock::default() }),
         }
     }
 
-    /// The key for a token whose header names `kid`.
-    pub(crate) async fn find(&self, kid: Option<&str>, now: SystemTime) -> Result<DecodingKey, VerifyError> {
+    /// The keys that a token whose header names `kid` may be signed with. PEM names no key, so all that are given may.
+    pub(crate) async fn find(&self, kid: Option<&str>, now: SystemTime) -> Result<Vec<DecodingKey>, VerifyError> {
         match self {
-            Self::Given(key) => Ok(key.clone()),
-            Self::Published(published) => published.find(kid.ok_or(Refusal::UnknownKey)?, now).await,
+            Self::Given(keys) => Ok(keys.clone()),
+            Self::Published(published) => Ok(vec![published.find(kid.ok_or(Refusal::UnknownKey)?, now).await?]),
         }
     }
 }
@@ -148,7 +159,12 @@ async fn fetch(url: &Url) -> Result<HashMap<String, DecodingKey>, FetchError> {
 fn signing_key(jwk: serde_json::Value) -> Option<(String, DecodingKey)> {
     let jwk: Jwk = serde_json::from_value(jwk).ok()?;
     let signs = matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature));
-    let rsa = matches!(jwk.algorithm, AlgorithmParameters::RSA(_));
+    let rsa = match &jwk.algorithm {
+        AlgorithmParameters::RSA(parameters) => {
+            BASE64_URL_SAFE_NO_PAD.decode(&parameters.n).is_ok_and(|modulus| modulus.len() >= MIN_MODULUS_BYTES)
+        }
+        _ => false,
+    };
     let key = DecodingKey::from_jwk(&jwk).ok()?;
     Some((jwk.common.key_id?, key)).filter(|_| signs && rsa)
 }

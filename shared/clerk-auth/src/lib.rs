@@ -10,12 +10,14 @@
 mod config;
 mod identity;
 mod keys;
+mod organisation;
 mod refusal;
 mod verifier;
 mod webhook;
 
 pub use config::{Config, ConfigError};
 pub use identity::Identity;
+pub use organisation::Organisation;
 pub use refusal::{Refusal, VerifyError};
 pub use verifier::Verifier;
 pub use webhook::{DeletedUser, Event, User, WebhookError, WebhookVerifier};

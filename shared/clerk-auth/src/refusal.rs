@@ -31,6 +31,12 @@ pub enum Refusal {
     /// `nbf` or `iat` lies in the future.
     #[error("The token is not valid yet; check the clock of the machine that issued it.")]
     NotActiveYet,
+    /// Not a session token: one for a machine, or one made from a JWT template, which is taken only where an audience
+    /// is configured.
+    #[error(
+        "The token is not a session token; this API takes no machine tokens, and JWT templates only with an audience."
+    )]
+    WrongKind,
     /// `sts` is `pending`: the person has something left to do before being signed in.
     #[error("The session is pending: the person has to finish signing in.")]
     PendingSession,
@@ -49,6 +55,7 @@ impl Refusal {
             Self::WrongAudience => "token_wrong_audience",
             Self::Expired => "token_expired",
             Self::NotActiveYet => "token_not_active_yet",
+            Self::WrongKind => "token_wrong_kind",
             Self::PendingSession => "session_pending",
         }
     }

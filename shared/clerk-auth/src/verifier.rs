@@ -1,10 +1,10 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use jsonwebtoken::{Algorithm, Validation};
-use serde::Deserialize;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, errors::ErrorKind};
+use serde::{Deserialize, Deserializer};
 
-use crate::{Config, Identity, Refusal, VerifyError, keys::Keys};
+use crate::{Config, Identity, Refusal, VerifyError, keys::Keys, organisation::OrganisationClaims};
 
 /// A larger token is none of Clerk's, whose limit is 4 KB.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
@@ -13,7 +13,21 @@ const MAX_ID_BYTES: usize = 256;
 /// How far the issuer's clock and ours may be apart. Clerk's own SDKs allow the same.
 const LEEWAY: Duration = Duration::from_secs(5);
 
+/// The values of the header `cat`, by which Clerk tells its kinds of tokens apart.
+const CATEGORY_SESSION: &str = "cl_B7d4PD111AAA";
+const CATEGORY_TEMPLATE: &str = "cl_B7d4PD222AAA";
+/// What the subjects of machine tokens begin with.
+const MACHINE_PREFIX: &str = "mch_";
+
 /// Verifies session tokens of one Clerk instance.
+///
+/// It takes what that instance issues for people who use this API, and nothing else:
+///
+/// - Session tokens, which carry `sid`. They live for a minute, and signing out ends them.
+/// - Tokens made from a JWT template only where an audience is configured and matches. They carry no session, may live
+///   for years and outlive the session they were made in; without an audience of its own, a token that was made for
+///   any other service would open this one as well.
+/// - Machine tokens never: they name no person, and all data here belongs to people.
 pub struct Verifier {
     issuer: String,
     keys: Keys,
@@ -43,17 +57,32 @@ impl Verifier {
     pub async fn verify(&self, token: &str, now: SystemTime) -> Result<Identity, VerifyError> {
         let header = UnverifiedHeader::of(token)?;
         header.check()?;
-        let key = self.keys.find(header.kid.as_deref(), now).await?;
-        let claims = jsonwebtoken::decode::<Claims>(token, &key, &self.signature_only)
-            .map_err(|error| match error.kind() {
-                jsonwebtoken::errors::ErrorKind::InvalidSignature => Refusal::BadSignature,
-                _ => Refusal::Malformed,
-            })?
-            .claims;
-        Ok(self.check(claims, now)?)
+        let keys = self.keys.find(header.kid.as_deref(), now).await?;
+        let claims = self.signed_claims(token, &keys)?;
+        Ok(self.check(&header, claims, now)?)
     }
 
-    fn check(&self, claims: Claims, now: SystemTime) -> Result<Identity, Refusal> {
+    /// The claims, if one of `keys` has signed them.
+    fn signed_claims(&self, token: &str, keys: &[DecodingKey]) -> Result<Claims, Refusal> {
+        for key in keys {
+            match jsonwebtoken::decode(token, key, &self.signature_only) {
+                Ok(decoded) => return Ok(decoded.claims),
+                Err(error) if *error.kind() == ErrorKind::InvalidSignature => {}
+                Err(_) => return Err(Refusal::Malformed),
+            }
+        }
+        Err(Refusal::BadSignature)
+    }
+
+    fn check(&self, header: &UnverifiedHeader, claims: Claims, now: SystemTime) -> Result<Identity, Refusal> {
+        let session = match header.cat.as_deref() {
+            None | Some(CATEGORY_SESSION) => claims.sid.is_some(),
+            Some(CATEGORY_TEMPLATE) => false,
+            Some(_) => return Err(Refusal::WrongKind),
+        };
+        if claims.sub.starts_with(MACHINE_PREFIX) || (!session && self.audience.is_none()) {
+            return Err(Refusal::WrongKind);
+        }
         if claims.sub.is_empty() || claims.sub.len() > MAX_ID_BYTES {
             return Err(Refusal::Malformed);
         }
@@ -92,6 +121,7 @@ impl Verifier {
             email: claims.email,
             first_name: claims.first_name,
             last_name: claims.last_name,
+            organisation: claims.organisation.parse()?,
         })
     }
 }
@@ -100,8 +130,13 @@ impl Verifier {
 #[derive(Deserialize)]
 struct UnverifiedHeader {
     alg: String,
+    #[serde(default, deserialize_with = "present")]
     typ: Option<String>,
+    #[serde(default, deserialize_with = "present")]
     kid: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    cat: Option<String>,
+    #[serde(default, deserialize_with = "present")]
     crit: Option<serde::de::IgnoredAny>,
 }
 
@@ -119,11 +154,15 @@ impl UnverifiedHeader {
     }
 
     fn check(&self) -> Result<(), Refusal> {
-        let supported = self.alg == "RS256"
-            && self.typ.as_deref().is_none_or(|typ| typ.eq_ignore_ascii_case("JWT"))
-            && self.crit.is_none();
+        let supported =
+            self.alg == "RS256" && self.typ.as_deref().is_none_or(|typ| typ == "JWT") && self.crit.is_none();
         if supported { Ok(()) } else { Err(Refusal::UnsupportedHeader) }
     }
+}
+
+/// A member that may be missing but not null: null is no value of its type, and Clerk's own verifier says so too.
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// The claims this API reads. A token may carry more.
@@ -134,15 +173,23 @@ struct Claims {
     sub: String,
     /// Seconds since the epoch, as are `nbf` and `iat`; RFC 7519 allows fractions.
     exp: f64,
+    #[serde(default, deserialize_with = "present")]
     nbf: Option<f64>,
+    #[serde(default, deserialize_with = "present")]
     iat: Option<f64>,
+    #[serde(default, deserialize_with = "present")]
     azp: Option<String>,
+    #[serde(default, deserialize_with = "present")]
     aud: Option<Audience>,
+    #[serde(default, deserialize_with = "present")]
     sid: Option<String>,
+    #[serde(default, deserialize_with = "present")]
     sts: Option<String>,
     email: Option<String>,
     first_name: Option<String>,
     last_name: Option<String>,
+    #[serde(flatten)]
+    organisation: OrganisationClaims,
 }
 
 #[derive(Deserialize)]

@@ -7,10 +7,15 @@
     reason = "a test fails where something is missing"
 )]
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::LazyLock,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
+use base64::Engine;
 use clerk_auth::{Config, Identity, Refusal, Verifier, VerifyError};
 use local::clerk::SigningKey;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 const ISSUER: &str = "https://clerk.example.com";
@@ -33,7 +38,7 @@ fn claims() -> Value {
     })
 }
 
-/// `value` with the members of `changes` in place of its own; a null takes one away.
+/// `value` with the members of `changes` in place of its own; a null takes one away, and the text `null` is one.
 fn with(mut value: Value, changes: Value) -> Value {
     let Value::Object(changes) = changes else { panic!("changes are an object") };
     let members = value.as_object_mut().expect("an object");
@@ -41,7 +46,7 @@ fn with(mut value: Value, changes: Value) -> Value {
         if change.is_null() {
             members.remove(&name);
         } else {
-            members.insert(name, change);
+            members.insert(name, if change == "null" { Value::Null } else { change });
         }
     }
     value
@@ -107,12 +112,16 @@ async fn claims_are_checked_by_clerks_rules() {
         (json!({ "exp": 0 }), Err(Expired)),
         (json!({ "exp": -1 }), Err(Expired)),
         (json!({ "exp": null }), Err(Malformed)),
+        (json!({ "exp": "null" }), Err(Malformed)),
+        (json!({ "exp": [NOW + 60] }), Err(Malformed)),
         (json!({ "exp": (NOW + 60).to_string() }), Err(Malformed)),
         // nbf, iat
         (json!({ "nbf": null, "iat": null }), Ok(())),
         (json!({ "nbf": NOW + 5 }), Ok(())),
         (json!({ "nbf": NOW + 6 }), Err(NotActiveYet)),
         (json!({ "nbf": "soon" }), Err(Malformed)),
+        (json!({ "nbf": "null" }), Err(Malformed)),
+        (json!({ "iat": "null" }), Err(Malformed)),
         (json!({ "iat": NOW + 5 }), Ok(())),
         (json!({ "iat": NOW + 6 }), Err(NotActiveYet)),
         (json!({ "iat": "now" }), Err(Malformed)),
@@ -126,6 +135,7 @@ async fn claims_are_checked_by_clerks_rules() {
         // sub, sid
         (json!({ "sub": null }), Err(Malformed)),
         (json!({ "sub": "" }), Err(Malformed)),
+        (json!({ "sub": "null" }), Err(Malformed)),
         (json!({ "sub": 7 }), Err(Malformed)),
         (json!({ "sub": { "id": "user_ada" } }), Err(Malformed)),
         (json!({ "sub": "u".repeat(257) }), Err(Malformed)),
@@ -183,13 +193,19 @@ async fn headers_choose_nothing_but_the_key() {
     let foreign = new_key().jwk();
     let cases: Vec<(Value, Result<(), Refusal>)> = vec![
         (json!({ "typ": null }), Ok(())),
-        (json!({ "typ": "jwt" }), Ok(())),
+        (json!({ "typ": "jwt" }), Err(UnsupportedHeader)),
+        (json!({ "typ": "null" }), Err(Malformed)),
+        (json!({ "typ": 1 }), Err(Malformed)),
         (json!({ "typ": "at+jwt" }), Err(UnsupportedHeader)),
         (json!({ "alg": null }), Err(Malformed)),
+        (json!({ "alg": "null" }), Err(Malformed)),
         (json!({ "alg": "none" }), Err(UnsupportedHeader)),
         (json!({ "alg": "HS256" }), Err(UnsupportedHeader)),
         (json!({ "alg": "RS512" }), Err(UnsupportedHeader)),
         (json!({ "crit": ["exp"] }), Err(UnsupportedHeader)),
+        (json!({ "crit": [] }), Err(UnsupportedHeader)),
+        (json!({ "kid": 1 }), Err(Malformed)),
+        (json!({ "kid": null }), Ok(())),
         // Keys and their addresses in a header are anyone's: the signature is checked with the configured key.
         (json!({ "jwk": foreign, "jku": "https://evil.example/keys", "x5u": "https://evil.example/cert" }), Ok(())),
         (json!({ "unheard": "of" }), Ok(())),
@@ -238,5 +254,181 @@ async fn what_is_no_token_is_malformed() {
     ];
     for token in cases {
         assert_eq!(outcome(&verifier, &token).await.map(drop), Err(Refusal::Malformed), "{token:?}");
+    }
+}
+
+#[tokio::test]
+async fn session_tokens_are_taken_templates_with_an_audience_and_machines_never() {
+    use Refusal::{WrongAudience, WrongKind};
+    let key = new_key();
+    let plain = verifier(&key, &[]);
+    let audience = verifier(&key, &[("CLERK_AUDIENCE", "chats")]);
+    let (session, template, machine) = ("cl_B7d4PD111AAA", "cl_B7d4PD222AAA", "cl_B7d4PD333AAA");
+    let aud = || json!({ "aud": "chats" });
+    let template_claims = || json!({ "sid": null, "sts": null, "azp": null, "aud": "chats" });
+    let cases: Vec<(&Verifier, Value, Value, Result<(), Refusal>)> = vec![
+        (&plain, json!({ "cat": session }), json!({}), Ok(())),
+        (&plain, json!({ "cat": null }), json!({}), Ok(())),
+        (&plain, json!({ "cat": null }), json!({ "sid": null }), Err(WrongKind)),
+        (&plain, json!({ "cat": session }), json!({ "sid": null }), Err(WrongKind)),
+        (&plain, json!({ "cat": template }), json!({}), Err(WrongKind)),
+        (&plain, json!({ "cat": template }), template_claims(), Err(WrongKind)),
+        (&plain, json!({ "cat": machine }), json!({}), Err(WrongKind)),
+        (&plain, json!({ "cat": "cl_of_a_kind_to_come" }), json!({}), Err(WrongKind)),
+        (&plain, json!({}), json!({ "sub": "mch_1" }), Err(WrongKind)),
+        (&audience, json!({ "cat": session }), aud(), Ok(())),
+        (&audience, json!({ "cat": session }), json!({}), Err(WrongAudience)),
+        (&audience, json!({ "cat": template }), template_claims(), Ok(())),
+        (&audience, json!({ "cat": null }), template_claims(), Ok(())),
+        (&audience, json!({ "cat": template }), json!({ "sid": null, "aud": "another" }), Err(WrongAudience)),
+        (&audience, json!({ "cat": machine }), aud(), Err(WrongKind)),
+        (&audience, json!({}), json!({ "sub": "mch_1", "aud": "chats" }), Err(WrongKind)),
+    ];
+    for (verifier, header_change, change, expected) in cases {
+        let token = sign(&key, &with(header(), header_change.clone()), &with(claims(), change.clone()));
+        assert_eq!(outcome(verifier, &token).await.map(drop), expected, "{header_change} {change}");
+    }
+}
+
+#[tokio::test]
+async fn several_keys_can_be_given_while_one_takes_over_from_the_other() {
+    let (old, new, foreign) = (new_key(), new_key(), new_key());
+    let pem = |key: &SigningKey| key.public_key_pem().expect("it has a public half");
+    let both = format!("{}\n{}", pem(&old), pem(&new));
+    for both in [both.clone(), both.replace('\n', "\\n"), both.replace('\n', "\r\n")] {
+        let verifier = verifier(&foreign, &[("CLERK_JWT_KEY", &both)]);
+        for key in [&old, &new] {
+            assert!(outcome(&verifier, &sign(key, &header(), &claims())).await.is_ok());
+        }
+        let refused = outcome(&verifier, &sign(&foreign, &header(), &claims())).await.map(drop);
+        assert_eq!(refused, Err(Refusal::BadSignature));
+    }
+}
+
+#[tokio::test]
+async fn an_organisation_comes_along() {
+    let key = new_key();
+    let verifier = verifier(&key, &[]);
+    let organisation = json!({ "id": "org_1", "slg": "acme", "rol": "admin", "per": "read,manage", "fpm": "3" });
+    let token = sign(&key, &header(), &with(claims(), json!({ "o": organisation, "fea": "o:billing" })));
+    let identity = outcome(&verifier, &token).await.expect("accepted");
+    let organisation = identity.organisation().expect("there is one");
+    assert_eq!((organisation.id(), organisation.role()), ("org_1", Some("org:admin")));
+    assert_eq!(organisation.permissions(), ["org:billing:read", "org:billing:manage"]);
+
+    let malformed =
+        sign(&key, &header(), &with(claims(), json!({ "o": { "id": "org_1", "per": "read", "fpm": "-1" } })));
+    assert_eq!(outcome(&verifier, &malformed).await.map(drop), Err(Refusal::Malformed));
+}
+
+/// Claims and headers as text, for what no JSON value can hold.
+#[tokio::test]
+async fn json_that_different_readers_read_differently_is_malformed() {
+    let key = new_key();
+    let verifier = verifier(&key, &[]);
+    let claims = |extra: &str| format!(r#"{{"iss":"{ISSUER}","sub":"user_ada","sid":"s","exp":{},{extra}}}"#, NOW + 60);
+    let header = |extra: &str| format!(r#"{{"alg":"RS256","typ":"JWT",{extra}}}"#);
+    let raw = |header: &str, claims: &str| key.sign_raw(header.as_bytes(), claims.as_bytes()).expect("signed");
+    let fine = raw(&header(r#""kid":"a""#), &claims(r#""v":2"#));
+    assert!(outcome(&verifier, &fine).await.is_ok());
+
+    let deep = format!(r#""x":{}{}"#, "[".repeat(1000), "]".repeat(1000));
+    for extra in [
+        r#""sub":"user_eve""#,
+        r#""exp":1"#,
+        r#""exp":1e400"#,
+        r#""nbf":1e400"#,
+        &deep,
+        r#""sid":"\ud800""#,
+        "\"x\":\"\u{0}\"",
+        r#""x":NaN"#,
+        r#""x":1,"#,
+    ] {
+        let token = raw(&header(r#""kid":"a""#), &claims(extra));
+        assert_eq!(outcome(&verifier, &token).await.map(drop), Err(Refusal::Malformed), "{extra:.40}");
+    }
+    for extra in [r#""alg":"none""#, r#""alg":"RS256""#, r#""kid":"b","kid":"a""#, &deep] {
+        let token = raw(&header(extra), &claims(r#""v":2"#));
+        assert_eq!(outcome(&verifier, &token).await.map(drop), Err(Refusal::Malformed), "{extra:.40}");
+    }
+    // What is strange but means one thing only is a subject like another.
+    for subject in ["üser_\u{1f469}\u{200d}\u{1f680}", "user_\u{0}", "user_\u{202e}"] {
+        let token = sign(&key, &self::header(), &with(self::claims(), json!({ "sub": subject })));
+        assert_eq!(outcome(&verifier, &token).await.expect("accepted").user_id(), subject);
+    }
+}
+
+/// A token signed with the public key as an HMAC secret, which a careless verifier takes for its own.
+#[tokio::test]
+async fn a_public_key_is_no_secret() {
+    let key = new_key();
+    let pem = key.public_key_pem().expect("it has a public half");
+    let header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::HS256);
+    let secret = jsonwebtoken::EncodingKey::from_secret(pem.as_bytes());
+    let token = jsonwebtoken::encode(&header, &claims(), &secret).expect("signed");
+    assert_eq!(outcome(&verifier(&key, &[]), &token).await.map(drop), Err(Refusal::UnsupportedHeader));
+}
+
+/// Whether `token` is accepted, for tests that make thousands.
+fn accepted(verifier: &Verifier, token: &str) -> bool {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(verifier.verify(token, now())).is_ok()
+}
+
+#[test]
+fn a_token_with_any_bit_flipped_is_refused() {
+    let key = new_key();
+    let verifier = verifier(&key, &[]);
+    let token = sign(&key, &header(), &claims());
+    assert!(accepted(&verifier, &token));
+    for position in 0..token.len() {
+        for bit in 0..8 {
+            let mut bytes = token.clone().into_bytes();
+            bytes[position] ^= 1 << bit;
+            // What is no text does not arrive: headers are ASCII.
+            let Ok(flipped) = String::from_utf8(bytes) else { continue };
+            assert!(!accepted(&verifier, &flipped), "bit {bit} of {position}");
+        }
+    }
+}
+
+#[test]
+fn a_token_with_any_member_changed_is_refused() {
+    let key = new_key();
+    let verifier = verifier(&key, &[]);
+    let token = sign(&key, &header(), &claims());
+    let signature = token.rsplit_once('.').expect("three parts").1;
+    let encode = |part: &Value| base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(part.to_string());
+    let values = [json!(null), json!(0), json!(""), json!("user_eve"), json!(NOW + 3600), json!([]), json!({})];
+    let changed = |part: Value| -> Vec<Value> {
+        let members: Vec<String> = part.as_object().expect("an object").keys().cloned().collect();
+        let added = ["jwk", "role", "org_id"].map(str::to_owned);
+        let replaced = |name: &String| {
+            let mut parts: Vec<Value> = values.iter().map(|value| with(part.clone(), json!({ name: value }))).collect();
+            parts.retain(|changed| *changed != part);
+            parts
+        };
+        members.iter().chain(&added).flat_map(replaced).collect()
+    };
+    for header in changed(header()) {
+        assert!(!accepted(&verifier, &format!("{}.{}.{signature}", encode(&header), encode(&claims()))), "{header}");
+    }
+    for claims in changed(claims()) {
+        assert!(!accepted(&verifier, &format!("{}.{}.{signature}", encode(&header()), encode(&claims))), "{claims}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_token_with_any_piece_replaced_is_refused(start in 0..900_usize, length in 0..40_usize, piece in "[A-Za-z0-9_.=-]{0,40}") {
+        static TOKEN: LazyLock<(Verifier, String)> = LazyLock::new(|| {
+            let key = new_key();
+            (verifier(&key, &[]), sign(&key, &header(), &claims()))
+        });
+        let (verifier, token) = &*TOKEN;
+        let start = start.min(token.len());
+        let end = (start + length).min(token.len());
+        let altered = format!("{}{piece}{}", &token[..start], &token[end..]);
+        prop_assert_eq!(accepted(verifier, &altered), altered == *token);
     }
 }

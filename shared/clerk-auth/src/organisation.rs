@@ -1,0 +1,173 @@
+//! The organisation claims of session tokens, in both of Clerk's versions.
+
+use serde::Deserialize;
+
+use crate::Refusal;
+
+/// An organisation and what the person may do in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Organisation {
+    pub(crate) id: String,
+    pub(crate) slug: Option<String>,
+    pub(crate) role: Option<String>,
+    pub(crate) permissions: Vec<String>,
+}
+
+impl Organisation {
+    /// Clerk's id, `org_…`.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The name in URLs.
+    pub fn slug(&self) -> Option<&str> {
+        self.slug.as_deref()
+    }
+
+    /// The person's role, for example `org:admin`.
+    pub fn role(&self) -> Option<&str> {
+        self.role.as_deref()
+    }
+
+    /// What the role allows, for example `org:billing:manage`.
+    pub fn permissions(&self) -> &[String] {
+        &self.permissions
+    }
+}
+
+/// The claims as they come. Version 2 packs them into `o` and `fea`, version 1 has a claim for each.
+#[derive(Deserialize)]
+pub(crate) struct OrganisationClaims {
+    o: Option<Packed>,
+    fea: Option<String>,
+    org_id: Option<String>,
+    org_slug: Option<String>,
+    org_role: Option<String>,
+    org_permissions: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct Packed {
+    id: String,
+    slg: Option<String>,
+    rol: Option<String>,
+    per: Option<String>,
+    fpm: Option<String>,
+}
+
+impl OrganisationClaims {
+    /// The organisation, if the token is for one. Claims that cannot be read spoil the token: guessing at permissions
+    /// could give one that was never granted.
+    pub(crate) fn parse(self) -> Result<Option<Organisation>, Refusal> {
+        if let Some(packed) = self.o {
+            let permissions = packed.permissions(self.fea.as_deref().unwrap_or_default()).ok_or(Refusal::Malformed)?;
+            let role = packed.rol.map(|role| format!("org:{role}"));
+            return Ok(Some(Organisation { id: packed.id, slug: packed.slg, role, permissions }));
+        }
+        Ok(self.org_id.map(|id| Organisation {
+            id,
+            slug: self.org_slug,
+            role: self.org_role,
+            permissions: self.org_permissions.unwrap_or_default(),
+        }))
+    }
+}
+
+impl Packed {
+    /// `fea` lists features with their scope (`o:billing`, `uo:chat`), `per` the names of permissions (`read,manage`);
+    /// `fpm` has a number for each feature of the organisation, whose bits, the lowest first, say which of `per` it has.
+    fn permissions(&self, features: &str) -> Option<Vec<String>> {
+        let [names, masks] = [&self.per, &self.fpm].map(|text| text.as_deref().filter(|text| !text.is_empty()));
+        let (Some(names), Some(masks)) = (names, masks) else {
+            return Some(Vec::new());
+        };
+        let names: Vec<&str> = names.split(',').map(str::trim).collect();
+        let masks: Vec<u128> = masks.split(',').map(mask).collect::<Option<_>>()?;
+        let features: Vec<&str> = features
+            .split(',')
+            .filter_map(|feature| feature.trim().split_once(':'))
+            .filter(|(scope, _)| scope.contains('o'))
+            .map(|(_, feature)| feature)
+            .collect();
+        let known = u32::try_from(names.len()).ok().and_then(|count| 1_u128.checked_shl(count)).unwrap_or(0);
+        if masks.len() > features.len() || names.contains(&"") || masks.iter().any(|mask| *mask >= known) {
+            return None;
+        }
+        let granted = features.iter().zip(masks).flat_map(|(feature, mask)| {
+            let named = names.iter().enumerate().filter(move |(bit, _)| mask >> bit & 1 == 1);
+            named.map(move |(_, name)| format!("org:{feature}:{name}"))
+        });
+        Some(granted.collect())
+    }
+}
+
+/// A number in decimal digits alone: `parse` would take a sign.
+fn mask(text: &str) -> Option<u128> {
+    let text = text.trim();
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn parse(claims: Value) -> Result<Option<Organisation>, Refusal> {
+        serde_json::from_value::<OrganisationClaims>(claims).map_err(|_| Refusal::Malformed)?.parse()
+    }
+
+    fn packed(fea: &str, per: &str, fpm: &str) -> Result<Option<Organisation>, Refusal> {
+        parse(json!({ "fea": fea, "o": { "id": "org_1", "slg": "acme", "rol": "admin", "per": per, "fpm": fpm } }))
+    }
+
+    #[test]
+    fn both_versions_say_the_same() {
+        let expected = Organisation {
+            id: "org_1".to_owned(),
+            slug: Some("acme".to_owned()),
+            role: Some("org:admin".to_owned()),
+            permissions: vec!["org:billing:read".to_owned(), "org:chat:read".to_owned(), "org:chat:manage".to_owned()],
+        };
+        let first = parse(json!({
+            "org_id": "org_1", "org_slug": "acme", "org_role": "org:admin",
+            "org_permissions": ["org:billing:read", "org:chat:read", "org:chat:manage"],
+        }));
+        assert_eq!(first, Ok(Some(expected.clone())));
+        assert_eq!(packed("o:billing,u:profile,uo:chat", "read,manage", "1,3"), Ok(Some(expected)));
+    }
+
+    #[test]
+    fn without_an_organisation_there_is_none() {
+        assert_eq!(parse(json!({})), Ok(None));
+        assert_eq!(parse(json!({ "o": null, "org_id": null })), Ok(None));
+    }
+
+    #[test]
+    fn masks_give_no_more_than_they_say() {
+        let permissions =
+            |fea, per, fpm| packed(fea, per, fpm).map(|found| found.expect("an organisation").permissions);
+        assert_eq!(permissions("o:billing", "read,manage", "0"), Ok(vec![]));
+        assert_eq!(permissions("o:billing", "", ""), Ok(vec![]));
+        assert_eq!(permissions("o:a,o:b", "read", "1"), Ok(vec!["org:a:read".to_owned()]));
+        // The highest of sixty permissions, above what a double can count to.
+        let names: Vec<String> = (0..60).map(|number| format!("p{number}")).collect();
+        let highest = (1_u128 << 59).to_string();
+        assert_eq!(permissions("o:a", &names.join(","), &highest), Ok(vec!["org:a:p59".to_owned()]));
+    }
+
+    #[test]
+    fn what_cannot_be_read_spoils_the_token() {
+        for fpm in
+            ["1invalid", "-1", "1.5", "+1", "0x1", " ", "1,", "2", "1,1", "99999999999999999999999999999999999999999"]
+        {
+            assert_eq!(packed("o:billing", "read", fpm), Err(Refusal::Malformed), "{fpm}");
+        }
+        assert_eq!(packed("u:billing", "read", "1"), Err(Refusal::Malformed), "a mask without its feature");
+        assert_eq!(packed("o:billing", "read,", "1"), Err(Refusal::Malformed), "a permission without a name");
+        for claims in [json!({ "o": "org_1" }), json!({ "o": { "slg": "acme" } }), json!({ "org_permissions": "all" })]
+        {
+            assert_eq!(parse(claims.clone()), Err(Refusal::Malformed), "{claims}");
+        }
+    }
+}
