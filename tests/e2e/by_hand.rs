@@ -126,6 +126,7 @@ async fn profile(database: &InMemory, key: &SigningKey) -> Runtime {
         ("AWS_ENDPOINT_URL_DYNAMODB", database.url()),
         ("CLERK_ISSUER", ISSUER),
         ("CLERK_JWT_KEY", &pem),
+        ("SESSIONS_TABLE", "SessionsTable"),
         ("USERS_TABLE", "UsersTable"),
     ];
     Runtime::start("profile", &variables).await
@@ -166,6 +167,8 @@ async fn a_database_that_is_away_is_503_in_good_time() {
         ("CLERK_ISSUER", ISSUER),
         ("CLERK_JWT_KEY", &pem),
         ("CHATS_TABLE", "ChatsTable"),
+        ("SESSIONS_TABLE", "SessionsTable"),
+        ("USERS_TABLE", "UsersTable"),
     ];
     let chats = Runtime::start("chats", &variables).await;
     let (status, headers, body) = chats.invoke(event("GET", "/chats", &token)).await;
@@ -177,7 +180,12 @@ async fn a_database_that_is_away_is_503_in_good_time() {
 #[tokio::test]
 async fn an_issuer_that_is_away_is_503_and_no_refusal() {
     let (_, token) = signed_in(&json!({}));
-    let variables = [("CLERK_ISSUER", NOWHERE), ("CHATS_TABLE", "ChatsTable")];
+    let variables = [
+        ("CLERK_ISSUER", NOWHERE),
+        ("CHATS_TABLE", "ChatsTable"),
+        ("SESSIONS_TABLE", "SessionsTable"),
+        ("USERS_TABLE", "UsersTable"),
+    ];
     let chats = Runtime::start("chats", &variables).await;
     for _ in 0..2 {
         let (status, headers, body) = chats.invoke(event("GET", "/chats", &token)).await;
@@ -189,7 +197,11 @@ async fn an_issuer_that_is_away_is_503_and_no_refusal() {
 #[tokio::test]
 async fn a_webhook_that_cannot_be_checked_is_500_so_that_it_is_sent_again() {
     for secret in ["", "no secret at all!"] {
-        let variables = [("CLERK_WEBHOOK_SIGNING_SECRET", secret), ("USERS_TABLE", "UsersTable")];
+        let variables = [
+            ("CLERK_WEBHOOK_SIGNING_SECRET", secret),
+            ("SESSIONS_TABLE", "SessionsTable"),
+            ("USERS_TABLE", "UsersTable"),
+        ];
         let webhook = Runtime::start("clerk-webhook", &variables).await;
         let (status, _, body) = webhook.invoke(event("POST", "/", "")).await;
         assert_eq!((status, &body["code"]), (json!(500), &json!("internal")), "{secret:?}");
@@ -203,6 +215,7 @@ async fn a_signed_webhook_that_cannot_be_stored_is_503_so_that_it_is_sent_again(
     let variables = [
         ("AWS_ENDPOINT_URL_DYNAMODB", NOWHERE),
         ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET),
+        ("SESSIONS_TABLE", "SessionsTable"),
         ("USERS_TABLE", "UsersTable"),
     ];
     let webhook = Runtime::start("clerk-webhook", &variables).await;
@@ -222,11 +235,14 @@ async fn a_signed_webhook_that_cannot_be_stored_is_503_so_that_it_is_sent_again(
 async fn a_function_that_lacks_a_setting_does_not_start_and_names_it() {
     type Variables = [(&'static str, &'static str)];
     let issuer = ("CLERK_ISSUER", ISSUER);
-    let cases: [(&str, &Variables, &str); 6] = [
+    let (chats, users) = (("CHATS_TABLE", "ChatsTable"), ("USERS_TABLE", "UsersTable"));
+    let cases: [(&str, &Variables, &str); 8] = [
         ("chats", &[("CHATS_TABLE", "ChatsTable")], "CLERK_ISSUER is not set"),
         ("chats", &[issuer], "CHATS_TABLE is not set"),
         ("chats", &[issuer, ("CHATS_TABLE", ""), ("CLERK_JWT_KEY", "")], "CHATS_TABLE is not set"),
         ("chats", &[issuer, ("CHATS_TABLE", "ChatsTable"), ("CLERK_JWT_KEY", "no key")], "CLERK_JWT_KEY is not"),
+        ("chats", &[issuer, chats], "USERS_TABLE is not set"),
+        ("chats", &[issuer, chats, users], "SESSIONS_TABLE is not set"),
         ("profile", &[issuer], "USERS_TABLE is not set"),
         ("clerk-webhook", &[], "USERS_TABLE is not set"),
     ];

@@ -1,4 +1,4 @@
-use api::{Body, Context, Identity, Path, Problem, Query, Table, etag};
+use api::{Author, Body, Context, Identity, Path, Problem, Query, Table, etag};
 use axum::{
     Router,
     http::{StatusCode, header},
@@ -43,11 +43,11 @@ async fn list(
 }
 
 async fn create(
-    identity: Identity,
+    Author(author): Author,
     Table(chats): Table<Chats>,
     Body(CreateBody { id, title }): Body<CreateBody>,
 ) -> Result<Response, Problem> {
-    match chats.of(&identity).create(NewChat { id, title }).await? {
+    match chats.of_author(&author).create(NewChat { id, title }).await? {
         Created::New(chat) => {
             let location = [(header::LOCATION, format!("/chats/{}", chat.id))];
             Ok((StatusCode::CREATED, location, tagged(chat)).into_response())
@@ -65,22 +65,22 @@ async fn read(
 }
 
 async fn rename(
-    identity: Identity,
+    Author(author): Author,
     Table(chats): Table<Chats>,
     Path(id): Path<ChatId>,
     IfMatch(precondition): IfMatch,
     Body(RenameBody { title }): Body<RenameBody>,
 ) -> Result<impl IntoResponse, Problem> {
-    Ok(tagged(chats.of(&identity).rename(id, title, &precondition).await?))
+    Ok(tagged(chats.of_author(&author).rename(id, title, &precondition).await?))
 }
 
 async fn delete(
-    identity: Identity,
+    Author(author): Author,
     Table(chats): Table<Chats>,
     Path(id): Path<ChatId>,
     IfMatch(precondition): IfMatch,
 ) -> Result<StatusCode, Problem> {
-    chats.of(&identity).delete(id, &precondition).await?;
+    chats.of_author(&author).delete(id, &precondition).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -6,19 +6,21 @@ use std::{process::ExitCode, sync::Arc};
 
 use api::required;
 use clerk_auth::WebhookVerifier;
-use store::{Database, Profiles};
+use store::{Accounts, Database, Profiles};
 
 use routes::Receiver;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     api::run(async || {
-        let table = required("USERS_TABLE")?;
+        let (users, sessions) = (required("USERS_TABLE")?, required("SESSIONS_TABLE")?);
         // Unlike other settings the secret may be missing at start-up: Clerk gives it out only once the endpoint's URL
         // exists. Until then every webhook is answered 500, and Svix keeps it.
         let verifier = required("CLERK_WEBHOOK_SIGNING_SECRET").and_then(|secret| WebhookVerifier::new(&secret));
-        let profiles = Profiles::new(&Database::connect().await, table);
-        Ok(routes::router().with_state(Arc::new(Receiver { verifier, profiles })))
+        let database = Database::connect().await;
+        let profiles = Profiles::new(&database, users.clone());
+        let accounts = Accounts::new(&database, users, sessions);
+        Ok(routes::router().with_state(Arc::new(Receiver { verifier, profiles, accounts })))
     })
     .await
 }

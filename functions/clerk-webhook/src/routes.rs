@@ -10,7 +10,7 @@ use axum::{
 };
 use clerk_auth::{ConfigError, Event, WebhookError, WebhookVerifier};
 use serde::Serialize;
-use store::Profiles;
+use store::{Accounts, Profiles};
 
 /// Lambda hands over no more than 6 MB; Svix sends far less.
 const MAX_BYTES: usize = 1024 * 1024;
@@ -18,6 +18,7 @@ const MAX_BYTES: usize = 1024 * 1024;
 pub(crate) struct Receiver {
     pub(crate) verifier: Result<WebhookVerifier, ConfigError>,
     pub(crate) profiles: Profiles,
+    pub(crate) accounts: Accounts,
 }
 
 /// A function URL has one purpose, whatever path is written behind it.
@@ -47,6 +48,7 @@ async fn receive(
     match event {
         Event::UserChanged(user) => log("user changed", receiver.profiles.apply_user(&user).await?),
         Event::UserDeleted(user) => log("user deleted", receiver.profiles.apply_deletion(&user).await?),
+        Event::SessionEnded(session) => log("session ended", receiver.accounts.apply_end(&session).await?),
         Event::Other(kind) => tracing::info!(kind, "an event of no concern"),
         // Sending it again would not help, so it is answered like one that was taken.
         Event::Unusable(reason) => tracing::error!(reason, "a signed event that cannot be used"),

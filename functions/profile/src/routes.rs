@@ -1,4 +1,4 @@
-use api::{Body, Context, Identity, Problem, Table};
+use api::{Author, Body, Context, Identity, Problem, Table};
 use axum::{Router, http::StatusCode, routing::get};
 use store::{Details, Profile, Profiles, Put};
 
@@ -11,11 +11,11 @@ async fn read(identity: Identity, Table(profiles): Table<Profiles>) -> Result<Bo
 }
 
 async fn write(
-    identity: Identity,
+    Author(author): Author,
     Table(profiles): Table<Profiles>,
     Body(details): Body<Details>,
 ) -> Result<(StatusCode, Body<Profile>), Problem> {
-    Ok(match profiles.of(&identity).put(&details).await? {
+    Ok(match profiles.of_author(&author).put(&details).await? {
         Put::Created(profile) => (StatusCode::CREATED, Body(profile)),
         Put::Present(profile) => (StatusCode::OK, Body(profile)),
     })

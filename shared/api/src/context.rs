@@ -1,34 +1,96 @@
-use std::{convert::Infallible, sync::Arc, time::SystemTime};
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
+};
 
 use axum::{
-    extract::FromRequestParts,
+    extract::{FromRequestParts, Request},
     http::{HeaderMap, header, request::Parts},
+    middleware::Next,
+    response::{IntoResponse, Response},
 };
-use clerk_auth::{Identity, Refusal, Verifier};
+use clerk_auth::{Config, ConfigError, Identity, Refusal, Verifier};
+use store::{Accounts, Authorized, Database};
+use tokio::task::JoinHandle;
 
-use crate::Problem;
+use crate::{Problem, required, var};
 
 /// The state of a function that serves signed-in people: who verifies them, and the table it serves.
 #[derive(Clone)]
 pub struct Context<T> {
     verifier: Arc<Verifier>,
+    accounts: Accounts,
     table: T,
 }
 
 impl<T> Context<T> {
-    /// State for `Router::with_state`.
-    pub fn new(verifier: Verifier, table: T) -> Self {
-        Self { verifier: Arc::new(verifier), table }
+    /// State for `Router::with_state`, from the variables that every such function has: those of
+    /// [`Config::from_env`], `USERS_TABLE` and `SESSIONS_TABLE`.
+    pub fn from_env(database: &Database, table: T) -> Result<Self, ConfigError> {
+        let verifier = Arc::new(Verifier::new(Config::from_env(var)?));
+        let accounts = Accounts::new(database, required("USERS_TABLE")?, required("SESSIONS_TABLE")?);
+        Ok(Self { verifier, accounts, table })
+    }
+
+    async fn identify(&self, parts: &Parts) -> Result<Identity, Problem> {
+        let token = bearer(&parts.headers)?;
+        Ok(self.verifier.verify(token, SystemTime::now()).await?)
     }
 }
 
-/// The "authorized" extractor: verifies the token of `Authorization: Bearer`, or answers for the handler.
+/// A look at an account and a session that is still under way.
+type Check = JoinHandle<Result<Authorized, store::Error>>;
+
+/// Where the look that a reading handler does not wait for is kept, until its answer is due.
+#[derive(Clone, Default)]
+struct Gate(Arc<Mutex<Option<Check>>>);
+
+/// Middleware: holds an answer back until the account and the session of whoever asked are found good.
+pub(crate) async fn gate(mut request: Request, next: Next) -> Response {
+    let gate = Gate::default();
+    request.extensions_mut().insert(gate.clone());
+    let response = next.run(request).await;
+    let check = gate.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some(check) = check else { return response };
+    match check.await {
+        Ok(Ok(_)) => response,
+        Ok(Err(error)) => Problem::from(error).into_response(),
+        Err(error) => Problem::internal(error.to_string()).into_response(),
+    }
+}
+
+/// The "authorized" extractor of handlers that read: verifies the token of `Authorization: Bearer`, or answers for the
+/// handler. Whether the account and the session are still good is looked up while the handler reads; its answer waits
+/// for that.
 impl<T: Send + Sync> FromRequestParts<Context<T>> for Identity {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, context: &Context<T>) -> Result<Self, Problem> {
-        let token = bearer(&parts.headers)?;
-        Ok(context.verifier.verify(token, SystemTime::now()).await?)
+        let identity = context.identify(parts).await?;
+        match parts.extensions.get::<Gate>() {
+            Some(Gate(gate)) => {
+                let (accounts, asked) = (context.accounts.clone(), identity.clone());
+                let check = tokio::spawn(async move { accounts.authorize(asked).await });
+                *gate.lock().unwrap_or_else(PoisonError::into_inner) = Some(check);
+            }
+            // Nobody would hold the answer back.
+            None => drop(context.accounts.authorize(identity.clone()).await?),
+        }
+        Ok(identity)
+    }
+}
+
+/// The "authorized" extractor of handlers that write: an identity whose account and session are found good before the
+/// handler begins.
+pub struct Author(pub Authorized);
+
+impl<T: Send + Sync> FromRequestParts<Context<T>> for Author {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, context: &Context<T>) -> Result<Self, Problem> {
+        let identity = context.identify(parts).await?;
+        Ok(Self(context.accounts.authorize(identity).await?))
     }
 }
 

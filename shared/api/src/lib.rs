@@ -2,7 +2,7 @@
 //!
 //! A handler says in its signature what it needs. An argument of type [`Identity`] makes it one for signed-in people:
 //! without a token that verifies, it is not called. A handler without one gets no identity, and without an identity the
-//! [`store`] opens nobody's data.
+//! [`store`] opens nobody's data. A handler that writes has an [`Author`] instead.
 //!
 //! ```
 //! use api::{Body, Identity, Problem, Table};
@@ -25,7 +25,7 @@ mod run;
 
 pub use body::Body;
 pub use clerk_auth::Identity;
-pub use context::{Context, Table};
+pub use context::{Author, Context, Table};
 pub use env::{required, var};
 pub use params::{Path, Query};
 pub use problem::{Problem, etag};

@@ -94,12 +94,18 @@ impl Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
+        Self::token_refused(refusal.code(), refusal.to_string())
+    }
+}
+
+impl Problem {
+    /// 401: a token was sent, and is not or no longer good.
+    fn token_refused(code: &'static str, detail: String) -> Self {
         // RFC 6750, section 3. The sentences are ASCII without quotes.
-        let challenge = format!("Bearer error=\"invalid_token\", error_description=\"{refusal}\"");
+        let challenge = format!("Bearer error=\"invalid_token\", error_description=\"{detail}\"");
         let challenge =
             HeaderValue::try_from(challenge).unwrap_or(HeaderValue::from_static("Bearer error=\"invalid_token\""));
-        Self::new(StatusCode::UNAUTHORIZED, refusal.code(), refusal.to_string())
-            .header(header::WWW_AUTHENTICATE, challenge)
+        Self::new(StatusCode::UNAUTHORIZED, code, detail).header(header::WWW_AUTHENTICATE, challenge)
     }
 }
 
@@ -116,6 +122,12 @@ impl From<store::Error> for Problem {
     fn from(error: store::Error) -> Self {
         match error {
             store::Error::NotFound => Self::not_found(),
+            store::Error::AccountInactive => {
+                Self::token_refused("account_inactive", "The account is deleted or banned.".to_owned())
+            }
+            store::Error::SessionEnded => {
+                Self::token_refused("session_ended", "The session has ended; sign in again.".to_owned())
+            }
             store::Error::Taken => Self::new(
                 StatusCode::CONFLICT,
                 "id_taken",

@@ -5,7 +5,7 @@ use clerk_auth::ConfigError;
 use lambda_http::{Adapter, LambdaEvent, Service as _, service_fn};
 use serde_json::Value;
 
-use crate::{Problem, events, log};
+use crate::{Problem, context, events, log};
 
 /// What a function serves, once it is configured.
 pub type Service = Router;
@@ -40,7 +40,8 @@ pub async fn run(build: impl AsyncFnOnce() -> Result<Service, ConfigError>) -> E
     }
 }
 
-/// Answers in the API's own form where no route or method fits, and logs every request.
+/// Answers in the API's own form where no route or method fits, lets no answer out to whom it is not due, and logs
+/// every request.
 fn finish(service: Service) -> Service {
     service
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "no_such_path", "There is nothing at this path."))
@@ -51,5 +52,6 @@ fn finish(service: Service) -> Service {
                 "This path does not take this method; the header Allow lists those it does.",
             )
         })
+        .layer(middleware::from_fn(context::gate))
         .layer(middleware::from_fn(log::request))
 }

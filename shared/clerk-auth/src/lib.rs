@@ -20,4 +20,4 @@ pub use identity::Identity;
 pub use organisation::Organisation;
 pub use refusal::{Refusal, VerifyError};
 pub use verifier::Verifier;
-pub use webhook::{DeletedUser, Event, User, WebhookError, WebhookVerifier};
+pub use webhook::{DeletedUser, EndedSession, Event, User, WebhookError, WebhookVerifier};

@@ -15,6 +15,8 @@ pub enum Event {
     UserChanged(User),
     /// `user.deleted`.
     UserDeleted(DeletedUser),
+    /// `session.ended`, `session.removed`, `session.revoked`: no token of this session counts any more.
+    SessionEnded(EndedSession),
     /// A type that is of no concern here, by its name.
     Other(String),
     /// Authentic, but not what Clerk documents. It will not get better by being sent again. Says what is wrong.
@@ -29,6 +31,7 @@ pub struct User {
     first_name: Option<String>,
     last_name: Option<String>,
     image_url: Option<String>,
+    banned: bool,
     created_at: u64,
     updated_at: u64,
 }
@@ -54,6 +57,10 @@ impl User {
     pub fn image_url(&self) -> Option<&str> {
         self.image_url.as_deref()
     }
+    /// Whether the person is locked out for the time being.
+    pub fn banned(&self) -> bool {
+        self.banned
+    }
     /// When the account was made, in milliseconds since the epoch.
     pub fn created_at(&self) -> u64 {
         self.created_at
@@ -77,6 +84,29 @@ impl DeletedUser {
         &self.id
     }
     /// When the deletion was announced, in milliseconds since the epoch.
+    pub fn at(&self) -> u64 {
+        self.at
+    }
+}
+
+/// A session that is over.
+#[derive(Debug)]
+pub struct EndedSession {
+    id: String,
+    user_id: String,
+    at: u64,
+}
+
+impl EndedSession {
+    /// Clerk's id, `sess_…`.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+    /// Whose session it was.
+    pub fn user_id(&self) -> &str {
+        &self.user_id
+    }
+    /// When it ended, in milliseconds since the epoch.
     pub fn at(&self) -> u64 {
         self.at
     }
@@ -149,6 +179,9 @@ impl Event {
                     serde_json::from_value(envelope.data).map(|user: UserData| user.snapshot(at))
                 }
                 "user.deleted" => serde_json::from_value(envelope.data).map(|user: DeletedData| user.deleted(at)),
+                "session.ended" | "session.removed" | "session.revoked" => {
+                    serde_json::from_value(envelope.data).map(|session: SessionData| session.ended(at))
+                }
                 _ => Ok(Self::Other(envelope.kind)),
             }
         });
@@ -177,6 +210,7 @@ struct UserData {
     image_url: Option<String>,
     primary_email_address_id: Option<String>,
     email_addresses: Option<Vec<EmailAddress>>,
+    banned: Option<bool>,
     created_at: Option<u64>,
     updated_at: Option<u64>,
 }
@@ -190,6 +224,22 @@ struct EmailAddress {
 #[derive(Deserialize)]
 struct DeletedData {
     id: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct SessionData {
+    id: String,
+    user_id: String,
+    updated_at: Option<u64>,
+}
+
+impl SessionData {
+    fn ended(self, at: u64) -> Event {
+        if self.id.is_empty() || self.user_id.is_empty() {
+            return Event::Unusable("the session has no id or no user".to_owned());
+        }
+        Event::SessionEnded(EndedSession { id: self.id, user_id: self.user_id, at: self.updated_at.unwrap_or(at) })
+    }
 }
 
 impl UserData {
@@ -212,6 +262,7 @@ impl UserData {
             first_name: present(self.first_name),
             last_name: present(self.last_name),
             image_url: present(self.image_url),
+            banned: self.banned.unwrap_or(false),
             created_at: self.created_at.unwrap_or(updated_at),
             updated_at,
         })

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    Database, Error,
+    Authorized, Database, Error,
     item::{self, Attributes, now, number, string},
 };
 
@@ -246,13 +246,18 @@ impl Chats {
         Self { client: database.0.clone(), table }
     }
 
-    /// The chats of the person that `identity` proves to be calling.
+    /// The chats of the person that `identity` proves to be calling, to read them.
     pub fn of<'a>(&'a self, identity: &'a Identity) -> UserChats<'a> {
         UserChats { client: &self.client, table: &self.table, user_id: identity.user_id() }
     }
+
+    /// The same, to write them.
+    pub fn of_author<'a>(&'a self, author: &'a Authorized) -> AuthorChats<'a> {
+        AuthorChats(self.of(author.identity()))
+    }
 }
 
-/// One person's chats. Every operation is one request, within that person's partition.
+/// One person's chats, to read them. Every operation is one request, within that person's partition.
 #[derive(Clone, Copy)]
 pub struct UserChats<'a> {
     client: &'a Client,
@@ -300,6 +305,16 @@ impl UserChats<'_> {
         Ok(output.item.map(serde_dynamo::from_item).transpose()?)
     }
 
+    fn key(&self, id: ChatId) -> Attributes {
+        HashMap::from([("userId".to_owned(), string(self.user_id)), ("chatId".to_owned(), string(id))])
+    }
+}
+
+/// One person's chats, to write them. Every operation is one request, within that person's partition.
+#[derive(Clone, Copy)]
+pub struct AuthorChats<'a>(UserChats<'a>);
+
+impl AuthorChats<'_> {
     /// Creates a chat; a creation that is sent again, with the same id and title, creates nothing.
     pub async fn create(&self, NewChat { id, title }: NewChat) -> Result<Created, Error> {
         let now = now();
@@ -312,10 +327,11 @@ impl UserChats<'_> {
             created_title: None,
         };
         let put = self
+            .0
             .client
             .put_item()
-            .table_name(self.table)
-            .set_item(Some(self.key(chat.id)))
+            .table_name(self.0.table)
+            .set_item(Some(self.0.key(chat.id)))
             .item("title", string(&chat.title.0))
             .item("createdAt", number(now))
             .item("updatedAt", number(now))
@@ -341,10 +357,11 @@ impl UserChats<'_> {
     pub async fn rename(&self, id: ChatId, title: Title, precondition: &Precondition) -> Result<Chat, Error> {
         let (condition, versions) = precondition.expression();
         let update = self
+            .0
             .client
             .update_item()
-            .table_name(self.table)
-            .set_key(Some(self.key(id)))
+            .table_name(self.0.table)
+            .set_key(Some(self.0.key(id)))
             .update_expression(
                 "SET createdTitle = if_not_exists(createdTitle, title), title = :title, updatedAt = :now \
                  ADD version :one",
@@ -371,10 +388,11 @@ impl UserChats<'_> {
     pub async fn delete(&self, id: ChatId, precondition: &Precondition) -> Result<(), Error> {
         let (condition, versions) = precondition.expression();
         let delete = self
+            .0
             .client
             .delete_item()
-            .table_name(self.table)
-            .set_key(Some(self.key(id)))
+            .table_name(self.0.table)
+            .set_key(Some(self.0.key(id)))
             .condition_expression(condition)
             .set_expression_attribute_values(Some(versions).filter(|versions| !versions.is_empty()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
@@ -387,10 +405,6 @@ impl UserChats<'_> {
                 _ => Err(Error::from_sdk(error)),
             },
         }
-    }
-
-    fn key(&self, id: ChatId) -> Attributes {
-        HashMap::from([("userId".to_owned(), string(self.user_id)), ("chatId".to_owned(), string(id))])
     }
 }
 

@@ -9,6 +9,12 @@ pub enum Error {
     /// The partition holds no such item.
     #[error("there is no such item")]
     NotFound,
+    /// Clerk has told that the account was deleted or banned.
+    #[error("the account is not active")]
+    AccountInactive,
+    /// Clerk has told that the session is over.
+    #[error("the session has ended")]
+    SessionEnded,
     /// The item is not at the version the caller expected.
     #[error("the item has changed; its version is {current}")]
     Changed {

@@ -5,6 +5,9 @@
 //! names. Profiles are written by verified webhooks as well ([`Profiles::apply_user`], [`Profiles::apply_deletion`]).
 //! There is no function that takes a user id.
 //!
+//! Reading asks for a verified [`Identity`](clerk_auth::Identity), writing for [`Authorized`]: an identity whose account
+//! and session were looked up and found good ([`Accounts::authorize`]), so that a session that was ended never writes.
+//!
 //! Another person's data cannot be asked for; this does not compile:
 //!
 //! ```compile_fail
@@ -13,18 +16,28 @@
 //! # }
 //! ```
 //!
+//! Nor can anything be written on the strength of a token alone:
+//!
+//! ```compile_fail
+//! # async fn attack(chats: store::Chats, identity: clerk_auth::Identity, new: store::NewChat) {
+//! chats.of_author(&identity).create(new).await;
+//! # }
+//! ```
+//!
 //! The crate knows nothing of HTTP.
 
+mod accounts;
 mod chats;
 mod database;
 mod error;
 mod item;
 mod profiles;
 
+pub use accounts::{Accounts, Authorized};
 pub use chats::{
-    Chat, ChatId, Chats, Created, Cursor, InvalidCursor, InvalidId, InvalidLimit, InvalidTitle, Limit, NewChat, Page,
-    Precondition, Title, UserChats,
+    AuthorChats, Chat, ChatId, Chats, Created, Cursor, InvalidCursor, InvalidId, InvalidLimit, InvalidTitle, Limit,
+    NewChat, Page, Precondition, Title, UserChats,
 };
 pub use database::Database;
 pub use error::Error;
-pub use profiles::{Details, Email, ImageUrl, InvalidDetail, Name, Profile, Profiles, Put, UserProfile};
+pub use profiles::{AuthorProfile, Details, Email, ImageUrl, InvalidDetail, Name, Profile, Profiles, Put, UserProfile};

@@ -3,6 +3,7 @@
 //! An item holds what Clerk or, before Clerk's first webhook, the caller said of a person, and:
 //! - `clerkUpdatedAt`: the time of Clerk's newest snapshot in it. While it is missing, Clerk has said nothing.
 //! - `isActive`: false from the deletion on. No snapshot ever sets it back.
+//! - `banned`: part of the snapshot; it comes and goes with Clerk.
 //! - `deletedAt`: when the deletion was announced.
 //! - `revision`: how often the caller wrote it, which tells a creation from a change.
 //!
@@ -11,17 +12,15 @@
 
 use aws_sdk_dynamodb::{
     Client,
-    config::http::HttpResponse,
-    error::SdkError,
-    operation::update_item::{UpdateItemError, UpdateItemOutput},
+    operation::update_item::UpdateItemError,
     types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 use clerk_auth::{DeletedUser, Identity, User};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Database, Error,
-    item::{self, Attributes, now, number, string},
+    Authorized, Database, Error,
+    item::{self, Attributes, applied, now, number, string},
 };
 
 /// A person's profile, as it is shown.
@@ -43,8 +42,24 @@ pub struct Profile {
     pub created_at: u64,
     /// Milliseconds since the epoch.
     pub updated_at: u64,
-    /// False once the account is deleted.
+    /// False once the account is deleted, and while it is banned.
     pub is_active: bool,
+}
+
+/// A profile as it is stored.
+#[derive(Deserialize)]
+struct Stored {
+    #[serde(flatten)]
+    profile: Profile,
+    #[serde(default)]
+    banned: bool,
+}
+
+impl From<Stored> for Profile {
+    fn from(Stored { profile, banned }: Stored) -> Self {
+        let is_active = profile.is_active && !banned;
+        Self { is_active, ..profile }
+    }
 }
 
 /// What the caller says of themselves. What is left away stays as it is.
@@ -157,9 +172,14 @@ impl Profiles {
         Self { client: database.0.clone(), table }
     }
 
-    /// The profile of the person that `identity` proves to be calling.
+    /// The profile of the person that `identity` proves to be calling, to read it.
     pub fn of<'a>(&'a self, identity: &'a Identity) -> UserProfile<'a> {
         UserProfile { client: &self.client, table: &self.table, identity }
+    }
+
+    /// The same, to write it.
+    pub fn of_author<'a>(&'a self, author: &'a Authorized) -> AuthorProfile<'a> {
+        AuthorProfile(self.of(author.identity()))
     }
 
     /// Writes Clerk's snapshot of a user, unless the profile holds the same or a newer one. Says whether it did.
@@ -176,7 +196,8 @@ impl Profiles {
         let (assignments, values) = assign(details);
         let expression = format!(
             "SET isActive = if_not_exists(isActive, :active), createdAt = :created, \
-             updatedAt = if_not_exists(deletedAt, :updated), clerkUpdatedAt = :updated{assignments}{remove}"
+             updatedAt = if_not_exists(deletedAt, :updated), clerkUpdatedAt = :updated, \
+             banned = :banned{assignments}{remove}"
         );
         let update = self
             .client
@@ -187,6 +208,7 @@ impl Profiles {
             .condition_expression("attribute_not_exists(clerkUpdatedAt) OR clerkUpdatedAt < :updated")
             .set_expression_attribute_values(Some(values))
             .expression_attribute_values(":active", AttributeValue::Bool(true))
+            .expression_attribute_values(":banned", AttributeValue::Bool(user.banned()))
             .expression_attribute_values(":created", number(user.created_at()))
             .expression_attribute_values(":updated", number(user.updated_at()));
         applied(update.send().await)
@@ -230,28 +252,38 @@ impl UserProfile<'_> {
             .send()
             .await
             .map_err(Error::from_sdk)?;
-        Ok(output.item.map(serde_dynamo::from_item).transpose()?)
+        Ok(output.item.map(serde_dynamo::from_item::<_, Stored>).transpose()?.map(Profile::from))
     }
 
+    fn key(&self) -> AttributeValue {
+        string(self.identity.user_id())
+    }
+}
+
+/// One person's profile, to write it. Every operation is one request.
+#[derive(Clone, Copy)]
+pub struct AuthorProfile<'a>(UserProfile<'a>);
+
+impl AuthorProfile<'_> {
     /// Creates the profile or brings it up to date, until Clerk itself has told of the person: from then on Clerk's
     /// word stands and this changes nothing. What the verified token says goes before what `details` say.
     pub async fn put(&self, details: &Details) -> Result<Put, Error> {
+        let UserProfile { client, table, identity } = &self.0;
         let Details { email, first_name, last_name, image_url } = details;
         let (assignments, values) = assign([
-            ("email", self.identity.email().or(email.as_ref().map(|Email(email)| email.as_str()))),
-            ("firstName", self.identity.first_name().or(first_name.as_ref().map(|Name(name)| name.as_str()))),
-            ("lastName", self.identity.last_name().or(last_name.as_ref().map(|Name(name)| name.as_str()))),
+            ("email", identity.email().or(email.as_ref().map(|Email(email)| email.as_str()))),
+            ("firstName", identity.first_name().or(first_name.as_ref().map(|Name(name)| name.as_str()))),
+            ("lastName", identity.last_name().or(last_name.as_ref().map(|Name(name)| name.as_str()))),
             ("imageUrl", image_url.as_ref().map(|ImageUrl(url)| url.as_str())),
         ]);
         let expression = format!(
             "SET isActive = if_not_exists(isActive, :active), createdAt = if_not_exists(createdAt, :now), \
              updatedAt = :now{assignments} ADD revision :one"
         );
-        let output = self
-            .client
+        let output = client
             .update_item()
-            .table_name(self.table)
-            .key("userId", self.key())
+            .table_name(*table)
+            .key("userId", self.0.key())
             .update_expression(expression)
             .condition_expression("attribute_not_exists(clerkUpdatedAt) AND attribute_not_exists(deletedAt)")
             .set_expression_attribute_values(Some(values))
@@ -264,22 +296,18 @@ impl UserProfile<'_> {
             .await;
         match output {
             Ok(output) => {
-                let profile = item::read(output.attributes())?;
+                let profile = item::read::<Stored>(output.attributes())?.into();
                 let revision = output.attributes().and_then(|item| item.get("revision"));
                 let created = revision == Some(&number(1));
                 Ok(if created { Put::Created(profile) } else { Put::Present(profile) })
             }
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(failure)) => {
-                    Ok(Put::Present(item::read(failure.item())?))
+                    Ok(Put::Present(item::read::<Stored>(failure.item())?.into()))
                 }
                 _ => Err(Error::from_sdk(error)),
             },
         }
-    }
-
-    fn key(&self) -> AttributeValue {
-        string(self.identity.user_id())
     }
 }
 
@@ -287,15 +315,4 @@ impl UserProfile<'_> {
 fn assign(details: [(&str, Option<&str>); 4]) -> (String, Attributes) {
     let present = details.into_iter().filter_map(|(name, value)| Some((name, value?)));
     present.map(|(name, value)| (format!(", {name} = :{name}"), (format!(":{name}"), string(value)))).unzip()
-}
-
-/// Whether a conditional write was made; that its condition failed is no error.
-fn applied(result: Result<UpdateItemOutput, SdkError<UpdateItemError, HttpResponse>>) -> Result<bool, Error> {
-    match result {
-        Ok(_) => Ok(true),
-        Err(error) => match error.as_service_error() {
-            Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(false),
-            _ => Err(Error::from_sdk(error)),
-        },
-    }
 }

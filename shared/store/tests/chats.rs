@@ -9,7 +9,7 @@
 
 mod support;
 
-use store::{Chat, ChatId, Chats, Created, Cursor, Error, Limit, NewChat, Precondition, Title, UserChats};
+use store::{AuthorChats, Chat, ChatId, Chats, Created, Cursor, Error, Limit, NewChat, Precondition, Title};
 use support::{Fixture, identity};
 
 fn chats(fixture: &Fixture) -> Chats {
@@ -24,7 +24,7 @@ fn limit(number: u8) -> Limit {
     Limit::try_from(number.to_string()).expect("a limit")
 }
 
-async fn create(chats: &UserChats<'_>, text: &str) -> Chat {
+async fn create(chats: &AuthorChats<'_>, text: &str) -> Chat {
     match chats.create(NewChat { id: None, title: title(text) }).await.expect("created") {
         Created::New(chat) => chat,
         Created::Already(chat) => panic!("{chat:?} was there already"),
@@ -35,8 +35,8 @@ async fn create(chats: &UserChats<'_>, text: &str) -> Chat {
 async fn pages_run_from_the_newest_to_the_oldest_without_gaps() {
     let fixture = Fixture::new().await;
     let chats = chats(&fixture);
-    let ada = identity("user_ada").await;
-    let chats = chats.of(&ada);
+    let ada = fixture.author("user_ada").await;
+    let (chats, mine) = (chats.of_author(&ada), chats.of(ada.identity()));
     let mut created = Vec::new();
     for number in 0..7 {
         created.push(create(&chats, &format!("chat {number}")).await);
@@ -47,7 +47,7 @@ async fn pages_run_from_the_newest_to_the_oldest_without_gaps() {
         let mut seen = Vec::new();
         let mut cursor = None;
         loop {
-            let page = chats.list(limit(size), cursor).await.expect("a page");
+            let page = mine.list(limit(size), cursor).await.expect("a page");
             assert!(page.chats.len() <= usize::from(size));
             seen.extend(page.chats);
             // The cursor makes the round trip that it makes through a client.
@@ -58,7 +58,7 @@ async fn pages_run_from_the_newest_to_the_oldest_without_gaps() {
         }
         assert_eq!(seen, created, "in pages of {size}");
     }
-    let whole = chats.list(limit(7), None).await.expect("a page");
+    let whole = mine.list(limit(7), None).await.expect("a page");
     assert!(whole.cursor.is_none(), "a page that holds the last chat leads nowhere");
 }
 
@@ -66,8 +66,8 @@ async fn pages_run_from_the_newest_to_the_oldest_without_gaps() {
 async fn a_creation_sent_again_creates_nothing() {
     let fixture = Fixture::new().await;
     let chats = chats(&fixture);
-    let ada = identity("user_ada").await;
-    let chats = chats.of(&ada);
+    let ada = fixture.author("user_ada").await;
+    let (chats, mine) = (chats.of_author(&ada), chats.of(ada.identity()));
     let id = Some(ChatId::new());
     let new = |text| NewChat { id, title: title(text) };
 
@@ -81,15 +81,15 @@ async fn a_creation_sent_again_creates_nothing() {
     let Created::Already(again) = chats.create(new("plans")).await.expect("known") else { panic!("it is known") };
     assert_eq!(again.title, renamed.title);
     assert_eq!(again.version, 2);
-    assert_eq!(chats.list(Limit::default(), None).await.expect("a page").chats.len(), 1);
+    assert_eq!(mine.list(Limit::default(), None).await.expect("a page").chats.len(), 1);
 }
 
 #[tokio::test]
 async fn a_change_demands_the_version_it_was_made_for() {
     let fixture = Fixture::new().await;
     let chats = chats(&fixture);
-    let ada = identity("user_ada").await;
-    let chats = chats.of(&ada);
+    let ada = fixture.author("user_ada").await;
+    let (chats, mine) = (chats.of_author(&ada), chats.of(ada.identity()));
     let chat = create(&chats, "plans").await;
     let at = |versions: &[u64]| Precondition::VersionIn(versions.to_vec());
 
@@ -100,21 +100,21 @@ async fn a_change_demands_the_version_it_was_made_for() {
         assert!(matches!(chats.rename(chat.id, title("c"), &stale).await, Err(Error::Changed { current: 2 })));
         assert!(matches!(chats.delete(chat.id, &stale).await, Err(Error::Changed { current: 2 })));
     }
-    assert_eq!(chats.get(chat.id).await.expect("read").expect("there").title, title("b"));
+    assert_eq!(mine.get(chat.id).await.expect("read").expect("there").title, title("b"));
     chats.delete(chat.id, &at(&[7, 2])).await.expect("at version 2");
     for precondition in [at(&[2]), Precondition::Exists] {
         assert!(matches!(chats.delete(chat.id, &precondition).await, Err(Error::NotFound)));
         assert!(matches!(chats.rename(chat.id, title("d"), &precondition).await, Err(Error::NotFound)));
     }
-    assert_eq!(chats.get(chat.id).await.expect("read"), None);
+    assert_eq!(mine.get(chat.id).await.expect("read"), None);
 }
 
 #[tokio::test]
 async fn of_changes_made_at_once_for_one_version_one_wins() {
     let fixture = Fixture::new().await;
     let chats = chats(&fixture);
-    let ada = identity("user_ada").await;
-    let chats = chats.of(&ada);
+    let ada = fixture.author("user_ada").await;
+    let (chats, mine) = (chats.of_author(&ada), chats.of(ada.identity()));
     let chat = create(&chats, "plans").await;
     let precondition = Precondition::VersionIn(vec![1]);
 
@@ -125,26 +125,27 @@ async fn of_changes_made_at_once_for_one_version_one_wins() {
     let (won, lost) = if a.is_ok() { (a, b) } else { (b, a) };
     let won = won.expect("one wins");
     assert!(matches!(lost, Err(Error::Changed { current: 2 })));
-    assert_eq!(chats.get(chat.id).await.expect("read").expect("there").title, won.title);
+    assert_eq!(mine.get(chat.id).await.expect("read").expect("there").title, won.title);
 }
 
 #[tokio::test]
 async fn another_persons_chat_is_one_that_does_not_exist() {
     let fixture = Fixture::new().await;
     let table = chats(&fixture);
-    let (ada, eve) = (identity("user_ada").await, identity("user_eve").await);
-    let (hers, eves) = (table.of(&ada), table.of(&eve));
-    let first = create(&hers, "secret").await;
-    let chat = create(&hers, "plans").await;
+    let (ada, eve) = (fixture.author("user_ada").await, fixture.author("user_eve").await);
+    let (hers, eves) = (table.of(ada.identity()), table.of(eve.identity()));
+    let (by_her, by_eve) = (table.of_author(&ada), table.of_author(&eve));
+    let first = create(&by_her, "secret").await;
+    let chat = create(&by_her, "plans").await;
     let page = hers.list(limit(1), None).await.expect("a page");
 
     assert_eq!(eves.get(chat.id).await.expect("read"), None);
-    assert!(matches!(eves.rename(chat.id, title("mine"), &Precondition::Exists).await, Err(Error::NotFound)));
-    assert!(matches!(eves.delete(chat.id, &Precondition::Exists).await, Err(Error::NotFound)));
+    assert!(matches!(by_eve.rename(chat.id, title("mine"), &Precondition::Exists).await, Err(Error::NotFound)));
+    assert!(matches!(by_eve.delete(chat.id, &Precondition::Exists).await, Err(Error::NotFound)));
     // Her cursor leads Eve nowhere but to Eve's own chats.
     assert!(eves.list(limit(1), page.cursor).await.expect("a page").chats.is_empty());
     // Even her id is free to Eve, and stays hers.
-    assert!(matches!(eves.create(NewChat { id: Some(chat.id), title: title("mine") }).await, Ok(Created::New(_))));
+    assert!(matches!(by_eve.create(NewChat { id: Some(chat.id), title: title("mine") }).await, Ok(Created::New(_))));
     assert_eq!(hers.list(Limit::default(), None).await.expect("a page").chats, [chat, first]);
 }
 

@@ -1,0 +1,76 @@
+//! Whether a verified token still counts, on a real engine.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails where something is missing"
+)]
+
+mod support;
+
+use clerk_auth::Event;
+use serde_json::{Value, json};
+use store::{Accounts, Error, Profiles};
+use support::{Fixture, event, identity, nowhere};
+
+async fn deliver(fixture: &Fixture, body: Value) {
+    let profiles = Profiles::new(&fixture.database, "UsersTable".to_owned());
+    match event(&body) {
+        Event::UserChanged(user) => drop(profiles.apply_user(&user).await.expect("written")),
+        Event::UserDeleted(user) => drop(profiles.apply_deletion(&user).await.expect("written")),
+        Event::SessionEnded(session) => drop(fixture.accounts().apply_end(&session).await.expect("written")),
+        event => panic!("{event:?} is of no concern"),
+    }
+}
+
+fn ended(kind: &str, user_id: &str, session_id: &str) -> Value {
+    json!({ "type": kind, "data": { "id": session_id, "user_id": user_id, "status": "ended", "updated_at": 1000 } })
+}
+
+async fn outcome(fixture: &Fixture, user_id: &str) -> Result<(), Error> {
+    fixture.accounts().authorize(identity(user_id).await).await.map(drop)
+}
+
+#[tokio::test]
+async fn whom_no_webhook_has_told_of_is_good() {
+    let fixture = Fixture::new().await;
+    assert!(outcome(&fixture, "user_ada").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_session_that_has_ended_in_any_way_is_refused_and_no_other() {
+    for kind in ["session.ended", "session.removed", "session.revoked"] {
+        let fixture = Fixture::new().await;
+        deliver(&fixture, ended(kind, "user_ada", "sess_2")).await;
+        assert!(outcome(&fixture, "user_ada").await.is_ok(), "another session of hers goes on");
+        deliver(&fixture, ended(kind, "user_ada", "sess_1")).await;
+        assert!(matches!(outcome(&fixture, "user_ada").await, Err(Error::SessionEnded)), "{kind}");
+        assert!(outcome(&fixture, "user_eve").await.is_ok(), "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_or_banned_account_is_refused() {
+    let fixture = Fixture::new().await;
+    let updated = |banned: bool, at: u64| json!({ "type": "user.updated", "data": { "id": "user_ada", "banned": banned, "updated_at": at } });
+    deliver(&fixture, updated(false, 1000)).await;
+    assert!(outcome(&fixture, "user_ada").await.is_ok());
+    deliver(&fixture, updated(true, 2000)).await;
+    assert!(matches!(outcome(&fixture, "user_ada").await, Err(Error::AccountInactive)));
+    deliver(&fixture, updated(false, 3000)).await;
+    assert!(outcome(&fixture, "user_ada").await.is_ok());
+    deliver(&fixture, json!({ "type": "user.deleted", "timestamp": 4000, "data": { "id": "user_ada" } })).await;
+    deliver(&fixture, updated(false, 5000)).await;
+    assert!(matches!(outcome(&fixture, "user_ada").await, Err(Error::AccountInactive)), "for ever");
+}
+
+#[tokio::test]
+async fn where_nothing_can_be_found_out_there_is_nobody() {
+    let ada = identity("user_ada").await;
+    let away = Accounts::new(&nowhere(), "UsersTable".to_owned(), "SessionsTable".to_owned());
+    assert!(matches!(away.authorize(ada.clone()).await, Err(Error::Unavailable(_))));
+    let fixture = Fixture::new().await;
+    let no_table = Accounts::new(&fixture.database, "UsersTable".to_owned(), "NoSuchTable".to_owned());
+    assert!(matches!(no_table.authorize(ada).await, Err(Error::Internal(_))));
+}
