@@ -128,6 +128,11 @@ impl From<store::Error> for Problem {
             store::Error::SessionEnded => {
                 Self::token_refused("session_ended", "The session has ended; sign in again.".to_owned())
             }
+            store::Error::Contradicted(member) => Self::new(
+                StatusCode::FORBIDDEN,
+                "contradicts_token",
+                format!("The token says something else for {member}; change it in Clerk, and leave it away here."),
+            ),
             store::Error::Taken => Self::new(
                 StatusCode::CONFLICT,
                 "id_taken",

@@ -10,6 +10,7 @@ pub struct Identity {
     pub(crate) user_id: String,
     pub(crate) session_id: Option<String>,
     pub(crate) issuer: String,
+    pub(crate) issued_at: u64,
     pub(crate) email: Option<String>,
     pub(crate) first_name: Option<String>,
     pub(crate) last_name: Option<String>,
@@ -30,6 +31,12 @@ impl Identity {
     /// The Clerk instance that signed the token (`iss`), without a trailing slash.
     pub fn issuer(&self) -> &str {
         &self.issuer
+    }
+
+    /// When the token was issued (`iat`), in milliseconds since the epoch; 0 if it does not say. What its claims say was
+    /// true then.
+    pub fn issued_at(&self) -> u64 {
+        self.issued_at
     }
 
     /// The primary e-mail address, where the token was customised to carry `email`.

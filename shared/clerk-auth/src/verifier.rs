@@ -118,12 +118,20 @@ impl Verifier {
             user_id: claims.sub,
             session_id: claims.sid,
             issuer: self.issuer.clone(),
+            issued_at: milliseconds(claims.iat),
             email: claims.email,
             first_name: claims.first_name,
             last_name: claims.last_name,
             organisation: claims.organisation.parse()?,
         })
     }
+}
+
+/// Seconds since the epoch as whole milliseconds.
+fn milliseconds(seconds: Option<f64>) -> u64 {
+    // A duration refuses what is negative or too large; neither gets past the checks of time.
+    let since = Duration::try_from_secs_f64(seconds.unwrap_or_default()).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or_default()
 }
 
 /// A token's header, believed by nobody: it chooses the key, and what it asks for is refused or granted.

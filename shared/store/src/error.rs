@@ -15,6 +15,9 @@ pub enum Error {
     /// Clerk has told that the session is over.
     #[error("the session has ended")]
     SessionEnded,
+    /// What the caller says of themselves is not what the token says. Holds the member's name.
+    #[error("{0} contradicts the token")]
+    Contradicted(&'static str),
     /// The item is not at the version the caller expected.
     #[error("the item has changed; its version is {current}")]
     Changed {

@@ -1,20 +1,34 @@
 //! Profiles: partition key `userId`.
 //!
-//! An item holds what Clerk or, before Clerk's first webhook, the caller said of a person, and:
-//! - `clerkUpdatedAt`: the time of Clerk's newest snapshot in it. While it is missing, Clerk has said nothing.
-//! - `isActive`: false from the deletion on. No snapshot ever sets it back.
-//! - `banned`: part of the snapshot; it comes and goes with Clerk.
-//! - `deletedAt`: when the deletion was announced.
-//! - `revision`: how often the caller wrote it, which tells a creation from a change.
+//! Three sources speak of a person, and each has a register of its own in the item, which no other source writes:
 //!
-//! Snapshots are a last-writer-wins register by `clerkUpdatedAt`; a deletion is a flag that is only ever raised. The two
-//! do not touch each other's attributes, so any order of events leads to the same item.
+//! - Clerk's webhooks: `email`, `firstName`, `lastName`, `imageUrl`, `banned`, `createdAt`, and `clerkVersion`. A
+//!   snapshot is the whole of what Clerk says, as of its `updated_at`.
+//! - A verified token's claims: `claimedEmail`, `claimedFirstName`, `claimedLastName`, and `claimedVersion`. They are what
+//!   Clerk says as well, as of the token's `iat`, but only of the claims that the token was customised to carry.
+//! - The caller: `callerEmail`, `callerFirstName`, `callerLastName`, `callerImageUrl`, `callerCreatedAt`,
+//!   `callerUpdatedAt`, and `revision`, which counts the caller's writes.
+//!
+//! Clerk's two registers are last-writer-wins: a write is made only if its version is above the one that is there. A
+//! version is a time and, where times are equal, a fingerprint of what is said, so that of any two one is above the
+//! other. Whatever the order of writes, and however often each is made, the highest version is what remains.
+//!
+//! A deletion is a flag that is only ever raised: `isActive` becomes false, and nothing sets it back; of several
+//! `deletedAt` the earliest remains.
+//!
+//! What is shown is worked out on reading ([`Item::profile`]): of each detail the newest that Clerk vouched for, and the
+//! caller's word only where Clerk has said nothing yet. As the registers do not depend on the order of events, neither
+//! does the profile.
 
+use std::fmt;
+
+use aws_lc_rs::digest;
 use aws_sdk_dynamodb::{
     Client,
     operation::update_item::UpdateItemError,
-    types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
+    types::{AttributeValue, ReturnValue},
 };
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use clerk_auth::{DeletedUser, Identity, User};
 use serde::{Deserialize, Serialize};
 
@@ -24,11 +38,10 @@ use crate::{
 };
 
 /// A person's profile, as it is shown.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Profile {
     /// Clerk's id of the user.
-    #[serde(rename(deserialize = "userId"))]
     pub id: String,
     /// The primary e-mail address.
     pub email: Option<String>,
@@ -46,19 +59,98 @@ pub struct Profile {
     pub is_active: bool,
 }
 
-/// A profile as it is stored.
-#[derive(Deserialize)]
-struct Stored {
-    #[serde(flatten)]
-    profile: Profile,
-    #[serde(default)]
-    banned: bool,
+/// Where what Clerk says stands in time. Sorts as text.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+struct Version {
+    /// Milliseconds since the epoch.
+    at: u64,
+    /// Of what is said.
+    fingerprint: String,
 }
 
-impl From<Stored> for Profile {
-    fn from(Stored { profile, banned }: Stored) -> Self {
-        let is_active = profile.is_active && !banned;
-        Self { is_active, ..profile }
+impl Version {
+    fn of(at: u64, said: &impl Serialize) -> Result<Self, Error> {
+        let said = serde_json::to_vec(said).map_err(|error| Error::Internal(error.to_string()))?;
+        let digest = digest::digest(&digest::SHA256, &said);
+        Ok(Self { at, fingerprint: BASE64_URL_SAFE_NO_PAD.encode(digest) })
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // As many digits as a number of 64 bits has at most.
+        write!(f, "{:020}-{}", self.at, self.fingerprint)
+    }
+}
+
+impl TryFrom<String> for Version {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let (at, fingerprint) = text.split_once('-').ok_or("a version has two parts")?;
+        let at = at.parse().map_err(|_| "a version begins with a number")?;
+        Ok(Self { at, fingerprint: fingerprint.to_owned() })
+    }
+}
+
+/// A profile as it is stored.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Item {
+    user_id: String,
+    email: Option<String>,
+    first_name: Option<String>,
+    last_name: Option<String>,
+    image_url: Option<String>,
+    banned: Option<bool>,
+    created_at: Option<u64>,
+    clerk_version: Option<Version>,
+    claimed_email: Option<String>,
+    claimed_first_name: Option<String>,
+    claimed_last_name: Option<String>,
+    claimed_version: Option<Version>,
+    caller_email: Option<String>,
+    caller_first_name: Option<String>,
+    caller_last_name: Option<String>,
+    caller_image_url: Option<String>,
+    caller_created_at: Option<u64>,
+    caller_updated_at: Option<u64>,
+    is_active: Option<bool>,
+    deleted_at: Option<u64>,
+    revision: Option<u64>,
+}
+
+impl Item {
+    /// Whether the caller's write that this is the outcome of made the profile.
+    fn is_new(&self) -> bool {
+        self.revision == Some(1) && self.clerk_version.is_none() && self.deleted_at.is_none()
+    }
+
+    fn profile(self) -> Profile {
+        let told_at = self.clerk_version.as_ref().map(|version| version.at);
+        let claimed_at = self.claimed_version.as_ref().map(|version| version.at);
+        let newest = |told: Option<String>, claimed: Option<String>, caller: Option<String>| {
+            // A token that is no newer than the snapshot adds nothing to it.
+            match claimed.filter(|_| claimed_at > told_at) {
+                Some(claimed) => Some(claimed),
+                None if told_at.is_some() => told,
+                None => caller,
+            }
+        };
+        let vouched_at = told_at.max(claimed_at).max(self.deleted_at);
+        let updated_at = if told_at.is_some() { vouched_at } else { vouched_at.max(self.caller_updated_at) };
+        let created_at = self.created_at.or(self.caller_created_at).or(self.deleted_at);
+        Profile {
+            id: self.user_id,
+            email: newest(self.email, self.claimed_email, self.caller_email),
+            first_name: newest(self.first_name, self.claimed_first_name, self.caller_first_name),
+            last_name: newest(self.last_name, self.claimed_last_name, self.caller_last_name),
+            image_url: newest(self.image_url, None, self.caller_image_url),
+            created_at: created_at.unwrap_or_default(),
+            updated_at: updated_at.unwrap_or_default(),
+            is_active: self.is_active.unwrap_or(true) && !self.banned.unwrap_or(false),
+        }
     }
 }
 
@@ -159,6 +251,22 @@ pub enum Put {
     Present(Profile),
 }
 
+impl Details {
+    /// The member that says something else than the token, which is Clerk's word.
+    fn contradicted(&self, identity: &Identity) -> Option<&'static str> {
+        let email = self.email.as_ref().map(|Email(email)| email.as_str());
+        let first_name = self.first_name.as_ref().map(|Name(name)| name.as_str());
+        let last_name = self.last_name.as_ref().map(|Name(name)| name.as_str());
+        let pairs = [
+            ("email", email, identity.email()),
+            ("firstName", first_name, identity.first_name()),
+            ("lastName", last_name, identity.last_name()),
+        ];
+        let differ = |said: Option<&str>, claimed: Option<&str>| said.is_some() && claimed.is_some() && said != claimed;
+        pairs.into_iter().find(|(_, said, claimed)| differ(*said, *claimed)).map(|(member, _, _)| member)
+    }
+}
+
 /// The table of profiles. Opens nothing by itself: see [`Profiles::of`].
 #[derive(Clone)]
 pub struct Profiles {
@@ -190,27 +298,23 @@ impl Profiles {
             ("lastName", user.last_name()),
             ("imageUrl", user.image_url()),
         ];
-        // A snapshot is the whole of what Clerk says: what it leaves out is no longer so.
-        let absent: Vec<_> = details.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| *name).collect();
-        let remove = if absent.is_empty() { String::new() } else { format!(" REMOVE {}", absent.join(", ")) };
-        let (assignments, values) = assign(details);
-        let expression = format!(
-            "SET isActive = if_not_exists(isActive, :active), createdAt = :created, \
-             updatedAt = if_not_exists(deletedAt, :updated), clerkUpdatedAt = :updated, \
-             banned = :banned{assignments}{remove}"
-        );
+        let version = Version::of(user.updated_at(), &(details, user.banned(), user.created_at()))?;
+        let Assignments { set, remove, values } = assign(&details);
         let update = self
             .client
             .update_item()
             .table_name(&self.table)
             .key("userId", string(user.id()))
-            .update_expression(expression)
-            .condition_expression("attribute_not_exists(clerkUpdatedAt) OR clerkUpdatedAt < :updated")
+            .update_expression(format!(
+                "SET isActive = if_not_exists(isActive, :active), banned = :banned, createdAt = :created, \
+                 clerkVersion = :version{set}{remove}"
+            ))
+            .condition_expression("attribute_not_exists(clerkVersion) OR clerkVersion < :version")
             .set_expression_attribute_values(Some(values))
             .expression_attribute_values(":active", AttributeValue::Bool(true))
             .expression_attribute_values(":banned", AttributeValue::Bool(user.banned()))
             .expression_attribute_values(":created", number(user.created_at()))
-            .expression_attribute_values(":updated", number(user.updated_at()));
+            .expression_attribute_values(":version", string(version.to_string()));
         applied(update.send().await)
     }
 
@@ -222,17 +326,15 @@ impl Profiles {
             .update_item()
             .table_name(&self.table)
             .key("userId", string(user.id()))
-            .update_expression(
-                "SET isActive = :active, createdAt = if_not_exists(createdAt, :at), updatedAt = :at, deletedAt = :at",
-            )
-            .condition_expression("attribute_not_exists(deletedAt)")
+            .update_expression("SET isActive = :active, deletedAt = :at")
+            .condition_expression("attribute_not_exists(deletedAt) OR deletedAt > :at")
             .expression_attribute_values(":active", AttributeValue::Bool(false))
             .expression_attribute_values(":at", number(user.at()));
         applied(update.send().await)
     }
 }
 
-/// One person's profile. Every operation is one request.
+/// One person's profile, to read it. Every operation is one request.
 #[derive(Clone, Copy)]
 pub struct UserProfile<'a> {
     client: &'a Client,
@@ -252,7 +354,7 @@ impl UserProfile<'_> {
             .send()
             .await
             .map_err(Error::from_sdk)?;
-        Ok(output.item.map(serde_dynamo::from_item::<_, Stored>).transpose()?.map(Profile::from))
+        Ok(output.item.map(serde_dynamo::from_item).transpose()?.map(Item::profile))
     }
 
     fn key(&self) -> AttributeValue {
@@ -260,59 +362,100 @@ impl UserProfile<'_> {
     }
 }
 
-/// One person's profile, to write it. Every operation is one request.
+/// One person's profile, to write it.
 #[derive(Clone, Copy)]
 pub struct AuthorProfile<'a>(UserProfile<'a>);
 
 impl AuthorProfile<'_> {
-    /// Creates the profile or brings it up to date, until Clerk itself has told of the person: from then on Clerk's
-    /// word stands and this changes nothing. What the verified token says goes before what `details` say.
+    /// Creates the profile or brings it up to date, with what the caller says and what the token says. The caller's word
+    /// fills only what Clerk has not said yet, and must not contradict the token.
+    ///
+    /// One request; a second one if a newer token has been used here before.
     pub async fn put(&self, details: &Details) -> Result<Put, Error> {
-        let UserProfile { client, table, identity } = &self.0;
+        let identity = self.0.identity;
+        if let Some(member) = details.contradicted(identity) {
+            return Err(Error::Contradicted(member));
+        }
+        let claims = [
+            ("claimedEmail", identity.email()),
+            ("claimedFirstName", identity.first_name()),
+            ("claimedLastName", identity.last_name()),
+        ];
+        if claims.iter().any(|(_, claim)| claim.is_some()) {
+            let version = Version::of(identity.issued_at(), &claims)?;
+            if let Some(put) = self.write(details, Some(Claims { claims, version })).await? {
+                return Ok(put);
+            }
+        }
+        let put = self.write(details, None).await?;
+        put.ok_or_else(|| Error::Internal("a write without a condition failed on its condition".to_owned()))
+    }
+
+    /// Writes the caller's register and, if there are any, the claims'. None if newer claims are there.
+    async fn write(&self, details: &Details, claims: Option<Claims<'_>>) -> Result<Option<Put>, Error> {
+        let UserProfile { client, table, .. } = self.0;
         let Details { email, first_name, last_name, image_url } = details;
-        let (assignments, values) = assign([
-            ("email", identity.email().or(email.as_ref().map(|Email(email)| email.as_str()))),
-            ("firstName", identity.first_name().or(first_name.as_ref().map(|Name(name)| name.as_str()))),
-            ("lastName", identity.last_name().or(last_name.as_ref().map(|Name(name)| name.as_str()))),
-            ("imageUrl", image_url.as_ref().map(|ImageUrl(url)| url.as_str())),
+        // What the caller leaves away stays, so nothing is removed.
+        let Assignments { set, values, .. } = assign(&[
+            ("callerEmail", email.as_ref().map(|Email(email)| email.as_str())),
+            ("callerFirstName", first_name.as_ref().map(|Name(name)| name.as_str())),
+            ("callerLastName", last_name.as_ref().map(|Name(name)| name.as_str())),
+            ("callerImageUrl", image_url.as_ref().map(|ImageUrl(url)| url.as_str())),
         ]);
-        let expression = format!(
-            "SET isActive = if_not_exists(isActive, :active), createdAt = if_not_exists(createdAt, :now), \
-             updatedAt = :now{assignments} ADD revision :one"
+        let mut expression = format!(
+            "SET isActive = if_not_exists(isActive, :active), callerCreatedAt = if_not_exists(callerCreatedAt, :now), \
+             callerUpdatedAt = :now{set}"
         );
-        let output = client
+        let mut update = client
             .update_item()
-            .table_name(*table)
+            .table_name(table)
             .key("userId", self.0.key())
-            .update_expression(expression)
-            .condition_expression("attribute_not_exists(clerkUpdatedAt) AND attribute_not_exists(deletedAt)")
             .set_expression_attribute_values(Some(values))
             .expression_attribute_values(":active", AttributeValue::Bool(true))
             .expression_attribute_values(":now", number(now()))
             .expression_attribute_values(":one", number(1))
-            .return_values(ReturnValue::AllNew)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        match output {
+            .return_values(ReturnValue::AllNew);
+        if let Some(Claims { claims, version }) = claims {
+            let Assignments { set, remove, values } = assign(&claims);
+            expression = format!("{expression}, claimedVersion = :claimedVersion{set}{remove}");
+            update = update
+                .condition_expression("attribute_not_exists(claimedVersion) OR claimedVersion <= :claimedVersion")
+                .expression_attribute_values(":claimedVersion", string(version.to_string()));
+            for (name, value) in values {
+                update = update.expression_attribute_values(name, value);
+            }
+        }
+        match update.update_expression(format!("{expression} ADD revision :one")).send().await {
             Ok(output) => {
-                let profile = item::read::<Stored>(output.attributes())?.into();
-                let revision = output.attributes().and_then(|item| item.get("revision"));
-                let created = revision == Some(&number(1));
-                Ok(if created { Put::Created(profile) } else { Put::Present(profile) })
+                let item: Item = item::read(output.attributes())?;
+                Ok(Some(if item.is_new() { Put::Created(item.profile()) } else { Put::Present(item.profile()) }))
             }
             Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(failure)) => {
-                    Ok(Put::Present(item::read::<Stored>(failure.item())?.into()))
-                }
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
                 _ => Err(Error::from_sdk(error)),
             },
         }
     }
 }
 
-/// What an update expression says to set the `details` that are there, and the values it names.
-fn assign(details: [(&str, Option<&str>); 4]) -> (String, Attributes) {
-    let present = details.into_iter().filter_map(|(name, value)| Some((name, value?)));
-    present.map(|(name, value)| (format!(", {name} = :{name}"), (format!(":{name}"), string(value)))).unzip()
+/// What a token says, and as of when.
+struct Claims<'a> {
+    claims: [(&'a str, Option<&'a str>); 3],
+    version: Version,
+}
+
+/// Parts of an update expression that set the details that are there and remove those that are not.
+struct Assignments {
+    set: String,
+    remove: String,
+    values: Attributes,
+}
+
+fn assign(details: &[(&str, Option<&str>)]) -> Assignments {
+    let present = details.iter().filter_map(|(name, value)| Some((name, (*value)?)));
+    let (set, values) =
+        present.map(|(name, value)| (format!(", {name} = :{name}"), (format!(":{name}"), string(value)))).unzip();
+    let absent: Vec<_> = details.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| *name).collect();
+    let remove = if absent.is_empty() { String::new() } else { format!(" REMOVE {}", absent.join(", ")) };
+    Assignments { set, remove, values }
 }

@@ -11,8 +11,8 @@ mod support;
 
 use clerk_auth::Event;
 use serde_json::{Value, json};
-use store::{Details, Profile, Profiles, Put};
-use support::{Fixture, event, identity};
+use store::{Authorized, Details, Error, Profile, Profiles, Put};
+use support::{Fixture, event, identity, identity_at};
 
 fn profiles(fixture: &Fixture) -> Profiles {
     Profiles::new(&fixture.database, "UsersTable".to_owned())
@@ -158,7 +158,7 @@ async fn the_callers_word_stands_until_clerk_speaks() {
     assert_eq!((clerks.email.as_deref(), clerks.first_name.as_deref()), (Some("ada@example.com"), None));
     let kept = hers.put(&details(json!({ "email": "eve@example.com", "firstName": "Eve" }))).await.expect("answered");
     let Put::Present(kept) = kept else { panic!("it is known") };
-    assert_eq!(kept, clerks);
+    assert_eq!(kept, clerks, "it is no part of what is shown");
     assert_eq!(profile(&profiles).await, Some(clerks));
 }
 
@@ -172,7 +172,7 @@ async fn a_deleted_person_does_not_come_back() {
     let put = profiles.of_author(&ada).put(&details(json!({ "firstName": "Ada" }))).await;
     let Put::Present(profile) = put.expect("answered") else { panic!("a mark is there") };
     assert!(!profile.is_active);
-    assert_eq!(profile.first_name, None);
+    assert!(matches!(fixture.accounts().authorize(identity("user_ada").await).await, Err(Error::AccountInactive)));
 }
 
 #[test]
@@ -207,4 +207,52 @@ fn details_are_checked() {
     for body in bad {
         assert!(serde_json::from_value::<Details>(body.clone()).is_err(), "{body}");
     }
+}
+
+#[tokio::test]
+async fn of_what_clerk_vouched_for_the_newest_wins_wherever_it_came_from() {
+    let fixture = Fixture::new().await;
+    let profiles = profiles(&fixture);
+    let at = async |seconds, name: &str| {
+        let claims = json!({ "firstName": name, "email": "token@example.com" });
+        fixture.accounts().authorize(identity_at("user_ada", seconds, claims).await).await.expect("good")
+    };
+    let put = async |author: &Authorized| match profiles.of_author(author).put(&details(json!({}))).await {
+        Ok(Put::Created(profile) | Put::Present(profile)) => profile,
+        Err(error) => panic!("{error}"),
+    };
+    // Snapshots are dated in milliseconds, tokens in seconds.
+    assert!(deliver(&profiles, &user("user.created", Some("snapshot of 1000"), 1_000_000)).await);
+    let older = put(&at(999, "token of 999").await).await;
+    assert_eq!(older.first_name.as_deref(), Some("snapshot of 1000"));
+    let newer = put(&at(1001, "token of 1001").await).await;
+    assert_eq!(newer.first_name.as_deref(), Some("token of 1001"));
+    assert_eq!(newer.email.as_deref(), Some("token@example.com"));
+    assert_eq!(newer.image_url.as_deref(), Some("https://img.example/a"), "a token says nothing of the picture");
+    assert_eq!(newer.updated_at, 1_001_000);
+    // A token that was issued before, used late.
+    assert_eq!(put(&at(1000, "token of 1000").await).await.first_name.as_deref(), Some("token of 1001"));
+    assert!(deliver(&profiles, &user("user.updated", Some("snapshot of 1002"), 1_002_000)).await);
+    assert_eq!(profile(&profiles).await.expect("there").first_name.as_deref(), Some("snapshot of 1002"));
+}
+
+#[tokio::test]
+async fn the_callers_word_must_not_contradict_the_token() {
+    let fixture = Fixture::new().await;
+    let profiles = profiles(&fixture);
+    let claims = json!({ "email": "ada@example.com", "firstName": "Ada" });
+    let ada = identity_at("user_ada", 1000, claims).await;
+    let ada = fixture.accounts().authorize(ada).await.expect("good");
+    let hers = profiles.of_author(&ada);
+    for (body, member) in [
+        (json!({ "email": "eve@example.com" }), "email"),
+        (json!({ "email": "ada@example.com", "firstName": "Eve" }), "firstName"),
+    ] {
+        let refused = hers.put(&details(body)).await;
+        assert!(matches!(refused, Err(Error::Contradicted(named)) if named == member), "{refused:?}");
+    }
+    assert_eq!(profile(&profiles).await, None, "a refusal writes nothing");
+    let said = details(json!({ "email": "ada@example.com", "lastName": "Lovelace" }));
+    let Put::Created(created) = hers.put(&said).await.expect("written") else { panic!("it is new") };
+    assert_eq!((created.first_name.as_deref(), created.last_name.as_deref()), (Some("Ada"), Some("Lovelace")));
 }

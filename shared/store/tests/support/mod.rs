@@ -2,7 +2,10 @@
 
 #![allow(dead_code, reason = "no test file needs all of it")]
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    sync::LazyLock,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use aws_sdk_dynamodb::{
     Client,
@@ -52,18 +55,22 @@ impl Fixture {
 
 /// The identity of a user who shows a fresh token.
 pub(crate) async fn identity(user_id: &str) -> Identity {
-    let key = SigningKey::generate().expect("a key");
-    let pem = key.public_key_pem().expect("it has a public half");
+    let now = UNIX_EPOCH.elapsed().expect("after 1970").as_secs();
+    identity_at(user_id, now, serde_json::json!({})).await
+}
+
+/// The identity of a user who shows a token with `claims`, issued at `seconds` since the epoch.
+pub(crate) async fn identity_at(user_id: &str, seconds: u64, claims: serde_json::Value) -> Identity {
+    static KEY: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::generate().expect("a key"));
+    let pem = KEY.public_key_pem().expect("it has a public half");
     let var = |name: &str| match name {
         "CLERK_ISSUER" => Some(ISSUER.to_owned()),
         "CLERK_JWT_KEY" => Some(pem.clone()),
         _ => None,
     };
     let verifier = Verifier::new(Config::from_env(var).expect("the settings are right"));
-    let now = SystemTime::now();
-    let seconds = now.duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
-    let token = key.session_token(ISSUER, user_id, "sess_1", seconds, &serde_json::json!({})).expect("signed");
-    verifier.verify(&token, now).await.expect("accepted")
+    let token = KEY.session_token(ISSUER, user_id, "sess_1", seconds, &claims).expect("signed");
+    verifier.verify(&token, UNIX_EPOCH + Duration::from_secs(seconds)).await.expect("accepted")
 }
 
 /// A database where nobody listens.
