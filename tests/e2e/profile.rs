@@ -20,7 +20,15 @@ async fn the_profile_follows_clerk() {
 #[tokio::test]
 async fn what_clerk_said_is_not_replaced_by_the_caller() {
     let ada = Person::sign_up("Ada");
-    let before = ada.get("/profile").await.body;
-    let put = ada.put("/profile", &json!({ "firstName": "Eve", "imageUrl": "https://img.example/eve" })).await;
-    assert_eq!((put.status, &put.body), (200, &before));
+    let contradicting = ada.put("/profile", &json!({ "firstName": "Eve" })).await;
+    contradicting.is_problem(403, "contradicts_token");
+    assert!(contradicting.body["detail"].as_str().expect("a sentence").contains("firstName"));
+
+    let put = ada.put("/profile", &json!({ "lastName": "Evil", "imageUrl": "https://img.example/eve" })).await;
+    assert_eq!(put.status, 200);
+    assert_eq!(
+        (&put.body["firstName"], &put.body["lastName"], &put.body["imageUrl"]),
+        (&json!("Ada"), &json!(null), &json!(null))
+    );
+    assert_eq!(ada.get("/profile").await.body, put.body);
 }

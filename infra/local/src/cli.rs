@@ -162,7 +162,11 @@ impl Cli {
             return stack::run(Options { ports, folder, fresh, reload: !no_reload, until_stdin_closes }).await;
         }
         let secrets = Secrets::load(&folder)?.context("the local stack has never run; start it with `make run`")?;
-        let clerk = Backend { port: ports.clerk, secret_key: secrets.secret_key, http: reqwest::Client::new() };
+        let clerk = Backend {
+            port: ports.clerk,
+            secret_key: secrets.secret_key,
+            http: reqwest::Client::builder().no_proxy().build()?,
+        };
         match self.command {
             Command::Run { .. } => Ok(()),
             Command::WebhookSecret => {
@@ -230,9 +234,13 @@ impl Backend {
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response> {
-        let response = request.bearer_auth(&self.secret_key).send().await.with_context(|| {
-            format!("the local stack is not running on port {}; start it with `make run`, or set CLERK_PORT", self.port)
-        })?;
+        let response = match request.bearer_auth(&self.secret_key).send().await {
+            Err(error) if error.is_connect() => bail!(
+                "the local stack is not running on port {}; start it with `make run`, or set CLERK_PORT",
+                self.port
+            ),
+            response => response?,
+        };
         if response.status().is_success() {
             return Ok(response);
         }
@@ -258,6 +266,7 @@ impl Backend {
             let delivery = self.send(self.http.get(self.url(&format!("/v1/webhooks/{id}")))).await?;
             let delivery: Value = delivery.json().await?;
             let (kind, last) = (text(&delivery, "kind")?, text(&delivery, "last")?);
+            let last = if last.is_empty() { "no answer yet" } else { last };
             if delivery.get("delivered") == Some(&Value::Bool(true)) {
                 eprintln!("{kind} delivered");
             } else {

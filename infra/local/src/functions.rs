@@ -3,12 +3,12 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    process::ExitStatus,
+    process::{ExitStatus, Stdio},
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
-use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, Signal, System};
+use sysinfo::{Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, Signal, System};
 use tokio::{
     process::{Child, Command},
     time::{Instant, sleep, timeout},
@@ -40,30 +40,30 @@ pub(crate) struct Functions {
 }
 
 impl Functions {
-    /// Builds the functions and starts them on `port`. `environment` is for all of them; `folder` is for a file of
+    /// Starts the functions, which are built, on `port`. `environment` is for all of them; `folder` is for a file of
     /// routes. With `reload`, code that is edited is built and loaded again.
-    pub(crate) async fn start(
+    pub(crate) fn start(
         template: &Template,
         port: u16,
         environment: &BTreeMap<String, String>,
         folder: &Path,
         reload: bool,
     ) -> Result<Self> {
-        let program = workspace().join(".tools/cargo-lambda/bin/cargo-lambda");
-        if !program.exists() {
-            bail!("{} is missing; `make run` sets it up", program.display());
-        }
-        build(template).await?;
-
         let router = folder.join("cargo-lambda.toml");
         std::fs::write(&router, routes(template)?).context("the routes cannot be written")?;
         let port_text = port.to_string();
-        let mut watch = Command::new(program);
+        let mut watch = Command::new(program());
         watch
             .args(["lambda", "watch", "--invoke-address", "127.0.0.1", "--invoke-port", &port_text])
             .args(["--quiet", "--concurrency", CONCURRENCY, "--global"])
             .arg(&router)
-            .current_dir(workspace())
+            .arg("--manifest-path")
+            .arg(workspace().join("Cargo.toml"))
+            // Cargo looks for this from the folder it runs in.
+            .arg("--config")
+            .arg(workspace().join(".cargo/config.toml"))
+            .current_dir(sources(folder)?)
+            .stdin(Stdio::null())
             // A group of its own: Ctrl-C reaches this program alone, which then stops the functions in order.
             .process_group(0);
         if !reload {
@@ -82,7 +82,7 @@ impl Functions {
 
     /// Waits until every function has answered a request.
     pub(crate) async fn ready(&mut self, template: &Template) -> Result<()> {
-        let http = reqwest::Client::new();
+        let http = reqwest::Client::builder().no_proxy().build()?;
         for function in &template.functions {
             let path =
                 if function.has_url { url_path(&function.binary) } else { format!("{}/", url_path(&function.binary)) };
@@ -107,36 +107,67 @@ impl Functions {
         Ok(self.watch.wait().await?)
     }
 
-    /// Stops cargo-lambda and all that it started, and returns once they are gone.
-    pub(crate) async fn stop(mut self) {
-        // Found while cargo-lambda lives: the functions are in groups of their own, and orphans have no parent to tell
-        // whose they were.
-        let mut system = System::new();
-        let below = self.watch.id().map(|id| below(&mut system, Pid::from_u32(id))).unwrap_or_default();
-        let signal = |system: &System, pids: &[(Pid, u64)], signal| {
-            for (pid, started) in pids {
-                // A process id can be another's by now.
-                if let Some(process) = system.process(*pid).filter(|process| process.start_time() == *started) {
-                    process.kill_with(signal);
-                }
+    /// Stops cargo-lambda and all that it started.
+    pub(crate) async fn stop(self) {
+        stop(self.watch).await;
+    }
+}
+
+/// Stops a process and all that it started, and returns once they are gone.
+pub(crate) async fn stop(mut child: Child) {
+    // Found while the process lives: those below it are in groups of their own, and orphans have no parent to tell
+    // whose they were.
+    let mut system = System::new();
+    let below = child.id().map(|id| below(&mut system, Pid::from_u32(id))).unwrap_or_default();
+    let signal = |system: &System, pids: &[(Pid, u64)], signal| {
+        for (pid, started) in pids {
+            // A process id can be another's by now.
+            if let Some(process) = system.process(*pid).filter(|process| process.start_time() == *started) {
+                process.kill_with(signal);
             }
-        };
-        signal(&system, &below, Signal::Term);
-        if timeout(STOP_TIMEOUT, self.watch.wait()).await.is_err() {
-            // Its end is waited for, so there is nothing to do about a failure.
-            drop(self.watch.kill().await);
         }
-        let deadline = Instant::now() + STOP_TIMEOUT;
-        let mut left = below;
-        while !left.is_empty() {
-            refresh(&mut system);
-            left.retain(|(pid, started)| system.process(*pid).is_some_and(|process| process.start_time() == *started));
-            if Instant::now() > deadline {
-                signal(&system, &left, Signal::Kill);
+    };
+    signal(&system, &below, Signal::Term);
+    if timeout(STOP_TIMEOUT, child.wait()).await.is_err() {
+        // Its end is waited for, so there is nothing to do about a failure.
+        drop(child.kill().await);
+    }
+    let deadline = Instant::now() + STOP_TIMEOUT;
+    let mut left = below;
+    while !left.is_empty() {
+        refresh(&mut system);
+        // A zombie has ended; in a container there may be nobody to bury it.
+        left.retain(|(pid, started)| {
+            system
+                .process(*pid)
+                .is_some_and(|process| process.start_time() == *started && process.status() != ProcessStatus::Zombie)
+        });
+        if Instant::now() > deadline {
+            signal(&system, &left, Signal::Kill);
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn program() -> PathBuf {
+    workspace().join(".tools/cargo-lambda/bin/cargo-lambda")
+}
+
+/// A folder that shows the functions' sources and nothing else. cargo-lambda watches the folder it runs in, once for
+/// each running function, with all that is below: the project's own with `target` and `.tools` takes tens of thousands
+/// of Linux's inotify watches, and where those are used up, edited code is not loaded and nothing says so.
+fn sources(folder: &Path) -> Result<PathBuf> {
+    let sources = folder.join("sources");
+    std::fs::create_dir_all(&sources).context("the folder of sources cannot be made")?;
+    for name in ["functions", "shared"] {
+        match std::os::unix::fs::symlink(workspace().join(name), sources.join(name)) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(error).context("the sources cannot be linked to");
             }
-            sleep(Duration::from_millis(20)).await;
+            _ => {}
         }
     }
+    Ok(sources)
 }
 
 /// Whether a function has answered, and not cargo-lambda in its stead.
@@ -164,14 +195,16 @@ fn below(system: &mut System, root: Pid) -> Vec<(Pid, u64)> {
     found.into_iter().filter_map(|pid| Some((pid, system.process(pid)?.start_time()))).collect()
 }
 
-/// Builds the functions as cargo-lambda is going to, so that its first request waits for no compiler.
-async fn build(template: &Template) -> Result<()> {
-    let binaries = template.functions.iter().flat_map(|function| ["--bin", function.binary.as_str()]);
-    let status = Command::new("cargo").arg("build").args(binaries).current_dir(workspace()).status().await;
-    if !status.context("cargo cannot be started")?.success() {
-        bail!("the functions do not build");
+/// Starts to build the functions as cargo-lambda is going to, so that its first request waits for no compiler.
+pub(crate) fn build(template: &Template) -> Result<Child> {
+    let program = program();
+    if !program.exists() {
+        bail!("{} is missing; `make run` sets it up", program.display());
     }
-    Ok(())
+    let mut cargo = Command::new("cargo");
+    cargo.arg("build").args(template.functions.iter().flat_map(|function| ["--bin", function.binary.as_str()]));
+    cargo.current_dir(workspace()).stdin(Stdio::null()).process_group(0);
+    cargo.spawn().context("cargo cannot be started")
 }
 
 /// The template's routes as cargo-lambda's configuration.

@@ -2,22 +2,23 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs::{self, File, TryLockError},
+    io::Read,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail};
 use tokio::{
-    io::{AsyncReadExt, stdin},
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    sync::oneshot,
 };
 
 use crate::{
     clerk::{self, Clerk},
     cli::Ports,
     dynamodb,
-    functions::{Functions, url_path, workspace},
+    functions::{self, Functions, url_path, workspace},
     template::Template,
 };
 
@@ -59,6 +60,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     drop(listen(ports.api, "API_PORT").await?);
 
     fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+    let _lock = lock(folder)?;
     if *fresh {
         empty(folder)?;
     }
@@ -84,11 +86,18 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let dynamodb = dynamodb::serve(dynamodb_listener, database);
     let issuing = clerk.serve(clerk_listener);
 
-    let start = Functions::start(&template, ports.api, &environment, folder, *reload);
-    let mut functions = tokio::select! {
-        functions = start => functions?,
-        () = &mut stop => return Ok(()),
+    let mut build = functions::build(&template)?;
+    let built = tokio::select! {
+        built = build.wait() => built?,
+        () = &mut stop => {
+            functions::stop(build).await;
+            return Ok(());
+        }
     };
+    if !built.success() {
+        bail!("the functions do not build");
+    }
+    let mut functions = Functions::start(&template, ports.api, &environment, folder, *reload)?;
     let ready = async {
         functions.ready(&template).await?;
         clerk.resume();
@@ -112,9 +121,27 @@ async fn listen(port: u16, variable: &str) -> Result<TcpListener> {
 }
 
 async fn stdin_closes() {
-    let mut ignored = [0; 64];
-    // An error is as good as an end: whoever held the other side is gone.
-    while stdin().read(&mut ignored).await.is_ok_and(|read| read > 0) {}
+    let (closed, is_closed) = oneshot::channel::<()>();
+    // A thread of its own: the runtime would wait for one of its own before it ends, and a read ends with the input.
+    std::thread::spawn(move || {
+        let mut ignored = [0; 64];
+        // An error is as good as an end: whoever held the other side is gone.
+        while std::io::stdin().read(&mut ignored).is_ok_and(|read| read > 0) {}
+        drop(closed);
+    });
+    drop(is_closed.await);
+}
+
+/// Keeps a second stack away from the data for as long as the file is open.
+fn lock(folder: &Path) -> Result<File> {
+    let file = File::create(folder.join("lock")).context("the data folder cannot be written to")?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!("another local stack uses {}; stop it, or set LOCAL_DATA to another folder", folder.display())
+        }
+        Err(TryLockError::Error(error)) => Err(error).context("the data folder cannot be locked"),
+    }
 }
 
 /// Deletes what the stack keeps in its folder, and nothing else that may be there.

@@ -185,8 +185,10 @@ async fn what_cannot_be_done_is_said() {
     let clerk = Instance::start(folder(), &[]).await;
     let create = ["user", "create", "--id", "user_ada", "--email", "ada@example.com"];
     clerk.succeeds(&create).await;
-    let cases: [(&[&str], &str); 6] = [
+    let cases: [(&[&str], &str); 8] = [
         (&create, "There is a user user_ada already"),
+        (&["user", "create", "--id", "a/b", "--email", "a@example.com"], "An id has letters, digits"),
+        (&["user", "create", "--id", "user_eve", "--email", "eve"], "\"eve\" is not an e-mail address"),
         (&["user", "update", "--id", "user_eve"], "There is no user user_eve"),
         (&["user", "delete", "--id", "user_eve"], "There is no user user_eve"),
         (&["sign-in", "--user", "user_eve"], "There is no user user_eve"),

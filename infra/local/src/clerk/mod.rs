@@ -45,7 +45,7 @@ impl Clerk {
             key,
             secrets,
             // Svix takes a redirect for a failure.
-            http: reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?,
+            http: reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build()?,
             kept: Mutex::new(state::Kept::load(folder)?),
             deliveries: Mutex::default(),
         }))

@@ -142,9 +142,19 @@ async fn create_user(State(clerk): Clerks, Json(body): Json<UserBody>) -> Answer
         let message = "A user needs an address: \"email_address\": [\"ada@example.com\"].".to_owned();
         Refusal(StatusCode::UNPROCESSABLE_ENTITY, "form_param_missing", message)
     })?;
+    let id = body.id.unwrap_or_else(|| new_id("user"));
+    // An id is part of paths, here and in programs.
+    if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte)) {
+        let message = "An id has letters, digits, _ and - alone, as user_ada.".to_owned();
+        return Err(Refusal(StatusCode::UNPROCESSABLE_ENTITY, "form_param_format_invalid", message));
+    }
+    if !email.contains('@') {
+        let message = format!("{email:?} is not an e-mail address.");
+        return Err(Refusal(StatusCode::UNPROCESSABLE_ENTITY, "form_param_format_invalid", message));
+    }
     let now = now_ms();
     let user = User {
-        id: body.id.unwrap_or_else(|| new_id("user")),
+        id,
         email,
         first_name: body.first_name,
         last_name: body.last_name,
