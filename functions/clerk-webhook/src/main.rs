@@ -4,7 +4,7 @@ mod routes;
 
 use std::{process::ExitCode, sync::Arc};
 
-use api::required;
+use api::{required, var};
 use clerk_auth::WebhookVerifier;
 use store::{Accounts, Database, Profiles};
 
@@ -16,7 +16,7 @@ async fn main() -> ExitCode {
         let (users, sessions) = (required("USERS_TABLE")?, required("SESSIONS_TABLE")?);
         // Unlike other settings the secret may be missing at start-up: Clerk gives it out only once the endpoint's URL
         // exists. Until then every webhook is answered 500, and Svix keeps it.
-        let verifier = required("CLERK_WEBHOOK_SIGNING_SECRET").and_then(|secret| WebhookVerifier::new(&secret));
+        let verifier = WebhookVerifier::from_env(var);
         let database = Database::connect().await;
         let profiles = Profiles::new(&database, users.clone());
         let accounts = Accounts::new(&database, users, sessions);

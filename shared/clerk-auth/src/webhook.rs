@@ -6,7 +6,11 @@ use serde::Deserialize;
 use crate::ConfigError;
 
 /// Verifies webhooks of one endpoint.
-pub struct WebhookVerifier(svix::webhooks::Webhook);
+pub struct WebhookVerifier {
+    /// More than one while the secret is being rotated.
+    secrets: Vec<svix::webhooks::Webhook>,
+    instance_id: Option<String>,
+}
 
 /// What a verified webhook says. Only [`WebhookVerifier::verify`] makes one.
 #[derive(Debug)]
@@ -127,14 +131,25 @@ pub enum WebhookError {
 }
 
 impl WebhookVerifier {
-    /// `secret` is the endpoint's signing secret, `whsec_…`, as Clerk's dashboard shows it.
-    pub fn new(secret: &str) -> Result<Self, ConfigError> {
-        svix::webhooks::Webhook::new(secret.trim()).map(Self).map_err(|_| {
-            ConfigError::new(
-                "CLERK_WEBHOOK_SIGNING_SECRET",
-                "is not a signing secret; copy it from the endpoint's page in Clerk's dashboard, whsec_…",
-            )
-        })
+    /// Reads the settings through `var` (the environment, outside tests). A variable that is empty counts as unset.
+    ///
+    /// - `CLERK_WEBHOOK_SIGNING_SECRET`, required: the endpoint's signing secret, `whsec_…`, as Clerk's dashboard shows
+    ///   it; two, separated by white space, while it is being rotated.
+    /// - `CLERK_INSTANCE_ID`: the instance that events have to come from, `ins_…`.
+    pub fn from_env(var: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        const SECRET: &str = "CLERK_WEBHOOK_SIGNING_SECRET";
+        let text = var(SECRET).unwrap_or_default();
+        let secrets: Vec<_> =
+            text.split_whitespace().map(svix::webhooks::Webhook::new).collect::<Result<_, _>>().map_err(|_| {
+                ConfigError::new(
+                    SECRET,
+                    "is not a signing secret; copy it from the endpoint's page in Clerk's dashboard, whsec_…",
+                )
+            })?;
+        if secrets.is_empty() {
+            return Err(ConfigError::new(SECRET, "is not set"));
+        }
+        Ok(Self { secrets, instance_id: var("CLERK_INSTANCE_ID").filter(|id| !id.is_empty()) })
     }
 
     /// Checks the signature over the raw `body`, byte for byte as it arrived, and only then reads it.
@@ -153,26 +168,37 @@ impl WebhookVerifier {
         if !missing.is_empty() {
             return Err(WebhookError::MissingHeaders(missing));
         }
-        self.0.verify(body, headers).map_err(|error| match error {
-            svix::webhooks::WebhookError::TimestampTooOldError
-            | svix::webhooks::WebhookError::FutureTimestampError
-            | svix::webhooks::WebhookError::InvalidTimestamp => WebhookError::Stale,
-            _ => WebhookError::BadSignature,
-        })?;
+        self.verify_signature(headers, body)?;
         let sent_at = headers
             .get("svix-timestamp")
             .or_else(|| headers.get("webhook-timestamp"))
             .and_then(|seconds| seconds.to_str().ok()?.parse::<u64>().ok())
             .unwrap_or_default()
             .saturating_mul(1000);
-        Ok(Event::parse(body, sent_at))
+        Ok(Event::parse(body, sent_at, self.instance_id.as_deref()))
+    }
+
+    fn verify_signature(&self, headers: &HeaderMap, body: &[u8]) -> Result<(), WebhookError> {
+        use svix::webhooks::WebhookError::{FutureTimestampError, InvalidTimestamp, TimestampTooOldError};
+        let mut refusal = WebhookError::BadSignature;
+        for secret in &self.secrets {
+            match secret.verify(body, headers) {
+                Ok(()) => return Ok(()),
+                Err(FutureTimestampError | InvalidTimestamp | TimestampTooOldError) => refusal = WebhookError::Stale,
+                Err(_) => {}
+            }
+        }
+        Err(refusal)
     }
 }
 
 impl Event {
     /// `sent_at`, in milliseconds since the epoch, stands in for the times that old samples lack.
-    fn parse(body: &[u8], sent_at: u64) -> Self {
+    fn parse(body: &[u8], sent_at: u64, instance_id: Option<&str>) -> Self {
         let parsed = serde_json::from_slice(body).and_then(|envelope: Envelope| {
+            if instance_id.is_some() && envelope.instance_id.as_deref() != instance_id {
+                return Ok(Self::Unusable("it comes from another instance than CLERK_INSTANCE_ID".to_owned()));
+            }
             let at = envelope.timestamp.unwrap_or(sent_at);
             match envelope.kind.as_str() {
                 "user.created" | "user.updated" => {
@@ -199,6 +225,7 @@ struct Envelope {
     data: serde_json::Value,
     /// Milliseconds since the epoch.
     timestamp: Option<u64>,
+    instance_id: Option<String>,
 }
 
 /// Lenient: samples of all ages have to fit, and Clerk adds members.

@@ -33,8 +33,17 @@ fn headers(family: &str, timestamp: &str, signature: &str) -> HeaderMap {
         .collect()
 }
 
+fn verifier(secrets: &str, instance_id: Option<&str>) -> WebhookVerifier {
+    let var = |name: &str| match name {
+        "CLERK_WEBHOOK_SIGNING_SECRET" => Some(secrets.to_owned()),
+        "CLERK_INSTANCE_ID" => instance_id.map(str::to_owned),
+        _ => None,
+    };
+    WebhookVerifier::from_env(var).expect("the settings are right")
+}
+
 fn verify(headers: &HeaderMap, body: &[u8]) -> Result<Event, WebhookError> {
-    WebhookVerifier::new(SECRET).expect("a secret").verify(headers, body)
+    verifier(SECRET, None).verify(headers, body)
 }
 
 fn event(body: &Value) -> Event {
@@ -153,5 +162,73 @@ fn a_signed_event_that_makes_no_sense_is_said_to_be_unusable_without_its_content
         let event = event(&body);
         let Event::Unusable(reason) = event else { panic!("{event:?}") };
         assert!(!reason.contains("secret"), "{reason}");
+    }
+}
+
+#[test]
+fn sessions_end_in_three_ways() {
+    for kind in ["session.ended", "session.removed", "session.revoked"] {
+        let ended = event(&json!({
+            "type": kind, "timestamp": 9,
+            "data": { "id": "sess_1", "user_id": "user_ada", "client_id": "client_1", "status": "ended", "updated_at": 8 },
+        }));
+        let Event::SessionEnded(session) = ended else { panic!("{ended:?}") };
+        assert_eq!((session.id(), session.user_id(), session.at()), ("sess_1", "user_ada", 8));
+    }
+    assert!(matches!(event(&json!({ "type": "session.created", "data": {} })), Event::Other(_)));
+}
+
+#[test]
+fn the_published_vector_verifies_but_for_its_age() {
+    let body = br#"{"email":"test@example.com","username":"test_user"}"#;
+    let signature = "v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=";
+    assert_eq!(
+        svix::webhooks::Webhook::new(SECRET)
+            .expect("a secret")
+            .sign("msg_27UH4WbU6Z5A5EzD8u03UvzRbpk", 1_649_367_553, body)
+            .expect("UTF-8"),
+        signature
+    );
+    assert_eq!(verify(&headers("svix", "1649367553", signature), body).err(), Some(WebhookError::Stale));
+}
+
+#[test]
+fn two_secrets_count_while_one_takes_over_from_the_other() {
+    let other = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let now = seconds_now();
+    let headers = headers("svix", &now.to_string(), &signature(now, b"{}"));
+    for secrets in [format!("{SECRET} {other}"), format!("{other}\n{SECRET}\n")] {
+        assert!(verifier(&secrets, None).verify(&headers, b"{}").is_ok(), "{secrets}");
+    }
+    assert_eq!(verifier(other, None).verify(&headers, b"{}").err(), Some(WebhookError::BadSignature));
+}
+
+#[test]
+fn another_instances_events_are_of_no_use_where_one_is_configured() {
+    let now = seconds_now();
+    let outcome = |instance_id: Value, configured: Option<&str>| {
+        let body =
+            json!({ "type": "user.created", "instance_id": instance_id, "data": { "id": "user_ada" } }).to_string();
+        let headers = headers("svix", &now.to_string(), &signature(now, body.as_bytes()));
+        verifier(SECRET, configured).verify(&headers, body.as_bytes()).expect("signed")
+    };
+    for (instance_id, configured, usable) in [
+        (json!("ins_1"), Some("ins_1"), true),
+        (json!("ins_2"), Some("ins_1"), false),
+        (json!(null), Some("ins_1"), false),
+        (json!("ins_2"), None, true),
+        (json!(null), Some(""), true),
+    ] {
+        let event = outcome(instance_id.clone(), configured);
+        assert_eq!(matches!(event, Event::UserChanged(_)), usable, "{instance_id} {configured:?}");
+        assert_eq!(matches!(event, Event::Unusable(_)), !usable, "{instance_id} {configured:?}");
+    }
+}
+
+#[test]
+fn a_secret_that_is_none_is_named() {
+    for (secret, expected) in [("", "is not set"), (" ", "is not set"), ("no secret!", "is not a signing secret")] {
+        let error = WebhookVerifier::from_env(|_| Some(secret.to_owned())).err().expect("refused").to_string();
+        assert!(error.starts_with("CLERK_WEBHOOK_SIGNING_SECRET") && error.contains(expected), "{error}");
     }
 }
