@@ -30,13 +30,13 @@ use tokio::{
 use crate::{events::event, stack::program};
 
 /// The functions' time-out in `template.yaml`: Lambda answers in their stead after it.
-const TIMEOUT: Duration = Duration::from_secs(10);
-const ISSUER: &str = "https://clerk.example.com";
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const ISSUER: &str = "https://clerk.example.com";
 /// A port that nothing listens on, so that connections are refused at once.
 const NOWHERE: &str = "http://127.0.0.1:1";
 
 /// Lambda's Runtime API for one function: hands out events and takes answers.
-struct Runtime {
+pub(crate) struct Runtime {
     events: mpsc::Sender<Value>,
     answers: Mutex<mpsc::Receiver<Value>>,
     _function: Child,
@@ -82,7 +82,7 @@ fn command(function: &str, variables: &[(&str, &str)]) -> Command {
 }
 
 impl Runtime {
-    async fn start(function: &str, variables: &[(&str, &str)]) -> Self {
+    pub(crate) async fn start(function: &str, variables: &[(&str, &str)]) -> Self {
         let (events, to_function) = mpsc::channel(1);
         let (from_function, answers) = mpsc::channel(1);
         let api = Arc::new(Api { events: Mutex::new(to_function), answers: from_function });
@@ -102,7 +102,7 @@ impl Runtime {
     }
 
     /// What the function answers, within its time-out: the status and the body.
-    async fn invoke(&self, event: Value) -> (Value, HashMap<String, String>, Value) {
+    pub(crate) async fn invoke(&self, event: Value) -> (Value, HashMap<String, String>, Value) {
         self.events.send(event).await.expect("the function asks for it");
         let answer = timeout(TIMEOUT, async { self.answers.lock().await.recv().await });
         let answer = answer.await.expect("in time").expect("an answer");
@@ -113,7 +113,7 @@ impl Runtime {
 }
 
 /// A key, and a token that it signed for somebody whom no webhook has told of.
-fn signed_in(extra: &Value) -> (SigningKey, String) {
+pub(crate) fn signed_in(extra: &Value) -> (SigningKey, String) {
     let key = SigningKey::generate().expect("a key");
     let now = UNIX_EPOCH.elapsed().expect("after 1970").as_secs();
     let token = key.session_token(ISSUER, "user_ada", "sess_1", now, extra).expect("signed");

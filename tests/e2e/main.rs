@@ -12,6 +12,7 @@ mod by_hand;
 mod chats;
 mod client;
 mod events;
+mod faults;
 mod isolation;
 mod profile;
 mod requests;

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     Authorized, Database, Error,
-    item::{self, Attributes, now, number, string},
+    item::{self, Attempts, Attributes, Change, now, number, string},
 };
 
 /// A chat, as it is stored and as it is shown.
@@ -35,6 +35,9 @@ pub struct Chat {
     /// The title it was created with, kept from the first renaming on: a creation that is sent again is known by it.
     #[serde(default, skip_serializing)]
     created_title: Option<Title>,
+    /// The change that led to this version: a write that is sent again because its answer was lost is known by it.
+    #[serde(skip_serializing)]
+    change: Change,
 }
 
 /// A `UUIDv7`: ids sort by the time they were made (RFC 9562, section 5.7).
@@ -325,6 +328,7 @@ impl AuthorChats<'_> {
             updated_at: now,
             version: 1,
             created_title: None,
+            change: Change::new(),
         };
         let put = self
             .0
@@ -336,6 +340,7 @@ impl AuthorChats<'_> {
             .item("createdAt", number(now))
             .item("updatedAt", number(now))
             .item("version", number(chat.version))
+            .item("change", string(&chat.change))
             .condition_expression("attribute_not_exists(chatId)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
@@ -345,6 +350,9 @@ impl AuthorChats<'_> {
             Err(error) => match error.as_service_error() {
                 Some(PutItemError::ConditionalCheckFailedException(failure)) => {
                     let present: Chat = item::read(failure.item())?;
+                    if present.change == chat.change {
+                        return Ok(Created::New(chat));
+                    }
                     let created_as = present.created_title.as_ref().unwrap_or(&present.title);
                     if *created_as == chat.title { Ok(Created::Already(present)) } else { Err(Error::Taken) }
                 }
@@ -356,6 +364,7 @@ impl AuthorChats<'_> {
     /// Gives a chat another title.
     pub async fn rename(&self, id: ChatId, title: Title, precondition: &Precondition) -> Result<Chat, Error> {
         let (condition, versions) = precondition.expression();
+        let change = Change::new();
         let update = self
             .0
             .client
@@ -363,12 +372,13 @@ impl AuthorChats<'_> {
             .table_name(self.0.table)
             .set_key(Some(self.0.key(id)))
             .update_expression(
-                "SET createdTitle = if_not_exists(createdTitle, title), title = :title, updatedAt = :now \
-                 ADD version :one",
+                "SET createdTitle = if_not_exists(createdTitle, title), title = :title, updatedAt = :now, \
+                 change = :change ADD version :one",
             )
-            .condition_expression(condition)
+            .condition_expression(format!("{condition} AND change <> :change"))
             .set_expression_attribute_values(Some(versions))
             .expression_attribute_values(":title", string(title.0))
+            .expression_attribute_values(":change", string(&change))
             .expression_attribute_values(":now", number(now()))
             .expression_attribute_values(":one", number(1))
             .return_values(ReturnValue::AllNew)
@@ -378,7 +388,10 @@ impl AuthorChats<'_> {
         match update {
             Ok(output) => item::read(output.attributes()),
             Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(failure)) => Err(unmet(failure.item())),
+                Some(UpdateItemError::ConditionalCheckFailedException(failure)) => match unmet(failure.item()) {
+                    Unmet::By(chat) if chat.change == change => Ok(chat),
+                    unmet => Err(unmet.into()),
+                },
                 _ => Err(Error::from_sdk(error)),
             },
         }
@@ -387,6 +400,7 @@ impl AuthorChats<'_> {
     /// Deletes a chat.
     pub async fn delete(&self, id: ChatId, precondition: &Precondition) -> Result<(), Error> {
         let (condition, versions) = precondition.expression();
+        let attempts = Attempts::default();
         let delete = self
             .0
             .client
@@ -396,12 +410,18 @@ impl AuthorChats<'_> {
             .condition_expression(condition)
             .set_expression_attribute_values(Some(versions).filter(|versions| !versions.is_empty()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .customize()
+            .interceptor(attempts.clone())
             .send()
             .await;
         match delete {
             Ok(_) => Ok(()),
             Err(error) => match error.as_service_error() {
-                Some(DeleteItemError::ConditionalCheckFailedException(failure)) => Err(unmet(failure.item())),
+                Some(DeleteItemError::ConditionalCheckFailedException(failure)) => match unmet(failure.item()) {
+                    // An attempt before this one may have deleted it and lost its answer. It is gone, as was asked.
+                    Unmet::ByAbsence if attempts.count() > 1 => Ok(()),
+                    unmet => Err(unmet.into()),
+                },
                 _ => Err(Error::from_sdk(error)),
             },
         }
@@ -424,10 +444,27 @@ impl Precondition {
     }
 }
 
+/// Why a condition failed.
+enum Unmet {
+    ByAbsence,
+    By(Chat),
+    Unknown(Error),
+}
+
 /// Why a condition failed, told from the item as it is.
-fn unmet(item: Option<&Attributes>) -> Error {
+fn unmet(item: Option<&Attributes>) -> Unmet {
     if item.is_none() {
-        return Error::NotFound;
+        return Unmet::ByAbsence;
     }
-    item::read::<Chat>(item).map_or_else(|error| error, |chat| Error::Changed { current: chat.version })
+    item::read(item).map_or_else(Unmet::Unknown, Unmet::By)
+}
+
+impl From<Unmet> for Error {
+    fn from(unmet: Unmet) -> Self {
+        match unmet {
+            Unmet::ByAbsence => Self::NotFound,
+            Unmet::By(chat) => Self::Changed { current: chat.version },
+            Unmet::Unknown(error) => error,
+        }
+    }
 }

@@ -52,9 +52,10 @@ impl Error {
             "TransactionConflictException",
         ];
         let refused = error.as_service_error().is_some_and(|service| {
-            let retryable = service.code().is_some_and(|code| RETRYABLE.contains(&code));
+            // An answer without a code is none of DynamoDB's, but of something on the way to it.
+            let refused = service.code().is_some_and(|code| !RETRYABLE.contains(&code));
             let server_side = error.raw_response().is_some_and(|response| response.status().is_server_error());
-            !retryable && !server_side
+            refused && !server_side
         });
         let message = DisplayErrorContext(error).to_string();
         if refused { Self::Internal(message) } else { Self::Unavailable(message) }

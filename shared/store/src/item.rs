@@ -2,16 +2,23 @@
 
 use std::{
     collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use aws_sdk_dynamodb::{
-    config::http::HttpResponse,
-    error::SdkError,
+    config::{
+        ConfigBag, Intercept, RuntimeComponents, http::HttpResponse, interceptors::BeforeTransmitInterceptorContextRef,
+    },
+    error::{BoxError, SdkError},
     operation::update_item::{UpdateItemError, UpdateItemOutput},
     types::AttributeValue,
 };
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
+use uuid::Uuid;
 
 use crate::Error;
 
@@ -48,5 +55,47 @@ pub(crate) fn applied(
             Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(false),
             _ => Err(Error::from_sdk(error)),
         },
+    }
+}
+
+/// Names one change, however often the SDK has to send it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct Change(String);
+
+impl Change {
+    pub(crate) fn new() -> Self {
+        Self(Uuid::now_v7().simple().to_string())
+    }
+}
+
+impl From<&Change> for String {
+    fn from(Change(name): &Change) -> Self {
+        name.clone()
+    }
+}
+
+/// Counts how often the SDK sends a request.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Attempts(Arc<AtomicUsize>);
+
+impl Attempts {
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Intercept for Attempts {
+    fn name(&self) -> &'static str {
+        "Attempts"
+    }
+
+    fn read_before_attempt(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 }

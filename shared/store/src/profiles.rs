@@ -7,7 +7,7 @@
 //! - A verified token's claims: `claimedEmail`, `claimedFirstName`, `claimedLastName`, and `claimedVersion`. They are what
 //!   Clerk says as well, as of the token's `iat`, but only of the claims that the token was customised to carry.
 //! - The caller: `callerEmail`, `callerFirstName`, `callerLastName`, `callerImageUrl`, `callerCreatedAt`,
-//!   `callerUpdatedAt`, and `revision`, which counts the caller's writes.
+//!   `callerUpdatedAt`, and `creation`, which names the caller's first write.
 //!
 //! Clerk's two registers are last-writer-wins: a write is made only if its version is above the one that is there. A
 //! version is a time and, where times are equal, a fingerprint of what is said, so that of any two one is above the
@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Authorized, Database, Error,
-    item::{self, Attributes, applied, now, number, string},
+    item::{self, Attributes, Change, applied, now, number, string},
 };
 
 /// A person's profile, as it is shown.
@@ -118,13 +118,13 @@ struct Item {
     caller_updated_at: Option<u64>,
     is_active: Option<bool>,
     deleted_at: Option<u64>,
-    revision: Option<u64>,
+    creation: Option<Change>,
 }
 
 impl Item {
-    /// Whether the caller's write that this is the outcome of made the profile.
-    fn is_new(&self) -> bool {
-        self.revision == Some(1) && self.clerk_version.is_none() && self.deleted_at.is_none()
+    /// Whether the caller's write `change`, which this is the outcome of, made the profile.
+    fn made_by(&self, change: &Change) -> bool {
+        self.creation.as_ref() == Some(change) && self.clerk_version.is_none() && self.deleted_at.is_none()
     }
 
     fn profile(self) -> Profile {
@@ -404,8 +404,9 @@ impl AuthorProfile<'_> {
         ]);
         let mut expression = format!(
             "SET isActive = if_not_exists(isActive, :active), callerCreatedAt = if_not_exists(callerCreatedAt, :now), \
-             callerUpdatedAt = :now{set}"
+             callerUpdatedAt = :now, creation = if_not_exists(creation, :change){set}"
         );
+        let change = Change::new();
         let mut update = client
             .update_item()
             .table_name(table)
@@ -413,7 +414,7 @@ impl AuthorProfile<'_> {
             .set_expression_attribute_values(Some(values))
             .expression_attribute_values(":active", AttributeValue::Bool(true))
             .expression_attribute_values(":now", number(now()))
-            .expression_attribute_values(":one", number(1))
+            .expression_attribute_values(":change", string(&change))
             .return_values(ReturnValue::AllNew);
         if let Some(Claims { claims, version }) = claims {
             let Assignments { set, remove, values } = assign(&claims);
@@ -425,10 +426,14 @@ impl AuthorProfile<'_> {
                 update = update.expression_attribute_values(name, value);
             }
         }
-        match update.update_expression(format!("{expression} ADD revision :one")).send().await {
+        match update.update_expression(expression).send().await {
             Ok(output) => {
                 let item: Item = item::read(output.attributes())?;
-                Ok(Some(if item.is_new() { Put::Created(item.profile()) } else { Put::Present(item.profile()) }))
+                Ok(Some(if item.made_by(&change) {
+                    Put::Created(item.profile())
+                } else {
+                    Put::Present(item.profile())
+                }))
             }
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
