@@ -106,6 +106,14 @@ async fn other_events_and_unusable_ones_are_answered_so_that_they_are_not_sent_a
 }
 
 #[tokio::test]
+async fn reconciling_changes_nothing_where_nothing_was_missed() {
+    let ada = Person::sign_up("Ada");
+    let before = ada.get("/profile").await.body;
+    assert!(stack().local(&["reconcile"]).ends_with("users reconciled"));
+    assert_eq!(ada.get("/profile").await.body, before);
+}
+
+#[tokio::test]
 async fn an_update_before_its_creation_and_one_after_a_deletion_do_the_right_thing() {
     let ada = Person::sign_up("Ada");
     let stranger = format!("user_{}", Uuid::now_v7().simple());

@@ -1,6 +1,6 @@
 //! The commands: `run` starts the stack, the others do to it what people and Clerk's dashboard do to the real one.
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 
 use crate::{
     clerk::{Secrets, WEBHOOKS_HEADER},
+    functions::url_path,
+    reconcile::{Defaults, Reconcile},
     stack::{self, Options},
 };
 
@@ -86,6 +88,8 @@ enum Command {
     },
     /// Print the signing secret of the webhooks, to send some of your own
     WebhookSecret,
+    /// Repair profiles that webhooks missed, here or, with Clerk's secret key, on AWS
+    Reconcile(Reconcile),
 }
 
 #[derive(Subcommand)]
@@ -161,14 +165,28 @@ impl Cli {
         if let Command::Run { fresh, no_reload, until_stdin_closes } = self.command {
             return stack::run(Options { ports, folder, fresh, reload: !no_reload, until_stdin_closes }).await;
         }
-        let secrets = Secrets::load(&folder)?.context("the local stack has never run; start it with `make run`")?;
+        let secrets = Secrets::load(&folder)?;
+        if let Command::Reconcile(reconcile) = self.command {
+            let (secret_key, signing_secret) =
+                secrets.map(|secrets| (secrets.secret_key, secrets.webhook_secret)).unzip();
+            let defaults = Defaults {
+                api: format!("http://127.0.0.1:{}", ports.clerk),
+                webhook: format!("http://127.0.0.1:{}{}", ports.api, url_path("clerk-webhook")),
+                secret_key,
+                signing_secret,
+                progress: folder.join("reconcile-progress"),
+            };
+            fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+            return reconcile.run(defaults).await;
+        }
+        let secrets = secrets.context("the local stack has never run; start it with `make run`")?;
         let clerk = Backend {
             port: ports.clerk,
             secret_key: secrets.secret_key,
             http: reqwest::Client::builder().no_proxy().build()?,
         };
         match self.command {
-            Command::Run { .. } => Ok(()),
+            Command::Run { .. } | Command::Reconcile(_) => Ok(()),
             Command::WebhookSecret => {
                 println!("{}", secrets.webhook_secret);
                 Ok(())

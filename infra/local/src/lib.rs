@@ -10,6 +10,7 @@ pub mod clerk;
 mod cli;
 pub mod dynamodb;
 mod functions;
+mod reconcile;
 mod stack;
 pub mod template;
 

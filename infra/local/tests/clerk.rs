@@ -26,7 +26,7 @@ use tokio::{
 
 /// A delivery, and what it is to be answered with.
 struct Receiver {
-    answers: Mutex<Vec<StatusCode>>,
+    answers: Arc<Mutex<Vec<StatusCode>>>,
     deliveries: mpsc::UnboundedSender<(HeaderMap, Bytes)>,
 }
 
@@ -39,6 +39,8 @@ struct Instance {
     clerk: Arc<Clerk>,
     port: u16,
     folder: tempfile::TempDir,
+    webhook_url: String,
+    answers: Arc<Mutex<Vec<StatusCode>>>,
     deliveries: mpsc::UnboundedReceiver<(HeaderMap, Bytes)>,
 }
 
@@ -46,7 +48,8 @@ impl Instance {
     /// Starts one whose webhooks are answered with `answers` at first, the last first, and with 200 then.
     async fn start(folder: tempfile::TempDir, answers: &[StatusCode]) -> Self {
         let (deliveries, received) = mpsc::unbounded_channel();
-        let receiver = Arc::new(Receiver { answers: Mutex::new(answers.to_vec()), deliveries });
+        let answers = Arc::new(Mutex::new(answers.to_vec()));
+        let receiver = Arc::new(Receiver { answers: Arc::clone(&answers), deliveries });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let webhook_url = format!("http://{}", listener.local_addr().expect("its address"));
         let router = Router::new().route("/", post(receive)).with_state(receiver);
@@ -54,9 +57,10 @@ impl Instance {
 
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("its address").port();
-        let clerk = Clerk::load(folder.path(), format!("http://127.0.0.1:{port}"), webhook_url).expect("it starts");
+        let clerk =
+            Clerk::load(folder.path(), format!("http://127.0.0.1:{port}"), webhook_url.clone()).expect("it starts");
         clerk.serve(listener);
-        Self { clerk, port, folder, deliveries: received }
+        Self { clerk, port, folder, webhook_url, answers, deliveries: received }
     }
 
     async fn command(&self, arguments: &[&str]) -> std::process::Output {
@@ -226,4 +230,55 @@ async fn the_backend_api_is_closed_without_the_secret_key() {
     let configuration: Value = configuration.json().await.expect("JSON");
     let keys = http.get(configuration["jwks_uri"].as_str().expect("a URL")).send().await.expect("an answer");
     assert_eq!(keys.json::<Value>().await.expect("JSON"), clerk.clerk.jwks());
+}
+
+/// Runs `reconcile` against an instance whose receiver of webhooks is the function's stand-in.
+async fn reconcile(clerk: &Instance, extra: &[&str]) -> std::process::Output {
+    let mut arguments = vec!["reconcile", "--webhook-url", &clerk.webhook_url, "--page", "2"];
+    arguments.extend(extra);
+    clerk.command(&arguments).await
+}
+
+#[tokio::test]
+async fn reconciling_sends_every_user_again_and_goes_on_where_it_was_broken_off() {
+    let mut clerk = Instance::start(folder(), &[]).await;
+    for number in 0..5 {
+        let (id, email) = (format!("user_{number}"), format!("{number}@example.com"));
+        clerk.succeeds(&["user", "create", "--id", &id, "--email", &email]).await;
+        clerk.delivery().await;
+    }
+    let output = reconcile(&clerk, &[]).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "5 users reconciled");
+    for number in 0..5 {
+        let (_, event) = clerk.delivery().await;
+        assert_eq!((&event["type"], &event["data"]["id"]), (&json!("user.updated"), &json!(format!("user_{number}"))));
+    }
+
+    // The third user is refused for good, once.
+    *clerk.answers.lock().await = vec![StatusCode::BAD_REQUEST, StatusCode::OK, StatusCode::OK];
+    let output = reconcile(&clerk, &[]).await;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("stopped at user 2; run it again to go on there"), "{said}");
+    let output = reconcile(&clerk, &[]).await;
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "3 users reconciled");
+    let output = reconcile(&clerk, &["--restart"]).await;
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "5 users reconciled");
+
+    let refused = reconcile(&clerk, &["--secret-key", "sk_test_wrong"]).await;
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("Clerk does not take this CLERK_SECRET_KEY"));
+}
+
+#[tokio::test]
+async fn reconciling_waits_when_it_is_asked_to() {
+    let mut clerk = Instance::start(folder(), &[]).await;
+    clerk.succeeds(&["user", "create", "--id", "user_ada", "--email", "ada@example.com"]).await;
+    clerk.delivery().await;
+    *clerk.answers.lock().await = vec![StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS];
+    let output = reconcile(&clerk, &[]).await;
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "1 users reconciled");
+    let (first, _) = clerk.delivery().await;
+    for _ in 0..2 {
+        assert_eq!(clerk.delivery().await.0["svix-id"], first["svix-id"], "the same message, sent again");
+    }
 }

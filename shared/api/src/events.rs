@@ -33,15 +33,17 @@ const QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b
 
 /// The event is none that this function serves.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NotARequest {
+pub enum NotARequest {
+    /// Not an event of API Gateway or a function URL.
     #[error("the event is not an HTTP request in payload format 2.0: {0}")]
     Form(#[from] serde_json::Error),
+    /// A body that cannot be decoded.
     #[error("the event says that its body is base64, which it is not")]
     Base64,
 }
 
 /// Makes an event into one that `lambda_http` can read.
-pub(crate) fn request(mut event: Value) -> Result<LambdaRequest, NotARequest> {
+pub fn request(mut event: Value) -> Result<LambdaRequest, NotARequest> {
     if let Some(headers) = event.get_mut("headers").and_then(Value::as_object_mut) {
         keep_readable(headers);
     }

@@ -17,7 +17,7 @@
 mod body;
 mod context;
 mod env;
-mod events;
+pub mod events;
 mod log;
 mod params;
 mod problem;

@@ -18,7 +18,7 @@ pub use keys::SigningKey;
 pub use state::Secrets;
 
 pub(crate) use routes::WEBHOOKS_HEADER;
-pub(crate) use state::FILES;
+pub(crate) use state::{FILES, new_id, now_ms};
 
 /// The origin that asks for tokens: where front ends are served in development.
 pub const ORIGIN: &str = "http://localhost:3000";

@@ -30,6 +30,7 @@ pub(crate) const WEBHOOKS_HEADER: &str = "x-local-webhooks";
 pub(crate) fn router(clerk: Arc<Clerk>) -> Router {
     let backend = Router::new()
         .route("/v1/users", get(list_users).post(create_user))
+        .route("/v1/users/count", get(count_users))
         .route("/v1/users/{id}", get(read_user).patch(update_user).delete(delete_user))
         .route("/v1/users/{id}/ban", post(ban_user))
         .route("/v1/users/{id}/unban", post(unban_user))
@@ -114,16 +115,25 @@ struct ListUsers {
     limit: usize,
     #[serde(default)]
     offset: usize,
+    #[serde(default)]
+    order_by: String,
 }
 
 fn ten() -> usize {
     10
 }
 
-/// Newest first, as Clerk lists them.
-async fn list_users(State(clerk): Clerks, Query(ListUsers { limit, offset }): Query<ListUsers>) -> Json<Value> {
+/// Newest first, as Clerk lists them, unless `order_by` is `created_at` or `+created_at`.
+async fn list_users(
+    State(clerk): Clerks,
+    Query(ListUsers { limit, offset, order_by }): Query<ListUsers>,
+) -> Json<Value> {
     let mut users: Vec<User> = clerk.read(|state| state.users.values().cloned().collect());
-    users.sort_by_key(|user| std::cmp::Reverse(user.created_at));
+    users.sort_by_key(|user| user.created_at);
+    // In a query string a plus sign may stand for a space.
+    if order_by.trim_start_matches(['+', ' ']) != "created_at" {
+        users.reverse();
+    }
     Json(users.iter().skip(offset).take(limit.min(500)).map(User::json).collect())
 }
 
@@ -175,6 +185,10 @@ async fn create_user(State(clerk): Clerks, Json(body): Json<UserBody>) -> Answer
         return Err(Refusal(StatusCode::UNPROCESSABLE_ENTITY, "form_identifier_exists", message));
     }
     announce(&clerk, user.json(), &[("user.created", user.json())])
+}
+
+async fn count_users(State(clerk): Clerks) -> Json<Value> {
+    Json(json!({ "object": "total_count", "total_count": clerk.read(|state| state.users.len()) }))
 }
 
 async fn read_user(State(clerk): Clerks, Path(id): Path<String>) -> Answer {
