@@ -6,6 +6,8 @@ export PATH := $(CURDIR)/$(TOOLS)/cargo-lambda/bin:$(CURDIR)/$(TOOLS)/sam/bin:$(
 export SAM_CLI_TELEMETRY := 0
 # What the functions are built for: arm64 or x86_64.
 ARCH ?= arm64
+# How long each fuzz target runs.
+SECONDS_EACH ?= 30
 
 .PHONY: help
 help: ## List the commands
@@ -20,6 +22,14 @@ test: $(TOOLS)/cargo-lambda/installed ## Run every test
 	@# The stack's programs first, as cargo-lambda builds them, so that no test waits for a compiler.
 	cargo build --workspace --bins
 	cargo test --workspace
+
+.PHONY: fuzz
+fuzz: $(TOOLS)/cargo-fuzz/bin/cargo-fuzz ## Fuzz what reads strangers' input (SECONDS_EACH=30); needs a nightly Rust
+	@for target in cursor event token webhook; do \
+		mkdir -p target/fuzz-corpus/$$target; \
+		RUSTUP_TOOLCHAIN=nightly $< run --fuzz-dir tests/fuzz --target-dir target/fuzz $$target \
+			target/fuzz-corpus/$$target tests/fuzz/seeds/$$target -- -max_total_time=$(SECONDS_EACH) || exit 1; \
+	done
 
 .PHONY: lint
 lint: $(TOOLS)/sam/installed ## Check formatting, lints and the template
@@ -38,6 +48,9 @@ deploy: build ## Deploy to AWS, asking what it needs to know
 .PHONY: clean
 clean: ## Remove what was built, the local data and the tools
 	rm -rf target .aws-sam .local $(TOOLS)
+
+$(TOOLS)/cargo-fuzz/bin/cargo-fuzz:
+	cargo install --quiet --locked --root $(TOOLS)/cargo-fuzz --version 0.13.2 cargo-fuzz
 
 # A tool with everything it needs, in a folder of its own: nothing global, versions pinned in infra/tools.
 $(TOOLS)/%/installed: infra/tools/%.txt

@@ -1,0 +1,15 @@
+//! Whatever text is sent as a cursor or an id, it is refused or read as what it says.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use store::{ChatId, Cursor};
+
+fuzz_target!(|text: &str| {
+    if let Ok(cursor) = Cursor::try_from(text.to_owned()) {
+        assert_eq!(String::from(cursor), text);
+    }
+    if let Ok(id) = text.parse::<ChatId>() {
+        assert_eq!(id.to_string(), text.to_ascii_lowercase());
+    }
+});

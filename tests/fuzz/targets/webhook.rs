@@ -1,0 +1,31 @@
+//! Whatever body is signed, it becomes an event without a panic; without a signature that fits, it becomes none.
+
+#![no_main]
+
+use std::time::UNIX_EPOCH;
+
+use clerk_auth::WebhookVerifier;
+use http::{HeaderMap, HeaderValue};
+use libfuzzer_sys::fuzz_target;
+use svix::webhooks::Webhook;
+
+const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+
+fuzz_target!(|bytes: &[u8]| {
+    let verifier = WebhookVerifier::from_env(|name| (name != "CLERK_INSTANCE_ID").then(|| SECRET.to_owned())).unwrap();
+    let now = i64::try_from(UNIX_EPOCH.elapsed().unwrap().as_secs()).unwrap();
+    let mut headers = HeaderMap::new();
+    headers.insert("svix-id", HeaderValue::from_static("msg_1"));
+    headers.insert("svix-timestamp", now.into());
+
+    // The body as it is, under a signature that is signed for it.
+    if let Ok(signature) = Webhook::new(SECRET).unwrap().sign("msg_1", now, bytes) {
+        headers.insert("svix-signature", signature.parse().unwrap());
+        assert!(verifier.verify(&headers, bytes).is_ok());
+    }
+    // The body as a signature of another.
+    if let Ok(signature) = HeaderValue::from_bytes(bytes) {
+        headers.insert("svix-signature", signature);
+        assert!(verifier.verify(&headers, b"{}").is_err());
+    }
+});
