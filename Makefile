@@ -18,7 +18,7 @@ run: $(TOOLS)/cargo-lambda/installed ## Start everything on this machine (FRESH=
 	@cargo run --quiet --package local -- run $(if $(FRESH),--fresh)
 
 .PHONY: test
-test: $(TOOLS)/cargo-lambda/installed ## Run every test
+test: $(TOOLS)/cargo-lambda/installed $(TOOLS)/clerk-backend/installed ## Run every test
 	@# The stack's programs first, as cargo-lambda builds them, so that no test waits for a compiler.
 	cargo build --workspace --bins
 	cargo test --workspace
@@ -58,4 +58,14 @@ $(TOOLS)/%/installed: infra/tools/%.txt
 	@rm -rf $(@D)
 	@python3 -m venv $(@D)
 	@$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+# Clerk's own verifier, which ours is compared with, run by the Node of infra/tools/node.txt.
+CLERK_BACKEND := infra/tools/clerk-backend
+$(TOOLS)/clerk-backend/installed: $(TOOLS)/node/installed $(CLERK_BACKEND)/package.json $(CLERK_BACKEND)/package-lock.json
+	@echo "setting up clerk-backend in .tools"
+	@rm -rf $(@D)
+	@mkdir -p $(@D)
+	@cp $(CLERK_BACKEND)/package.json $(CLERK_BACKEND)/package-lock.json $(@D)
+	@cd $(@D) && $(CURDIR)/$(TOOLS)/node/bin/npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
 	@touch $@

@@ -104,7 +104,8 @@ impl Verifier {
 
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         let leeway = LEEWAY.as_secs_f64();
-        if claims.exp <= now - leeway {
+        // Whole seconds, as Clerk's own verifier counts: what has expired for Clerk has expired here.
+        if claims.exp.trunc() <= now - leeway {
             return Err(Refusal::Expired);
         }
         if [claims.nbf, claims.iat].into_iter().flatten().any(|time| time > now + leeway) {

@@ -107,7 +107,8 @@ async fn claims_are_checked_by_clerks_rules() {
         // exp
         (json!({ "exp": NOW }), Ok(())),
         (json!({ "exp": NOW - 4 }), Ok(())),
-        (json!({ "exp": 1_799_999_995.5 }), Ok(())),
+        (json!({ "exp": 1_799_999_996.5 }), Ok(())),
+        (json!({ "exp": 1_799_999_995.5 }), Err(Expired)),
         (json!({ "exp": NOW - 5 }), Err(Expired)),
         (json!({ "exp": 0 }), Err(Expired)),
         (json!({ "exp": -1 }), Err(Expired)),

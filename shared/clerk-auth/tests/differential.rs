@@ -1,0 +1,908 @@
+//! Our verifier beside Clerk's own: thousands of generated tokens, good and bad, through both.
+//!
+//! Whatever Clerk refuses is refused here. Where we refuse what Clerk accepts, one of [`STRICTER`] says why; and each of
+//! those is the only reason for at least one refusal, so that the list says neither too much nor too little.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails where something is missing"
+)]
+
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, UNIX_EPOCH},
+};
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use clerk_auth::{Config, Refusal, Verifier, VerifyError};
+use local::clerk::SigningKey;
+use proptest::{prelude::*, sample::select, strategy::ValueTree, test_runner::TestRunner};
+use serde_json::{Map, Value, json};
+
+const ISSUER: &str = "https://clerk.example.com";
+const PARTY: &str = "https://app.example.com";
+const AUDIENCE: &str = "chats";
+/// Now, in seconds since the epoch.
+const NOW: u64 = 1_800_000_000;
+/// Tokens made at random, beside those with one of the listed changes each.
+const RANDOM_TOKENS: usize = 3000;
+
+/// What a verifier is configured with, ours and Clerk's alike.
+struct Settings {
+    parties: bool,
+    audience: bool,
+}
+
+const SETTINGS: [Settings; 4] = [
+    Settings { parties: false, audience: false },
+    Settings { parties: true, audience: false },
+    Settings { parties: false, audience: true },
+    Settings { parties: true, audience: true },
+];
+
+impl Settings {
+    fn ours(&self, pem: &str) -> Verifier {
+        let var = |name: &str| match name {
+            "CLERK_ISSUER" => Some(ISSUER.to_owned()),
+            "CLERK_JWT_KEY" => Some(pem.to_owned()),
+            "CLERK_AUTHORIZED_PARTIES" => self.parties.then(|| PARTY.to_owned()),
+            "CLERK_AUDIENCE" => self.audience.then(|| AUDIENCE.to_owned()),
+            _ => None,
+        };
+        Verifier::new(Config::from_env(var).expect("the settings are right"))
+    }
+
+    /// The options of Clerk's `verifyToken`. It has none for the issuer.
+    fn clerks(&self, pem: &str) -> Value {
+        let mut options = json!({ "jwtKey": pem });
+        if self.parties {
+            options["authorizedParties"] = json!([PARTY]);
+        }
+        if self.audience {
+            options["audience"] = json!(AUDIENCE);
+        }
+        options
+    }
+}
+
+/// A reason to refuse what Clerk accepts.
+struct Stricter {
+    name: &'static str,
+    description: &'static str,
+    /// Whether it is why these settings refuse this token in this way.
+    explains: fn(&Token, &Settings, Refusal) -> bool,
+}
+
+/// Every reason there is. A refusal that none of them explains fails the test.
+const STRICTER: &[Stricter] = &[
+    Stricter {
+        name: "issuer",
+        description: "`iss` is missing or not the configured instance; `verifyToken` does not look at it.",
+        explains: |token, _, refusal| {
+            let issuer = token.claims.get("iss").and_then(Value::as_str);
+            let ours = issuer.is_some_and(|iss| iss.strip_suffix('/').unwrap_or(iss) == ISSUER);
+            !ours && refusal == if issuer.is_some() { Refusal::WrongIssuer } else { Refusal::Malformed }
+        },
+    },
+    Stricter {
+        name: "subject",
+        description: "`sub` is empty or longer than 256 bytes.",
+        explains: |token, _, refusal| refusal == Refusal::Malformed && id_without_use(&token.claims, "sub"),
+    },
+    Stricter {
+        name: "machine",
+        description: "`sub` is a machine (`mch_…`), in a token of another category than that of machines.",
+        explains: |token, _, refusal| {
+            refusal == Refusal::WrongKind && token.claims["sub"].as_str().is_some_and(|sub| sub.starts_with("mch_"))
+        },
+    },
+    Stricter {
+        name: "session id",
+        description: "`sid` is there, but no text, empty or longer than 256 bytes.",
+        explains: |token, _, refusal| {
+            let sid = &token.claims;
+            refusal == Refusal::Malformed && (not_text(sid, "sid") || id_without_use(sid, "sid"))
+        },
+    },
+    Stricter {
+        name: "no session",
+        description: "The token carries no session (no `sid`, or the category of JWT templates), and no audience is \
+                      configured.",
+        explains: |token, settings, refusal| {
+            let template = token.header.get("cat").is_some_and(|cat| cat == "cl_B7d4PD222AAA");
+            refusal == Refusal::WrongKind && !settings.audience && (template || !token.claims.contains_key("sid"))
+        },
+    },
+    Stricter {
+        name: "category",
+        description: "The header's `cat` names a category that is neither session nor JWT template.",
+        explains: |token, _, refusal| {
+            let known = ["cl_B7d4PD111AAA", "cl_B7d4PD222AAA"];
+            let category = token.header.get("cat").and_then(Value::as_str);
+            refusal == Refusal::WrongKind && category.is_some_and(|category| !known.contains(&category))
+        },
+    },
+    Stricter {
+        name: "critical extensions",
+        description: "The header has `crit`: RFC 7515 has it refused by whoever does not know the extension.",
+        explains: |token, _, refusal| refusal == Refusal::UnsupportedHeader && token.header.contains_key("crit"),
+    },
+    Stricter {
+        name: "key id and category of a wrong type",
+        description: "The header's `kid` or `cat` is there, but no text.",
+        explains: |token, _, refusal| {
+            refusal == Refusal::Malformed && ["kid", "cat"].iter().any(|name| not_text(&token.header, name))
+        },
+    },
+    Stricter {
+        name: "registered header of a wrong type",
+        description: "A header that RFC 7515, 7516 or 8555 defines (`cty`, `jku`, `jwk`, `x5u`, `x5c`, `x5t`, `x5t#S256`, \
+                      `enc`, `zip`, `url`, `nonce`) holds something that the RFC does not allow.",
+        explains: |token, _, refusal| refusal == Refusal::Malformed && registered_header_of_wrong_type(&token.header),
+    },
+    Stricter {
+        name: "no audience",
+        description: "An audience is configured, and `aud` is missing or empty.",
+        explains: |token, settings, refusal| {
+            let none = match token.claims.get("aud") {
+                None => true,
+                Some(Value::String(one)) => one.is_empty(),
+                Some(Value::Array(many)) => many.iter().all(|one| one == ""),
+                Some(_) => false,
+            };
+            refusal == Refusal::WrongAudience && settings.audience && none
+        },
+    },
+    Stricter {
+        name: "audience of a wrong type",
+        description: "`aud` is there, but neither a text nor a list of texts.",
+        explains: |token, _, refusal| {
+            let wrong = match token.claims.get("aud") {
+                None | Some(Value::String(_)) => false,
+                Some(Value::Array(many)) => !many.iter().all(Value::is_string),
+                Some(_) => true,
+            };
+            refusal == Refusal::Malformed && wrong
+        },
+    },
+    Stricter {
+        name: "party of a wrong type",
+        description: "`azp` is there, but no text, though no authorized parties are configured.",
+        explains: |token, settings, refusal| {
+            refusal == Refusal::Malformed && !settings.parties && not_text(&token.claims, "azp")
+        },
+    },
+    Stricter {
+        name: "pending session",
+        description: "`sts` is something else than `active`.",
+        explains: |token, _, refusal| {
+            let pending = token.claims.get("sts").is_some_and(|status| status.is_string() && status != "active");
+            refusal == Refusal::PendingSession && pending
+        },
+    },
+    Stricter {
+        name: "status of a wrong type",
+        description: "`sts` is there, but no text.",
+        explains: |token, _, refusal| refusal == Refusal::Malformed && not_text(&token.claims, "sts"),
+    },
+    Stricter {
+        name: "profile claim of a wrong type",
+        description: "`email`, `firstName` or `lastName` is neither a text nor null.",
+        explains: |token, _, refusal| {
+            let claims = ["email", "firstName", "lastName"];
+            refusal == Refusal::Malformed && claims.iter().any(|name| neither_text_nor_null(&token.claims, name))
+        },
+    },
+    Stricter {
+        name: "organisation claim of a wrong type",
+        description: "`o`, `fea` or a claim that begins with `org_` is not of the type that Clerk gives it.",
+        explains: |token, _, refusal| refusal == Refusal::Malformed && organisation_of_wrong_type(&token.claims),
+    },
+    Stricter {
+        name: "permissions",
+        description: "The permissions of an organisation (`fea`, `o.per`, `o.fpm`) do not fit together or hold no \
+                      numbers.",
+        explains: |token, _, refusal| refusal == Refusal::Malformed && permissions_do_not_fit(&token.claims),
+    },
+    Stricter {
+        name: "fractions of a second",
+        description: "`nbf` or `iat` lies less than a second beyond the leeway: Clerk leaves out fractions.",
+        explains: |token, _, refusal| {
+            let beyond = |name| {
+                token.claims.get(name).and_then(Value::as_f64).is_some_and(|time| {
+                    let limit = token.now.as_secs_f64() + 5.0;
+                    time > limit && time.trunc() <= limit
+                })
+            };
+            refusal == Refusal::NotActiveYet && (beyond("nbf") || beyond("iat"))
+        },
+    },
+    Stricter {
+        name: "times that are no dates",
+        description: "`exp` lies so far in the past, `nbf` or `iat` so far in the future, that it is no JavaScript \
+                      date, which Clerk's comparison lets pass.",
+        explains: |token, _, refusal| {
+            let time = |name| token.claims.get(name).and_then(Value::as_f64).unwrap_or_default();
+            match refusal {
+                Refusal::Expired => time("exp") < -LAST_DATE,
+                Refusal::NotActiveYet => time("nbf") > LAST_DATE || time("iat") > LAST_DATE,
+                _ => false,
+            }
+        },
+    },
+    Stricter {
+        name: "a member twice",
+        description: "A member that is read here is written twice in the header or the claims; Clerk takes the last.",
+        explains: |token, _, refusal| {
+            refusal == Refusal::Malformed && token.has(|wording| matches!(wording, Wording::Twice(_)))
+        },
+    },
+    Stricter {
+        name: "not UTF-8",
+        description: "The header or the claims are no UTF-8 or begin with a byte order mark.",
+        explains: |token, _, refusal| {
+            refusal == Refusal::Malformed
+                && token.has(|wording| matches!(wording, Wording::NotUtf8 | Wording::ByteOrderMark))
+        },
+    },
+    Stricter {
+        name: "half a character",
+        description: "A text in the header or the claims holds one half of a surrogate pair.",
+        explains: |token, _, refusal| {
+            refusal == Refusal::Malformed && token.has(|wording| *wording == Wording::HalfACharacter)
+        },
+    },
+    Stricter {
+        name: "numbers without a value",
+        description: "A number is too large for a double, as `1e400`; Clerk reads infinity, and `exp` never comes.",
+        explains: |token, _, refusal| {
+            refusal == Refusal::Malformed && token.has(|wording| matches!(wording, Wording::Infinite(_)))
+        },
+    },
+    Stricter {
+        name: "depth",
+        description: "The header or the claims are nested more than a hundred deep.",
+        explains: |token, _, refusal| refusal == Refusal::Malformed && token.has(|wording| *wording == Wording::Deep),
+    },
+    Stricter {
+        name: "padding",
+        description: "The signature ends in `=`, which RFC 7515 leaves out.",
+        explains: |token, _, refusal| refusal == Refusal::Malformed && token.text.ends_with('='),
+    },
+    Stricter {
+        name: "size",
+        description: "The token is larger than 8 KiB.",
+        explains: |token, _, refusal| refusal == Refusal::Malformed && token.text.len() > 8 * 1024,
+    },
+];
+
+/// Registered headers that are texts.
+const TEXT_HEADERS: [&str; 7] = ["cty", "jku", "x5u", "x5t", "x5t#S256", "url", "nonce"];
+/// The last second of a JavaScript date.
+const LAST_DATE: f64 = 8.64e12;
+
+fn id_without_use(claims: &Map<String, Value>, name: &str) -> bool {
+    claims.get(name).and_then(Value::as_str).is_some_and(|id| id.is_empty() || id.len() > 256)
+}
+
+fn not_text(members: &Map<String, Value>, name: &str) -> bool {
+    members.get(name).is_some_and(|value| !value.is_string())
+}
+
+fn neither_text_nor_null(members: &Map<String, Value>, name: &str) -> bool {
+    members.get(name).is_some_and(|value| !value.is_string() && !value.is_null())
+}
+
+fn registered_header_of_wrong_type(header: &Map<String, Value>) -> bool {
+    let certificates = header.get("x5c").is_some_and(|chain| match chain {
+        Value::Array(chain) => !chain.iter().all(Value::is_string),
+        chain => !chain.is_null(),
+    });
+    // No value of these that the test makes is one that their RFCs know, but for the one of `zip`.
+    let unknown = |name| header.get(name).is_some_and(|value| !value.is_null() && value != "DEF");
+    certificates
+        || ["jwk", "enc", "zip"].into_iter().any(unknown)
+        || TEXT_HEADERS.iter().any(|name| neither_text_nor_null(header, name))
+}
+
+fn organisation_of_wrong_type(claims: &Map<String, Value>) -> bool {
+    let packed = match claims.get("o") {
+        None | Some(Value::Null) => false,
+        Some(Value::Object(packed)) => {
+            !packed.get("id").is_some_and(Value::is_string)
+                || ["slg", "rol", "per", "fpm"].iter().any(|name| neither_text_nor_null(packed, name))
+        }
+        Some(_) => true,
+    };
+    let permissions = claims.get("org_permissions").is_some_and(|permissions| match permissions {
+        Value::Array(permissions) => !permissions.iter().all(Value::is_string),
+        permissions => !permissions.is_null(),
+    });
+    let texts = ["fea", "org_id", "org_slug", "org_role"];
+    packed || permissions || texts.iter().any(|name| neither_text_nor_null(claims, name))
+}
+
+fn permissions_do_not_fit(claims: &Map<String, Value>) -> bool {
+    let packed = |name: &str| claims.get("o").and_then(|packed| packed[name].as_str()).unwrap_or_default();
+    let names: Vec<&str> = packed("per").split(',').map(str::trim).collect();
+    let masks: Vec<&str> = packed("fpm").split(',').map(str::trim).collect();
+    let features = claims.get("fea").and_then(Value::as_str).unwrap_or_default().split(',');
+    let features = features.filter(|feature| feature.split(':').next().is_some_and(|scope| scope.contains('o')));
+    let readable = |mask: &&str| mask.parse::<u64>().is_ok_and(|mask| mask < 1 << names.len());
+    let given = !packed("per").is_empty() && !packed("fpm").is_empty();
+    given && (names.contains(&"") || masks.len() > features.count() || !masks.iter().all(readable))
+}
+
+/// Something that makes a token another one than those that Clerk issues.
+#[derive(Clone, Debug)]
+enum Change {
+    /// A member of the header, or its absence.
+    Header(&'static str, Option<Value>),
+    Claim(&'static str, Option<Value>),
+    HeaderWording(Wording),
+    ClaimsWording(Wording),
+    /// Signed with a key that is not the instance's.
+    OtherKey,
+    /// Done to the finished token.
+    Damage(Damage),
+}
+
+/// How the same members are written: what no [`Value`] can hold.
+#[derive(Clone, Debug, PartialEq)]
+enum Wording {
+    /// White space wherever JSON allows it.
+    Spacious,
+    /// The first letter of this member's name as an escape.
+    Escaped(&'static str),
+    Twice(&'static str),
+    ByteOrderMark,
+    NotUtf8,
+    HalfACharacter,
+    /// A number that is too large, as this member.
+    Infinite(&'static str),
+    Deep,
+    /// A list of the header's values without their names, which a reader by position takes for the header.
+    List,
+    /// Something else altogether.
+    Instead(&'static str),
+}
+
+#[derive(Clone, Debug)]
+enum Damage {
+    BitFlipped(usize),
+    Cut(usize),
+    SignatureLonger,
+    NoSignature,
+    Padded,
+    HeaderPadded,
+    PartMissing,
+    PartMore,
+    Before(&'static str),
+    After(&'static str),
+    Nothing,
+}
+
+/// The tokens that changes begin from.
+#[derive(Clone, Copy, Debug)]
+enum Base {
+    Session,
+    SessionWithAudience,
+    Template,
+}
+
+const BASES: [Base; 3] = [Base::Session, Base::SessionWithAudience, Base::Template];
+
+impl Base {
+    fn header(self) -> Value {
+        let category = if matches!(self, Self::Template) { "cl_B7d4PD222AAA" } else { "cl_B7d4PD111AAA" };
+        json!({ "alg": "RS256", "typ": "JWT", "kid": "ins_1", "cat": category })
+    }
+
+    fn claims(self) -> Value {
+        let common = json!({ "iss": ISSUER, "sub": "user_ada", "iat": NOW, "nbf": NOW - 10, "exp": NOW + 60 });
+        let more = match self {
+            Self::Session => json!({ "sid": "sess_1", "azp": PARTY, "sts": "active", "v": 2, "fva": [0, -1] }),
+            Self::SessionWithAudience => {
+                json!({ "sid": "sess_1", "azp": PARTY, "sts": "active", "v": 2, "aud": AUDIENCE })
+            }
+            Self::Template => json!({ "aud": [AUDIENCE, "other"], "azp": PARTY, "email": "ada@example.com" }),
+        };
+        Value::Object(members(common).into_iter().chain(members(more)).collect())
+    }
+}
+
+fn members(value: Value) -> Map<String, Value> {
+    let Value::Object(members) = value else { panic!("{value} is no object") };
+    members
+}
+
+/// A token and what it was made from.
+struct Token {
+    header: Map<String, Value>,
+    claims: Map<String, Value>,
+    wordings: Vec<Wording>,
+    now: Duration,
+    text: String,
+    /// What a failure shows.
+    changes: String,
+}
+
+impl Token {
+    fn new(keys: &Keys, base: Base, changes: &[Change], now: Duration) -> Self {
+        let (mut header, mut claims) = (members(base.header()), members(base.claims()));
+        let (mut header_wordings, mut claims_wordings) = (Vec::new(), Vec::new());
+        let mut key = &keys.instance;
+        for change in changes {
+            match change.clone() {
+                Change::Header(name, value) => set(&mut header, name, value),
+                Change::Claim(name, value) => set(&mut claims, name, value),
+                Change::HeaderWording(wording) => header_wordings.push(wording),
+                Change::ClaimsWording(wording) => claims_wordings.push(wording),
+                Change::OtherKey => key = &keys.other,
+                Change::Damage(_) => {}
+            }
+        }
+        let [signed_header, signed_claims] =
+            [(&header, &header_wordings), (&claims, &claims_wordings)].map(|(part, wordings)| written(part, wordings));
+        let mut text = key.sign_raw(&signed_header, &signed_claims).expect("signed");
+        for change in changes {
+            if let Change::Damage(damage) = change {
+                text = damage.done_to(&text);
+            }
+        }
+        let wordings = header_wordings.into_iter().chain(claims_wordings).collect();
+        Self { header, claims, wordings, now, text, changes: format!("{base:?} at {now:?}: {changes:?}") }
+    }
+
+    fn has(&self, wording: impl Fn(&Wording) -> bool) -> bool {
+        self.wordings.iter().any(wording)
+    }
+}
+
+fn set(members: &mut Map<String, Value>, name: &str, value: Option<Value>) {
+    match value {
+        Some(value) => members.insert(name.to_owned(), value),
+        None => members.remove(name),
+    };
+}
+
+/// The bytes that are signed.
+fn written(part: &Map<String, Value>, wordings: &[Wording]) -> Vec<u8> {
+    let mut part = part.clone();
+    for wording in wordings {
+        if let Wording::Infinite(name) = wording {
+            part.remove(*name);
+        }
+    }
+    let mut text = json!(part).to_string().into_bytes();
+    for wording in wordings {
+        let another_member = match wording {
+            Wording::Twice(name) => format!("\"{name}\":{},", part.get(*name).unwrap_or(&Value::Null)).into_bytes(),
+            Wording::Infinite(name) => format!("\"{name}\":1e400,").into_bytes(),
+            Wording::NotUtf8 => b"\"text\":\"\xff\",".to_vec(),
+            Wording::HalfACharacter => br#""text":"\ud800","#.to_vec(),
+            Wording::Deep => format!(r#""lists":{}{},"#, "[".repeat(500), "]".repeat(500)).into_bytes(),
+            Wording::Spacious => {
+                text = [b" \r\n\t", text.as_slice(), b"\n "].concat();
+                continue;
+            }
+            Wording::ByteOrderMark => {
+                text = [b"\xef\xbb\xbf", text.as_slice()].concat();
+                continue;
+            }
+            Wording::Escaped(name) => {
+                let escaped = format!("\"\\u{:04x}{}\":", name.as_bytes()[0], &name[1..]);
+                let members = String::from_utf8_lossy(&text).replace(&format!("\"{name}\":"), &escaped);
+                text = members.into_bytes();
+                continue;
+            }
+            Wording::List => {
+                text = json!(["RS256", "JWT", "ins_1", "cl_B7d4PD111AAA"]).to_string().into();
+                continue;
+            }
+            Wording::Instead(other) => {
+                text = other.as_bytes().to_vec();
+                continue;
+            }
+        };
+        if let Some(start) = text.iter().position(|byte| *byte == b'{') {
+            text.splice(start + 1..=start, another_member);
+        }
+    }
+    text
+}
+
+impl Damage {
+    fn done_to(&self, token: &str) -> String {
+        let message = || token.rsplit_once('.').map_or(token, |(message, _)| message);
+        match self {
+            // A bit of what a part says, so that the part stays base64url.
+            Self::BitFlipped(bit) => {
+                let mut parts: Vec<String> = token.split('.').map(str::to_owned).collect();
+                let part = bit % parts.len();
+                if let Ok(mut bytes) = BASE64_URL_SAFE_NO_PAD.decode(&parts[part])
+                    && !bytes.is_empty()
+                {
+                    let position = bit % (bytes.len() * 8);
+                    bytes[position / 8] ^= 1 << (position % 8);
+                    parts[part] = BASE64_URL_SAFE_NO_PAD.encode(bytes);
+                }
+                parts.join(".")
+            }
+            Self::Cut(length) => token.chars().take(token.chars().count().saturating_sub(*length)).collect(),
+            Self::SignatureLonger => format!("{token}AAAA"),
+            Self::NoSignature => format!("{}.", message()),
+            Self::Padded => format!("{token}=="),
+            Self::HeaderPadded => token.replacen('.', "=.", 1),
+            Self::PartMissing => message().to_owned(),
+            Self::PartMore => format!("{token}.{}", BASE64_URL_SAFE_NO_PAD.encode("{}")),
+            Self::Before(text) => format!("{text}{token}"),
+            Self::After(text) => format!("{token}{text}"),
+            Self::Nothing => String::new(),
+        }
+    }
+}
+
+/// Every change that is worth a token of its own.
+fn listed_changes() -> Vec<Change> {
+    let headers = ["alg", "typ", "kid", "cat", "crit", "b64", "unheard", "x5c", "jwk", "enc", "zip"];
+    let headers = headers.iter().chain(&TEXT_HEADERS);
+    let claims = [
+        "iss",
+        "sub",
+        "sid",
+        "azp",
+        "aud",
+        "sts",
+        "v",
+        "iat",
+        "nbf",
+        "exp",
+        "jti",
+        "fva",
+        "email",
+        "firstName",
+        "lastName",
+        "userId",
+        "o",
+        "fea",
+        "org_id",
+        "org_slug",
+        "org_role",
+        "org_permissions",
+        "act",
+        "unheard",
+        "__proto__",
+        "constructor",
+        "length",
+    ];
+    let mut changes = vec![Change::OtherKey];
+    for name in headers {
+        changes.push(Change::Header(name, None));
+        changes.extend(odd_values().into_iter().map(|value| Change::Header(name, Some(value))));
+    }
+    for name in claims {
+        changes.push(Change::Claim(name, None));
+        changes.extend(odd_values().into_iter().map(|value| Change::Claim(name, Some(value))));
+    }
+    changes.extend(telling_headers().into_iter().map(|(name, value)| Change::Header(name, Some(value))));
+    changes.extend(telling_claims().into_iter().map(|(name, value)| Change::Claim(name, Some(value))));
+    changes.extend(wordings("alg", "kid").into_iter().map(Change::HeaderWording));
+    changes.extend(wordings("sub", "exp").into_iter().map(Change::ClaimsWording));
+    changes.extend(damages().into_iter().map(Change::Damage));
+    changes
+}
+
+/// Of every type, for whichever member.
+fn odd_values() -> Vec<Value> {
+    vec![
+        json!(null),
+        json!(true),
+        json!(false),
+        json!(0),
+        json!(-1),
+        json!(1.5),
+        json!(""),
+        json!("text"),
+        json!([]),
+        json!(["text"]),
+        json!([1]),
+        json!({}),
+        json!({ "id": "text" }),
+    ]
+}
+
+fn telling_headers() -> Vec<(&'static str, Value)> {
+    let algorithms = ["none", "None", "HS256", "RS384", "RS512", "PS256", "ES256", "rs256", "RS256 ", "toString"];
+    let types = ["jwt", "JWT ", "at+jwt", "application/jwt", "JOSE"];
+    let categories =
+        ["cl_B7d4PD111AAA", "cl_B7d4PD222AAA", "cl_B7d4PD333AAA", "cl_B7d4PD111AA", "cl_of_a_kind_to_come"];
+    let mut headers = Vec::new();
+    headers.extend(algorithms.map(|alg| ("alg", json!(alg))));
+    headers.extend(types.map(|typ| ("typ", json!(typ))));
+    headers.extend(categories.map(|cat| ("cat", json!(cat))));
+    headers.extend([
+        ("typ", json!(["JWT"])),
+        ("alg", json!(["RS256"])),
+        ("kid", json!("ins_2")),
+        ("kid", json!("../../etc/passwd")),
+        ("crit", json!(["exp"])),
+        ("jku", json!("https://evil.example/keys")),
+        ("x5u", json!("https://evil.example/cert")),
+        ("zip", json!("DEF")),
+    ]);
+    headers
+}
+
+fn telling_claims() -> Vec<(&'static str, Value)> {
+    let mut claims = Vec::new();
+    for offset in [-3600, -61, -6, -5, -4, -1, 0, 1, 4, 5, 6, 61, 3600] {
+        let time = NOW.saturating_add_signed(offset);
+        claims.extend(["exp", "nbf", "iat"].map(|name| (name, json!(time))));
+        claims.extend(["exp", "nbf", "iat"].map(|name| (name, json!(time.to_string()))));
+    }
+    for time in [
+        1_799_999_994.5,
+        1_799_999_995.5,
+        1_800_000_004.5,
+        1_800_000_005.5,
+        1e12,
+        -1e12,
+        1e13,
+        -1e13,
+        1e300,
+        -1e300,
+        -0.5,
+        1e-300,
+    ] {
+        claims.extend(["exp", "nbf", "iat"].map(|name| (name, json!(time))));
+    }
+    let issuers = [
+        "https://clerk.example.com/",
+        "https://clerk.example.com//",
+        "https://CLERK.example.com",
+        "https://clerk.example.co",
+    ];
+    claims.extend(issuers.map(|iss| ("iss", json!(iss))));
+    let subjects = ["mch_1", "user_eve", "üser_\u{1f469}\u{200d}\u{1f680}", "user_\u{0}", "user_\u{202e}", " "];
+    claims.extend(subjects.map(|sub| ("sub", json!(sub))));
+    for name in ["sub", "sid"] {
+        claims.extend([256, 257].map(|length| (name, json!("u".repeat(length)))));
+    }
+    let parties = [
+        "https://app.example.com/",
+        "https://app.example.com.evil.example",
+        "http://app.example.com",
+        "https://APP.example.com",
+        "https://app.example.co",
+    ];
+    claims.extend(parties.map(|azp| ("azp", json!(azp))));
+    let audiences = [
+        json!("chats"),
+        json!("chat"),
+        json!("chats "),
+        json!("Chats"),
+        json!("other"),
+        json!(["chats"]),
+        json!(["other", "chats"]),
+        json!(["other"]),
+        json!([""]),
+        json!(["", "chats"]),
+        json!([null]),
+        json!(["chats", 1]),
+        json!([1, "other"]),
+        json!([["chats"]]),
+        json!([["other"]]),
+        json!({ "chats": "chats" }),
+    ];
+    claims.extend(audiences.map(|aud| ("aud", aud)));
+    claims.extend(["active", "pending", "Active", "revoked"].map(|sts| ("sts", json!(sts))));
+    let masks = ["0", "1", "3", "4", "1,1", "1,", "-1", "1.5", "1invalid", "99999999999999999999", " 1 ", ""];
+    claims.extend(masks.map(|fpm| ("o", json!({ "id": "org_1", "slg": "acme", "per": "read,manage", "fpm": fpm }))));
+    claims.extend([
+        ("o", json!({ "id": "org_1", "slg": null, "rol": "admin" })),
+        ("o", json!({ "id": "org_1", "rol": 1 })),
+        ("o", json!(["org_1", "acme"])),
+        ("fea", json!("o:billing,u:profile")),
+        ("org_permissions", json!(["org:billing:read"])),
+        ("padding", json!("x".repeat(8192))),
+    ]);
+    claims
+}
+
+/// `text` and `other` are members of the part that is written so.
+fn wordings(text: &'static str, other: &'static str) -> Vec<Wording> {
+    let mut wordings = vec![
+        Wording::Spacious,
+        Wording::Escaped(text),
+        Wording::Twice(text),
+        Wording::Twice(other),
+        Wording::ByteOrderMark,
+        Wording::NotUtf8,
+        Wording::HalfACharacter,
+        Wording::Infinite(other),
+        Wording::Infinite("number"),
+        Wording::Deep,
+        Wording::List,
+    ];
+    let others =
+        ["", " ", "null", "1", "true", "\"text\"", "[]", "{}", "{", "[{}]", "{\"alg\":\"RS256\",}", "\u{feff}{}"];
+    wordings.extend(others.map(Wording::Instead));
+    wordings
+}
+
+fn damages() -> Vec<Damage> {
+    let mut damages = vec![
+        Damage::SignatureLonger,
+        Damage::NoSignature,
+        Damage::Padded,
+        Damage::HeaderPadded,
+        Damage::PartMissing,
+        Damage::PartMore,
+        Damage::Nothing,
+    ];
+    damages.extend([1, 2, 3, 4, 100, 342, 343].map(Damage::Cut));
+    damages.extend((0..12).map(|bit| Damage::BitFlipped(bit * 101)));
+    damages.extend([" ", "\n", "Bearer ", ".", "\u{feff}", "ä"].map(Damage::Before));
+    damages.extend([" ", "\n", "\0", ".", "!", "ä", "&x=1"].map(Damage::After));
+    damages
+}
+
+/// One of the listed changes, or one that nobody thought of.
+fn change() -> impl Strategy<Value = Change> {
+    let time = (select(vec!["exp", "nbf", "iat"]), -40..=40_i32)
+        .prop_map(|(name, quarters)| Change::Claim(name, Some(json!(1_800_000_000.0 + f64::from(quarters) / 4.0))));
+    let subject = "\\PC{1,40}".prop_map(|sub| Change::Claim("sub", Some(json!(sub))));
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        ".{0,8}".prop_map(Value::from),
+    ];
+    let value = leaf.prop_recursive(3, 16, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec((".{0,8}", inner), 0..4).prop_map(|members| members.into_iter().collect::<Value>()),
+        ]
+    });
+    let claims = ["iss", "sub", "sid", "azp", "aud", "sts", "v", "iat", "nbf", "exp", "email", "o", "org_id", "more"];
+    let any_claim = (select(claims.to_vec()), value).prop_map(|(name, value)| Change::Claim(name, Some(value)));
+    let damage = (0..10_000_usize).prop_map(|bit| Change::Damage(Damage::BitFlipped(bit)));
+    prop_oneof![
+        8 => select(listed_changes()),
+        3 => time,
+        2 => subject,
+        2 => any_claim,
+        1 => damage,
+    ]
+}
+
+/// Each listed change alone, then tokens at random: most with one change, some with several, some with none.
+fn tokens(keys: &Keys) -> Vec<Token> {
+    let begin = Duration::from_secs(NOW);
+    let mut tokens = Vec::new();
+    for base in BASES {
+        tokens
+            .extend(listed_changes().iter().map(|change| Token::new(keys, base, std::slice::from_ref(change), begin)));
+    }
+    let changes = prop_oneof![
+        1 => Just(Vec::new()),
+        6 => prop::collection::vec(change(), 1),
+        3 => prop::collection::vec(change(), 2..=3),
+    ];
+    let random = (select(&BASES[..]), changes, select(vec![0, 0, 1, 250, 400, 999]));
+    // The same tokens with every run, but for the keys.
+    let mut runner = TestRunner::deterministic();
+    for _ in 0..RANDOM_TOKENS {
+        let (base, changes, fraction) = random.new_tree(&mut runner).expect("a token").current();
+        tokens.push(Token::new(keys, base, &changes, begin + Duration::from_millis(fraction)));
+    }
+    tokens
+}
+
+struct Keys {
+    instance: SigningKey,
+    other: SigningKey,
+}
+
+/// What Clerk's verifier says to each token under each of [`SETTINGS`]: the subject, or why there is none.
+fn clerks_answers(tokens: &[Token], pem: &str) -> Vec<Vec<Result<String, String>>> {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let tools = manifest.join("../../.tools");
+    let (node, package) = (tools.join("node/bin/node"), tools.join("clerk-backend"));
+    assert!(
+        node.exists() && package.join("installed").exists(),
+        "Node or @clerk/backend is missing in .tools: run this test through `make test`, which puts them there"
+    );
+    let mut clerk = Command::new(node)
+        .arg(manifest.join("tests/differential/clerk.mjs"))
+        .current_dir(package)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("Node starts");
+    let mut stdin = clerk.stdin.take().expect("it is piped");
+    let verifiers: Vec<Value> = SETTINGS.iter().map(|settings| settings.clerks(pem)).collect();
+    let mut requests = vec![json!({ "verifiers": verifiers })];
+    let milliseconds = |now: Duration| u64::try_from(now.as_millis()).expect("it fits");
+    requests.extend(tokens.iter().map(|token| json!({ "token": token.text, "now": milliseconds(token.now) })));
+    // Written beside the reading, so that neither end waits for the other.
+    let writing = std::thread::spawn(move || requests.iter().try_for_each(|request| writeln!(stdin, "{request}")));
+    let output = clerk.wait_with_output().expect("Node ends");
+    assert!(output.status.success(), "Node failed: {}", output.status);
+    writing.join().expect("it does not panic").expect("Node reads it all");
+
+    let answer = |answer: &Value| match (answer["ok"].as_str(), answer["refused"].as_str()) {
+        (Some(sub), None) => Ok(sub.to_owned()),
+        (None, Some(reason)) => Err(reason.to_owned()),
+        _ => panic!("{answer} is no answer"),
+    };
+    let lines = String::from_utf8(output.stdout).expect("text");
+    let answers = lines.lines().map(|line| serde_json::from_str::<Vec<Value>>(line).expect("a list"));
+    answers.map(|answers| answers.iter().map(answer).collect()).collect()
+}
+
+#[tokio::test]
+async fn what_clerk_refuses_is_refused_and_what_else_is_refused_is_listed() {
+    let new_key = || SigningKey::generate().expect("a key");
+    let keys = Keys { instance: new_key(), other: new_key() };
+    let pem = keys.instance.public_key_pem().expect("it has a public half");
+    let ours = SETTINGS.each_ref().map(|settings| settings.ours(&pem));
+    let tokens = tokens(&keys);
+    let answers = clerks_answers(&tokens, &pem);
+    assert_eq!(answers.len(), tokens.len(), "an answer to each token");
+
+    let mut faults = Vec::new();
+    let (mut accepted, mut refused, mut stricter) = (0, 0, 0);
+    let mut only_reason: BTreeMap<&str, usize> = STRICTER.iter().map(|reason| (reason.name, 0)).collect();
+    for (token, answers) in tokens.iter().zip(answers) {
+        for ((settings, verifier), clerk) in SETTINGS.iter().zip(&ours).zip(answers) {
+            let our = verifier.verify(&token.text, UNIX_EPOCH + token.now).await.map_err(|error| match error {
+                VerifyError::Refused(refusal) => refusal,
+                VerifyError::KeysUnavailable => panic!("the key was given"),
+            });
+            let Settings { parties, audience } = settings;
+            let fault = match (clerk, our) {
+                (Ok(theirs), Ok(ours)) => {
+                    accepted += 1;
+                    (theirs != ours.user_id()).then(|| format!("Clerk reads the subject {theirs:?}"))
+                }
+                (Err(_), Err(_)) => {
+                    refused += 1;
+                    None
+                }
+                (Err(reason), Ok(_)) => Some(format!("only Clerk refuses it: {reason}")),
+                (Ok(_), Err(refusal)) => {
+                    stricter += 1;
+                    let explains = |reason: &&Stricter| (reason.explains)(token, settings, refusal);
+                    let reasons: Vec<&Stricter> = STRICTER.iter().filter(explains).collect();
+                    if let [reason] = reasons[..] {
+                        *only_reason.entry(reason.name).or_default() += 1;
+                    }
+                    reasons.is_empty().then(|| format!("only we refuse it, for a reason not listed: {refusal:?}"))
+                }
+            };
+            faults.extend(
+                fault.map(|fault| format!("{fault}; parties {parties}, audience {audience}; {}", token.changes)),
+            );
+        }
+    }
+
+    // What Clerk alone refuses comes first.
+    faults.sort();
+    println!("{} tokens, each under {} settings", tokens.len(), SETTINGS.len());
+    println!("{accepted} accepted by both, {refused} refused by both, {stricter} refused by us alone:");
+    for reason in STRICTER {
+        println!("| {} | {} | {}", reason.name, reason.description, only_reason[reason.name]);
+    }
+    assert!(faults.is_empty(), "{} faults, among them:\n{}", faults.len(), faults[..faults.len().min(40)].join("\n"));
+    assert!(only_reason.values().all(|count| *count > 0), "a listed reason was never the only one: {only_reason:?}");
+    let clerk_accepts = accepted + stricter;
+    assert!(clerk_accepts < 4 * refused && refused < 2 * clerk_accepts, "too many good tokens or bad ones");
+}
