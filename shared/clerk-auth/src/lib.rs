@@ -10,6 +10,7 @@
 mod config;
 mod identity;
 mod keys;
+mod object;
 mod organisation;
 mod refusal;
 mod verifier;

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::Refusal;
+use crate::{Refusal, object::Object};
 
 /// An organisation and what the person may do in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl Organisation {
 /// The claims as they come. Version 2 packs them into `o` and `fea`, version 1 has a claim for each.
 #[derive(Deserialize)]
 pub(crate) struct OrganisationClaims {
-    o: Option<Packed>,
+    o: Option<Object<Packed>>,
     fea: Option<String>,
     org_id: Option<String>,
     org_slug: Option<String>,
@@ -59,7 +59,7 @@ impl OrganisationClaims {
     /// The organisation, if the token is for one. Claims that cannot be read spoil the token: guessing at permissions
     /// could give one that was never granted.
     pub(crate) fn parse(self) -> Result<Option<Organisation>, Refusal> {
-        if let Some(packed) = self.o {
+        if let Some(Object(packed)) = self.o {
             let permissions = packed.permissions(self.fea.as_deref().unwrap_or_default()).ok_or(Refusal::Malformed)?;
             let role = packed.rol.map(|role| format!("org:{role}"));
             return Ok(Some(Organisation { id: packed.id, slug: packed.slg, role, permissions }));
@@ -165,8 +165,12 @@ mod tests {
         }
         assert_eq!(packed("u:billing", "read", "1"), Err(Refusal::Malformed), "a mask without its feature");
         assert_eq!(packed("o:billing", "read,", "1"), Err(Refusal::Malformed), "a permission without a name");
-        for claims in [json!({ "o": "org_1" }), json!({ "o": { "slg": "acme" } }), json!({ "org_permissions": "all" })]
-        {
+        for claims in [
+            json!({ "o": "org_1" }),
+            json!({ "o": ["org_1", "acme", "admin", "read", "1"] }),
+            json!({ "o": { "slg": "acme" } }),
+            json!({ "org_permissions": "all" }),
+        ] {
             assert_eq!(parse(claims.clone()), Err(Refusal::Malformed), "{claims}");
         }
     }

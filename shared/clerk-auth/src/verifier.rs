@@ -4,7 +4,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, errors::ErrorKind};
 use serde::{Deserialize, Deserializer};
 
-use crate::{Config, Identity, Refusal, VerifyError, keys::Keys, organisation::OrganisationClaims};
+use crate::{Config, Identity, Refusal, VerifyError, keys::Keys, object::Object, organisation::OrganisationClaims};
 
 /// A larger token is none of Clerk's, whose limit is 4 KB.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
@@ -159,7 +159,8 @@ impl UnverifiedHeader {
             return Err(Refusal::Malformed);
         };
         let header = BASE64_URL_SAFE_NO_PAD.decode(header).map_err(|_| Refusal::Malformed)?;
-        serde_json::from_slice(&header).map_err(|_| Refusal::Malformed)
+        let Object(header) = serde_json::from_slice(&header).map_err(|_| Refusal::Malformed)?;
+        Ok(header)
     }
 
     fn check(&self) -> Result<(), Refusal> {

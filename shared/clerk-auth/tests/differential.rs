@@ -894,6 +894,10 @@ async fn what_clerk_refuses_is_refused_and_what_else_is_refused_is_listed() {
         }
     }
 
+    let document = include_str!("../../../docs/security.md");
+    for Stricter { name, description, .. } in STRICTER {
+        assert!(document.contains(&format!("| {name} | {description} |")), "docs/security.md lacks {name:?}");
+    }
     // What Clerk alone refuses comes first.
     faults.sort();
     println!("{} tokens, each under {} settings", tokens.len(), SETTINGS.len());

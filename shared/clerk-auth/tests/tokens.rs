@@ -352,6 +352,12 @@ async fn json_that_different_readers_read_differently_is_malformed() {
         let token = raw(&header(extra), &claims(r#""v":2"#));
         assert_eq!(outcome(&verifier, &token).await.map(drop), Err(Refusal::Malformed), "{extra:.40}");
     }
+    for (header, claims) in [
+        (r#"["RS256","JWT","a",null,null]"#.to_owned(), claims(r#""v":2"#)),
+        (header(r#""kid":"a""#), format!(r#"["{ISSUER}","user_ada",{}]"#, NOW + 60)),
+    ] {
+        assert_eq!(outcome(&verifier, &raw(&header, &claims)).await.map(drop), Err(Refusal::Malformed), "{header}");
+    }
     // What is strange but means one thing only is a subject like another.
     for subject in ["üser_\u{1f469}\u{200d}\u{1f680}", "user_\u{0}", "user_\u{202e}"] {
         let token = sign(&key, &self::header(), &with(self::claims(), json!({ "sub": subject })));
