@@ -1,5 +1,7 @@
 use std::fmt;
 
+use aws_lc_rs::digest;
+
 use crate::Organisation;
 
 /// A person whose session token has been verified.
@@ -21,6 +23,11 @@ impl Identity {
     /// Clerk's id of the user (`sub`), for example `user_2abc`. Never empty.
     pub fn user_id(&self) -> &str {
         &self.user_id
+    }
+
+    /// The user's pseudonym in logs, see [`user_tag`].
+    pub fn tag(&self) -> String {
+        user_tag(&self.user_id)
     }
 
     /// Clerk's id of the session (`sid`). Tokens made from a JWT template carry none.
@@ -60,6 +67,14 @@ impl Identity {
     }
 }
 
+/// A pseudonym for logs: the first 16 hexadecimal digits of SHA-256 of Clerk's user id. It can be worked out from an id
+/// to find a person's lines, and leads back to none.
+pub fn user_tag(user_id: &str) -> String {
+    let digest = digest::digest(&digest::SHA256, user_id.as_bytes());
+    let first = digest.as_ref().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+    format!("{first:016x}")
+}
+
 /// Shows the ids alone: names and addresses must not reach a log.
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -67,5 +82,17 @@ impl fmt::Debug for Identity {
             .field("user_id", &self.user_id)
             .field("session_id", &self.session_id)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_the_beginning_of_the_ids_sha_256() {
+        // printf %s user_ada | sha256sum | cut -c 1-16
+        assert_eq!(user_tag("user_ada"), "63ef8539c7e06980");
+        assert_eq!(user_tag("user_4"), "0addd785530bd754");
     }
 }

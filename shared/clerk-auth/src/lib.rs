@@ -17,7 +17,7 @@ mod verifier;
 mod webhook;
 
 pub use config::{Config, ConfigError};
-pub use identity::Identity;
+pub use identity::{Identity, user_tag};
 pub use organisation::Organisation;
 pub use refusal::{Refusal, VerifyError};
 pub use verifier::Verifier;

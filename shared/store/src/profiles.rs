@@ -16,6 +16,10 @@
 //! A deletion is a flag that is only ever raised: `isActive` becomes false, and nothing sets it back; of several
 //! `deletedAt` the earliest remains.
 //!
+//! An erasure comes once a deletion has stood for a while: an operator's command replaces the item with a bare tombstone,
+//! `userId`, `isActive`, `deletedAt` and `erasedAt`. Where `erasedAt` is, the registers stay empty whatever still
+//! arrives, so that an event that is late or sent again does not bring back what was erased.
+//!
 //! What is shown is worked out on reading ([`Item::profile`]): of each detail the newest that Clerk vouched for, and the
 //! caller's word only where Clerk has said nothing yet. As the registers do not depend on the order of events, neither
 //! does the profile.
@@ -36,6 +40,9 @@ use crate::{
     Authorized, Database, Error,
     item::{self, Attributes, Change, applied, now, number, string},
 };
+
+/// The condition of every write that holds personal details.
+const NOT_ERASED: &str = "attribute_not_exists(erasedAt)";
 
 /// A person's profile, as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -151,6 +158,15 @@ impl Item {
             updated_at: updated_at.unwrap_or_default(),
             is_active: self.is_active.unwrap_or(true) && !self.banned.unwrap_or(false),
         }
+    }
+}
+
+/// What is shown of an item of this table that was read by other means than [`Profiles`].
+impl TryFrom<Attributes> for Profile {
+    type Error = Error;
+
+    fn try_from(item: Attributes) -> Result<Self, Error> {
+        Ok(serde_dynamo::from_item::<_, Item>(item)?.profile())
     }
 }
 
@@ -290,7 +306,8 @@ impl Profiles {
         AuthorProfile(self.of(author.identity()))
     }
 
-    /// Writes Clerk's snapshot of a user, unless the profile holds the same or a newer one. Says whether it did.
+    /// Writes Clerk's snapshot of a user, unless the profile holds the same or a newer one, or was erased. Says whether
+    /// it did.
     pub async fn apply_user(&self, user: &User) -> Result<bool, Error> {
         let details = [
             ("email", user.email()),
@@ -309,7 +326,9 @@ impl Profiles {
                 "SET isActive = if_not_exists(isActive, :active), banned = :banned, createdAt = :created, \
                  clerkVersion = :version{set}{remove}"
             ))
-            .condition_expression("attribute_not_exists(clerkVersion) OR clerkVersion < :version")
+            .condition_expression(format!(
+                "{NOT_ERASED} AND (attribute_not_exists(clerkVersion) OR clerkVersion < :version)"
+            ))
             .set_expression_attribute_values(Some(values))
             .expression_attribute_values(":active", AttributeValue::Bool(true))
             .expression_attribute_values(":banned", AttributeValue::Bool(user.banned()))
@@ -354,7 +373,7 @@ impl UserProfile<'_> {
             .send()
             .await
             .map_err(Error::from_sdk)?;
-        Ok(output.item.map(serde_dynamo::from_item).transpose()?.map(Item::profile))
+        output.item.map(Profile::try_from).transpose()
     }
 
     fn key(&self) -> AttributeValue {
@@ -387,11 +406,12 @@ impl AuthorProfile<'_> {
                 return Ok(put);
             }
         }
-        let put = self.write(details, None).await?;
-        put.ok_or_else(|| Error::Internal("a write without a condition failed on its condition".to_owned()))
+        // Authorized before the deletion, and overtaken by the erasure.
+        self.write(details, None).await?.ok_or(Error::AccountInactive)
     }
 
-    /// Writes the caller's register and, if there are any, the claims'. None if newer claims are there.
+    /// Writes the caller's register and, if there are any, the claims'. None if newer claims are there, or the profile
+    /// was erased.
     async fn write(&self, details: &Details, claims: Option<Claims<'_>>) -> Result<Option<Put>, Error> {
         let UserProfile { client, table, .. } = self.0;
         let Details { email, first_name, last_name, image_url } = details;
@@ -407,6 +427,7 @@ impl AuthorProfile<'_> {
              callerUpdatedAt = :now, creation = if_not_exists(creation, :change){set}"
         );
         let change = Change::new();
+        let mut condition = NOT_ERASED.to_owned();
         let mut update = client
             .update_item()
             .table_name(table)
@@ -419,14 +440,14 @@ impl AuthorProfile<'_> {
         if let Some(Claims { claims, version }) = claims {
             let Assignments { set, remove, values } = assign(&claims);
             expression = format!("{expression}, claimedVersion = :claimedVersion{set}{remove}");
-            update = update
-                .condition_expression("attribute_not_exists(claimedVersion) OR claimedVersion <= :claimedVersion")
-                .expression_attribute_values(":claimedVersion", string(version.to_string()));
+            condition =
+                format!("{condition} AND (attribute_not_exists(claimedVersion) OR claimedVersion <= :claimedVersion)");
+            update = update.expression_attribute_values(":claimedVersion", string(version.to_string()));
             for (name, value) in values {
                 update = update.expression_attribute_values(name, value);
             }
         }
-        match update.update_expression(expression).send().await {
+        match update.update_expression(expression).condition_expression(condition).send().await {
             Ok(output) => {
                 let item: Item = item::read(output.attributes())?;
                 Ok(Some(if item.made_by(&change) {

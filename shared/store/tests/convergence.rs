@@ -1,5 +1,5 @@
 //! Whatever the order in which events arrive, however often, and whatever is lost on the way and sent again: the state
-//! is that of the history in order.
+//! is that of the history in order. And whatever arrives after an erasure: the state is that of the deletions alone.
 
 #![allow(
     clippy::expect_used,
@@ -14,7 +14,7 @@ use clerk_auth::Event;
 use proptest::{prelude::*, sample::Index};
 use serde_json::{Value, json};
 use store::{Details, Error, Profile, Profiles};
-use support::{Fixture, event, identity_at};
+use support::{Fixture, erase, event, identity_at};
 use tokio::task::JoinSet;
 
 const USERS: [&str; 2] = ["user_ada", "user_eve"];
@@ -60,6 +60,13 @@ fn happening() -> impl Strategy<Value = Happening> {
     prop_oneof![4 => snapshot, 1 => deletion, 1 => session, 3 => sync]
 }
 
+impl Happening {
+    /// Whether it deletes the first of the users.
+    fn is_deletion(&self) -> bool {
+        matches!(self, Self::Webhook(body) if body["type"] == "user.deleted" && body["data"]["id"] == USERS[0])
+    }
+}
+
 async fn apply(fixture: &Fixture, happening: &Happening) {
     let profiles = Profiles::new(&fixture.database, "UsersTable".to_owned());
     let accounts = fixture.accounts();
@@ -75,7 +82,10 @@ async fn apply(fixture: &Fixture, happening: &Happening) {
             let empty = Fixture::new().await;
             let author = empty.accounts().authorize(identity_at(user, *seconds, claims.clone()).await).await;
             let author = author.expect("nothing is known of anybody");
-            profiles.of_author(&author).put(&Details::default()).await.expect("written");
+            match profiles.of_author(&author).put(&Details::default()).await {
+                Ok(_) | Err(Error::AccountInactive) => {}
+                Err(error) => panic!("{error}"),
+            }
         }
     }
 }
@@ -138,6 +148,46 @@ proptest! {
                 apply(&any_order, happening).await;
             }
             prop_assert_eq!(state(&any_order).await, expected);
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn what_was_erased_leaves_the_deletion_alone_whatever_still_arrives(
+        history in prop::collection::vec(happening(), 1..12),
+        before in prop::collection::vec(any::<Index>(), 12),
+        after in prop::collection::vec(any::<Index>(), 12),
+    ) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let deletion = json!({ "type": "user.deleted", "timestamp": 1_003_000, "data": { "id": USERS[0] } });
+            let deletion = Happening::Webhook(deletion);
+            let (alone, all) = (Fixture::new().await, Fixture::new().await);
+            apply(&alone, &deletion).await;
+            for happening in &history {
+                apply(&all, happening).await;
+                if happening.is_deletion() {
+                    apply(&alone, happening).await;
+                }
+            }
+            let [(bare, _), _] = <[_; 2]>::try_from(state(&alone).await).expect("two users");
+            let [_, other] = <[_; 2]>::try_from(state(&all).await).expect("two users");
+
+            let erased = std::sync::Arc::new(Fixture::new().await);
+            for index in &before {
+                apply(&erased, index.get(&history)).await;
+            }
+            apply(&erased, &deletion).await;
+            erase(&erased, USERS[0]).await;
+            let mut deliveries = JoinSet::new();
+            for happening in after.iter().map(|index| index.get(&history)).chain(&history) {
+                let (fixture, happening) = (std::sync::Arc::clone(&erased), happening.clone());
+                deliveries.spawn(async move { apply(&fixture, &happening).await });
+            }
+            while let Some(delivered) = deliveries.join_next().await {
+                delivered.expect("it ends");
+            }
+            prop_assert_eq!(state(&erased).await, [(bare, "inactive"), other]);
             Ok(())
         })?;
     }

@@ -12,7 +12,7 @@ mod support;
 use clerk_auth::Event;
 use serde_json::{Value, json};
 use store::{Authorized, Details, Error, Profile, Profiles, Put};
-use support::{Fixture, event, identity, identity_at};
+use support::{Fixture, erase, event, identity, identity_at};
 
 fn profiles(fixture: &Fixture) -> Profiles {
     Profiles::new(&fixture.database, "UsersTable".to_owned())
@@ -173,6 +173,39 @@ async fn a_deleted_person_does_not_come_back() {
     let Put::Present(profile) = put.expect("answered") else { panic!("a mark is there") };
     assert!(!profile.is_active);
     assert!(matches!(fixture.accounts().authorize(identity("user_ada").await).await, Err(Error::AccountInactive)));
+}
+
+#[tokio::test]
+async fn what_was_erased_stays_erased_whatever_still_arrives() {
+    let fixture = Fixture::new().await;
+    let profiles = profiles(&fixture);
+    // Authorized before the deletion landed: one whose token says who she is, and one whose token does not.
+    let claims = json!({ "email": "ada@example.com", "firstName": "Ada" });
+    let with_claims = fixture.accounts().authorize(identity_at("user_ada", 9000, claims).await).await.expect("good");
+    let without = fixture.author("user_ada").await;
+    assert!(deliver(&profiles, &user("user.created", Some("Ada"), 1000)).await);
+    assert!(deliver(&profiles, &deletion(4000)).await);
+    erase(&fixture, "user_ada").await;
+    let bare = profile(&profiles).await.expect("the tombstone stays");
+    let Profile { email, first_name, last_name, image_url, created_at, updated_at, is_active, .. } = bare.clone();
+    assert_eq!((email, first_name, last_name, image_url), (None, None, None, None));
+    assert_eq!((created_at, updated_at, is_active), (4000, 4000, false));
+
+    for event in [
+        user("user.created", Some("Ada"), 1000),
+        user("user.updated", Some("Augusta"), 5000),
+        banned(false, 6000),
+        deletion(4000),
+        deletion(7000),
+    ] {
+        assert!(!deliver(&profiles, &event).await, "{event}");
+    }
+    let said = details(json!({ "lastName": "Lovelace", "imageUrl": "https://img.example/a" }));
+    for author in [&with_claims, &without] {
+        let refused = profiles.of_author(author).put(&said).await;
+        assert!(matches!(refused, Err(Error::AccountInactive)), "{refused:?}");
+    }
+    assert_eq!(profile(&profiles).await, Some(bare));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::{
 use aws_sdk_dynamodb::{
     Client,
     config::{BehaviorVersion, Credentials, Region, retry::RetryConfig},
+    types::AttributeValue,
 };
 use clerk_auth::{Config, Event, Identity, Verifier, WebhookVerifier};
 use local::{clerk::SigningKey, dynamodb::InMemory};
@@ -20,18 +21,19 @@ const ISSUER: &str = "https://clerk.example.com";
 /// An engine with empty tables, gone when this is dropped.
 pub(crate) struct Fixture {
     _engine: InMemory,
+    client: Client,
     pub(crate) database: Database,
 }
 
 impl Fixture {
     pub(crate) async fn new() -> Self {
         let engine = local::dynamodb::in_memory().await.expect("the engine starts");
-        let database = database(engine.url());
-        Self { _engine: engine, database }
+        let client = client(engine.url());
+        Self { _engine: engine, database: Database::from(client.clone()), client }
     }
 }
 
-fn database(url: &str) -> Database {
+fn client(url: &str) -> Client {
     let config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))
@@ -39,7 +41,17 @@ fn database(url: &str) -> Database {
         .retry_config(RetryConfig::disabled())
         .endpoint_url(url)
         .build();
-    Database::from(Client::from_conf(config))
+    Client::from_conf(config)
+}
+
+/// Puts a bare tombstone in place of a deleted user's item, as `operate erase` does.
+pub(crate) async fn erase(fixture: &Fixture, user_id: &str) {
+    let key = AttributeValue::S(user_id.to_owned());
+    let read = fixture.client.get_item().table_name("UsersTable").key("userId", key.clone()).send();
+    let item = read.await.expect("read").item.expect("there");
+    let put = fixture.client.put_item().table_name("UsersTable").item("userId", key);
+    let put = put.item("isActive", AttributeValue::Bool(false)).item("deletedAt", item["deletedAt"].clone());
+    put.item("erasedAt", AttributeValue::N("1".to_owned())).send().await.expect("written");
 }
 
 impl Fixture {
@@ -76,7 +88,7 @@ pub(crate) async fn identity_at(user_id: &str, seconds: u64, claims: serde_json:
 /// A database where nobody listens.
 pub(crate) fn nowhere() -> Database {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    database(&format!("http://{}", listener.local_addr().expect("its address")))
+    Database::from(client(&format!("http://{}", listener.local_addr().expect("its address"))))
 }
 
 /// The event in `body`, signed and sent as Clerk does it.
