@@ -1,5 +1,8 @@
 //! Events as Lambda hands them over, through Lambda's own `Invoke`: the samples, and what no gateway should ever send.
 
+use std::time::Duration;
+
+use clerk_auth::user_tag;
 use serde_json::{Value, json};
 
 use crate::{
@@ -99,4 +102,47 @@ async fn logs_hold_no_token_and_no_address() {
     {
         assert!(!log.contains(secret), "{secret} is in the log");
     }
+}
+
+/// The lines that requests left, once one of them is like `wanted`.
+async fn line(wanted: impl Fn(&Value) -> bool) -> Value {
+    let look = async {
+        loop {
+            let log = Stack::log();
+            let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            if let Some(line) = lines.filter(|line| line["message"] == "request").find(&wanted) {
+                return line;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), look).await.expect("such a line is logged")
+}
+
+#[tokio::test]
+async fn every_request_leaves_a_line_with_who_asked_and_what_it_cost() {
+    let ada = Person::sign_up("Ada");
+    ada.create_chat("Plans").await;
+    let user = user_tag(&ada.id);
+    let created = line(|line| line["user"] == user.as_str() && line["method"] == "POST").await;
+    assert_eq!((&created["route"], &created["status"]), (&json!("/chats"), &json!(201)), "{created}");
+    assert_eq!((&created["level"], &created["function"]), (&json!("INFO"), &json!("chats")), "{created}");
+    assert!(created["request_id"].is_string() && created["duration_ms"].is_number(), "{created}");
+    // The look at account and session, and the write.
+    assert_eq!(created["dynamodb_requests"], 2, "{created}");
+    assert_eq!((&created["read_units"], &created["write_units"]), (&json!(2), &json!(1)), "{created}");
+    assert!(created.get("code").is_none() && created.get("Problems").is_none(), "{created}");
+
+    ada.get("/chats?limit=0").await.is_problem(400, "invalid_query");
+    let refused = line(|line| line["user"] == user.as_str() && line["code"] == "invalid_query").await;
+    assert_eq!(refused["Problems"], 1, "{refused}");
+    let directive = &refused["_aws"]["CloudWatchMetrics"][0];
+    assert_eq!(directive["Dimensions"], json!([["function", "code"]]), "{refused}");
+    assert_eq!(directive["Metrics"], json!([{ "Name": "Problems" }]), "{refused}");
+
+    let told = line(|line| line["event"] == "user_changed" && line["outcome"] == "changed").await;
+    assert_eq!((&told["Events"], &told["function"]), (&json!(1), &json!("clerk-webhook")), "{told}");
+    let directive = &told["_aws"]["CloudWatchMetrics"][0];
+    assert_eq!(directive["Dimensions"], json!([["function", "event", "outcome"]]), "{told}");
+    assert!(told["EventAge"].as_f64().is_some_and(|age| age < 60_000.0), "{told}");
 }

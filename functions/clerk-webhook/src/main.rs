@@ -1,26 +1,24 @@
 //! Keeps profiles in step with Clerk, behind a function URL.
 
 mod routes;
+mod secret;
 
 use std::{process::ExitCode, sync::Arc};
 
-use api::{required, var};
-use clerk_auth::WebhookVerifier;
+use api::required;
 use store::{Accounts, Database, Profiles};
 
 use routes::Receiver;
+use secret::Secret;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     api::run(async || {
         let (users, sessions) = (required("USERS_TABLE")?, required("SESSIONS_TABLE")?);
-        // Unlike other settings the secret may be missing at start-up: Clerk gives it out only once the endpoint's URL
-        // exists. Until then every webhook is answered 500, and Svix keeps it.
-        let verifier = WebhookVerifier::from_env(var);
-        let database = Database::connect().await;
+        let (secret, database) = tokio::join!(Secret::from_env(), Database::connect());
         let profiles = Profiles::new(&database, users.clone());
         let accounts = Accounts::new(&database, users, sessions);
-        Ok(routes::router().with_state(Arc::new(Receiver { verifier, profiles, accounts })))
+        Ok(routes::router().with_state(Arc::new(Receiver { secret, profiles, accounts })))
     })
     .await
 }

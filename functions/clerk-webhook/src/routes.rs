@@ -1,22 +1,28 @@
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
-use api::{Body, Problem};
+use api::{Body, Handled, Problem};
 use axum::{
-    Router,
+    Extension, Router,
     body::Bytes,
     extract::{DefaultBodyLimit, State, rejection::BytesRejection},
     http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
     routing::post,
 };
-use clerk_auth::{ConfigError, Event, WebhookError, WebhookVerifier};
+use clerk_auth::{Event, WebhookError};
 use serde::Serialize;
 use store::{Accounts, Profiles};
+
+use crate::secret::Secret;
 
 /// Lambda hands over no more than 6 MB; Svix sends far less.
 const MAX_BYTES: usize = 1024 * 1024;
 
 pub(crate) struct Receiver {
-    pub(crate) verifier: Result<WebhookVerifier, ConfigError>,
+    pub(crate) secret: Secret,
     pub(crate) profiles: Profiles,
     pub(crate) accounts: Accounts,
 }
@@ -35,8 +41,8 @@ async fn receive(
     State(receiver): State<Arc<Receiver>>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Body<Received>, Problem> {
-    let verifier = receiver.verifier.as_ref().map_err(|error| Problem::internal(error.to_string()))?;
+) -> Result<Response, Problem> {
+    let verifier = receiver.secret.verifier().await?;
     let body = body.map_err(|_| {
         Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -45,15 +51,42 @@ async fn receive(
         )
     })?;
     let event = verifier.verify(&headers, &body).map_err(|error| refused(&error))?;
-    match event {
-        Event::UserChanged(user) => log("user changed", receiver.profiles.apply_user(&user).await?),
-        Event::UserDeleted(user) => log("user deleted", receiver.profiles.apply_deletion(&user).await?),
-        Event::SessionEnded(session) => log("session ended", receiver.accounts.apply_end(&session).await?),
-        Event::Other(kind) => tracing::info!(kind, "an event of no concern"),
-        // Sending it again would not help, so it is answered like one that was taken.
-        Event::Unusable(reason) => tracing::error!(reason, "a signed event that cannot be used"),
+    Ok(receiver.apply(event).await.into_response())
+}
+
+impl Receiver {
+    /// Makes an event's change. A change that was not made had been made before, or a newer one had.
+    async fn apply(&self, event: Event) -> (Extension<Handled>, Result<Body<Received>, Problem>) {
+        let (event, at, changed) = match event {
+            Event::UserChanged(user) => ("user_changed", user.updated_at(), self.profiles.apply_user(&user).await),
+            Event::UserDeleted(user) => ("user_deleted", user.at(), self.profiles.apply_deletion(&user).await),
+            Event::SessionEnded(session) => ("session_ended", session.at(), self.accounts.apply_end(&session).await),
+            Event::Other(kind) => {
+                tracing::debug!(kind, "an event of no concern");
+                return taken("other", "ignored");
+            }
+            // Sending it again would not help, so it is answered like one that was taken.
+            Event::Unusable(reason) => {
+                tracing::error!(reason, "a signed event that cannot be used");
+                return taken("unusable", "ignored");
+            }
+        };
+        let (outcome, answer) = match changed {
+            Ok(true) => ("changed", Ok(RECEIVED)),
+            Ok(false) => ("known", Ok(RECEIVED)),
+            Err(error) => ("failed", Err(error.into())),
+        };
+        // How late a change came; what was known already says nothing of that.
+        let age = UNIX_EPOCH.elapsed().ok().and_then(|now| now.checked_sub(Duration::from_millis(at)));
+        let age = age.filter(|_| outcome == "changed");
+        (Extension(Handled { event, outcome, age }), answer)
     }
-    Ok(Body(Received { success: true }))
+}
+
+const RECEIVED: Body<Received> = Body(Received { success: true });
+
+fn taken(event: &'static str, outcome: &'static str) -> (Extension<Handled>, Result<Body<Received>, Problem>) {
+    (Extension(Handled { event, outcome, age: None }), Ok(RECEIVED))
 }
 
 fn refused(error: &WebhookError) -> Problem {
@@ -63,9 +96,4 @@ fn refused(error: &WebhookError) -> Problem {
         WebhookError::BadSignature => "webhook_bad_signature",
     };
     Problem::bad_request(code, error.to_string())
-}
-
-/// A change that was not made had been made before, or a newer one had.
-fn log(event: &str, changed: bool) {
-    tracing::info!(event, changed, "an event of Clerk's");
 }

@@ -11,10 +11,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use clerk_auth::{Config, ConfigError, Identity, Refusal, Verifier};
-use store::{Accounts, Authorized, Database};
+use store::{Accounts, Authorized, Database, Usage};
 use tokio::task::JoinHandle;
 
-use crate::{Problem, required, var};
+use crate::{Problem, log::Caller, required, var};
 
 /// The state of a function that serves signed-in people: who verifies them, and the table it serves.
 #[derive(Clone)]
@@ -28,14 +28,21 @@ impl<T> Context<T> {
     /// State for `Router::with_state`, from the variables that every such function has: those of
     /// [`Config::from_env`], `USERS_TABLE` and `SESSIONS_TABLE`.
     pub fn from_env(database: &Database, table: T) -> Result<Self, ConfigError> {
-        let verifier = Arc::new(Verifier::new(Config::from_env(var)?));
-        let accounts = Accounts::new(database, required("USERS_TABLE")?, required("SESSIONS_TABLE")?);
+        let config = Config::from_env(var)?;
+        let (users, sessions) = (required("USERS_TABLE")?, required("SESSIONS_TABLE")?);
+        tracing::info!(?config, users, sessions, "configured");
+        let verifier = Arc::new(Verifier::new(config));
+        let accounts = Accounts::new(database, users, sessions);
         Ok(Self { verifier, accounts, table })
     }
 
     async fn identify(&self, parts: &Parts) -> Result<Identity, Problem> {
         let token = bearer(&parts.headers)?;
-        Ok(self.verifier.verify(token, SystemTime::now()).await?)
+        let identity = self.verifier.verify(token, SystemTime::now()).await?;
+        if let Some(caller) = parts.extensions.get::<Caller>() {
+            caller.is(&identity);
+        }
+        Ok(identity)
     }
 }
 
@@ -71,7 +78,8 @@ impl<T: Send + Sync> FromRequestParts<Context<T>> for Identity {
         match parts.extensions.get::<Gate>() {
             Some(Gate(gate)) => {
                 let (accounts, asked) = (context.accounts.clone(), identity.clone());
-                let check = tokio::spawn(async move { accounts.authorize(asked).await });
+                let usage = Usage::current();
+                let check = tokio::spawn(async move { usage.count(accounts.authorize(asked)).await });
                 *gate.lock().unwrap_or_else(PoisonError::into_inner) = Some(check);
             }
             // Nobody would hold the answer back.

@@ -27,6 +27,7 @@ pub use body::Body;
 pub use clerk_auth::Identity;
 pub use context::{Author, Context, Table};
 pub use env::{required, var};
+pub use log::Handled;
 pub use params::{Path, Query};
 pub use problem::{Problem, etag};
 pub use run::{Service, run};

@@ -1,8 +1,12 @@
-//! The one place that logs requests: a line each, as JSON.
+//! The one place that logs requests: a line each, as JSON, which holds the metrics as well.
 //!
-//! A line never holds a token, a secret, a body, an address or a query string.
+//! A line never holds a token, a secret, a body, an address or a query string, and names a user by a tag alone.
 
-use std::time::Instant;
+use std::{
+    io::Write,
+    sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError},
+    time::{Duration, Instant, SystemTime},
+};
 
 use axum::{
     extract::{MatchedPath, Request},
@@ -10,10 +14,23 @@ use axum::{
     middleware::Next,
     response::Response,
 };
+use clerk_auth::Identity;
 use lambda_http::RequestExt;
+use metrique::{
+    CloseValue, InflectableEntry, RootEntry,
+    emf::{Emf, flags::NoMetric},
+    unit::Millisecond,
+    unit_of_work::metrics,
+    writer::format::Format,
+};
+use store::Usage;
+use tracing::Level;
 use tracing_subscriber::EnvFilter;
 
 use crate::{env::var, problem::Logged};
+
+/// The namespace of the metrics in `CloudWatch`.
+const NAMESPACE: &str = "ClerkBackend";
 
 /// Sends what the function logs to standard output, where Lambda picks it up.
 ///
@@ -29,27 +46,151 @@ pub(crate) fn init() {
         .init();
 }
 
-/// Middleware: logs the request once it is answered, and keeps the answer out of caches.
-pub(crate) async fn request(request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let request_id = request.lambda_context_ref().map(|context| context.request_id.clone());
-    let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().cloned();
+/// Who asked, once that is known: a place for the user's tag that the line is made with.
+#[derive(Clone, Default)]
+pub(crate) struct Caller(Arc<OnceLock<String>>);
 
-    let mut response = next.run(request).await;
+impl Caller {
+    pub(crate) fn is(&self, identity: &Identity) {
+        self.0.get_or_init(|| identity.tag());
+    }
+}
+
+/// What became of an event that was handed over, for the request's line and its metrics. An answer has it as an
+/// extension.
+#[derive(Clone, Copy, Debug)]
+pub struct Handled {
+    /// The kind of event.
+    pub event: &'static str,
+    /// What became of it.
+    pub outcome: &'static str,
+    /// How old it was.
+    pub age: Option<Duration>,
+}
+
+/// A request's line. Its numbers are no metrics: each metric costs money, and what AWS's services count by themselves is
+/// not counted again.
+#[metrics]
+struct Line {
+    #[metrics(timestamp)]
+    time: SystemTime,
+    level: &'static str,
+    message: &'static str,
+    function: &'static str,
+    request_id: Option<String>,
+    trace_id: Option<String>,
+    user: Option<String>,
+    method: String,
+    route: String,
+    #[metrics(flags(NoMetric))]
+    status: u16,
+    #[metrics(flags(NoMetric))]
+    duration_ms: f64,
+    #[metrics(flags(NoMetric))]
+    dynamodb_requests: u64,
+    #[metrics(flags(NoMetric))]
+    read_units: f64,
+    #[metrics(flags(NoMetric))]
+    write_units: f64,
+    code: Option<&'static str>,
+    cause: Option<String>,
+}
+
+/// The line of an answer that is no success, counted by its code.
+#[metrics(emf::dimension_sets = [["function", "code"]])]
+struct Refused {
+    #[metrics(flatten)]
+    line: Line,
+    #[metrics(name = "Problems")]
+    problems: u64,
+}
+
+/// The line of an event, counted by its kind and what became of it.
+#[metrics(emf::dimension_sets = [["function", "event", "outcome"]])]
+struct Told {
+    #[metrics(flatten)]
+    line: Line,
+    event: &'static str,
+    outcome: &'static str,
+    #[metrics(name = "Events")]
+    events: u64,
+    #[metrics(name = "EventAge", unit = Millisecond)]
+    age: Option<Duration>,
+}
+
+impl Line {
+    /// Metrics are written whatever the level.
+    fn write(self, handled: Option<Handled>) {
+        if let Some(Handled { event, outcome, age }) = handled {
+            write(Told { line: self, event, outcome, events: 1, age });
+        } else if self.code.is_some() {
+            write(Refused { line: self, problems: 1 });
+        } else if tracing::enabled!(Level::INFO) {
+            write(self);
+        }
+    }
+}
+
+fn write<T: CloseValue<Closed: InflectableEntry>>(line: T) {
+    static EMF: LazyLock<Mutex<Emf>> =
+        LazyLock::new(|| Mutex::new(Emf::builder(NAMESPACE.to_owned(), vec![vec![]]).build()));
+    let mut text = Vec::new();
+    let mut emf = EMF.lock().unwrap_or_else(PoisonError::into_inner);
+    let formatted = emf.format(&RootEntry::new(line.close()), &mut text).map_err(|error| error.to_string());
+    let written = formatted.and_then(|()| std::io::stdout().write_all(&text).map_err(|error| error.to_string()));
+    if let Err(error) = written {
+        tracing::error!(error, "a request's line cannot be written");
+    }
+}
+
+/// Middleware: logs the request once it is answered, and keeps the answer out of caches.
+pub(crate) async fn request(mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let context = request.lambda_context_ref();
+    let request_id = context.map(|context| context.request_id.clone());
+    let trace_id = context.and_then(|context| context.xray_trace_id.as_deref()).and_then(root).map(str::to_owned);
+    let method = request.method().to_string();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let (caller, usage) = (Caller::default(), Usage::default());
+    request.extensions_mut().insert(caller.clone());
+
+    let mut response = usage.count(next.run(request)).await;
 
     // What is answered belongs to one person.
     response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     let status = response.status().as_u16();
-    let route = route.as_ref().map_or("-", MatchedPath::as_str);
-    let duration_ms = started.elapsed().as_secs_f64() * 1000.0;
     let problem = response.extensions_mut().remove::<Logged>();
-    let code = problem.as_ref().map(|problem| problem.code);
-    let cause = problem.as_ref().and_then(|problem| problem.cause.as_deref());
-    if status < 500 {
-        tracing::info!(request_id, %method, route, status, duration_ms, code, cause, "request");
-    } else {
-        tracing::error!(request_id, %method, route, status, duration_ms, code, cause, "request");
-    }
+    let handled = response.extensions_mut().remove::<Handled>();
+    let used = usage.used();
+    let line = Line {
+        time: SystemTime::now(),
+        level: if status < 500 { "INFO" } else { "ERROR" },
+        message: "request",
+        function: function_name(),
+        request_id,
+        trace_id,
+        user: caller.0.get().cloned(),
+        method,
+        route: route.as_ref().map_or("-", MatchedPath::as_str).to_owned(),
+        status,
+        duration_ms: started.elapsed().as_secs_f64() * 1000.0,
+        dynamodb_requests: used.requests,
+        read_units: used.read_units,
+        write_units: used.write_units,
+        code: problem.as_ref().map(|problem| problem.code),
+        cause: problem.and_then(|problem| problem.cause),
+    };
+    line.write(handled);
     response
+}
+
+/// The trace that `X-Amzn-Trace-Id` names: `Root=1-…;Parent=…;Sampled=…`.
+fn root(header: &str) -> Option<&str> {
+    header.split(';').find_map(|part| part.trim().strip_prefix("Root="))
+}
+
+/// The function's name in Lambda.
+fn function_name() -> &'static str {
+    static NAME: LazyLock<String> = LazyLock::new(|| var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default());
+    &NAME
 }

@@ -15,7 +15,8 @@ pub type Service = Router;
 /// What `build` lacks is logged by name, and the function does not start.
 pub async fn run(build: impl AsyncFnOnce() -> Result<Service, ConfigError>) -> ExitCode {
     log::init();
-    let service = match build().await {
+    // Reading the SDK's configuration makes large futures, which are of no use later.
+    let service = match Box::pin(build()).await {
         Ok(service) => finish(service),
         Err(error) => {
             tracing::error!(%error, "the function is not configured");

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use url::Url;
 
 use crate::keys::pem_keys;
@@ -30,6 +32,23 @@ pub(crate) enum KeySource {
     Pem(Vec<jsonwebtoken::DecodingKey>),
     /// The issuer's published keys.
     Jwks(Url),
+}
+
+/// Shows how many keys there are, not the keys.
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { issuer, keys, authorized_parties, audience } = self;
+        let keys = match keys {
+            KeySource::Pem(keys) => format!("{} in PEM", keys.len()),
+            KeySource::Jwks(url) => url.to_string(),
+        };
+        f.debug_struct("Config")
+            .field("issuer", issuer)
+            .field("keys", &keys)
+            .field("authorized_parties", authorized_parties)
+            .field("audience", audience)
+            .finish()
+    }
 }
 
 impl Config {

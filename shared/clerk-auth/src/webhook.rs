@@ -1,5 +1,7 @@
 //! Clerk's webhooks, which Svix signs and delivers: at least once, in any order.
 
+use std::fmt;
+
 use http::HeaderMap;
 use serde::Deserialize;
 
@@ -128,6 +130,16 @@ pub enum WebhookError {
     /// No signature in `svix-signature` fits the body.
     #[error("No signature in the svix-signature header fits the body.")]
     BadSignature,
+}
+
+/// Shows how many secrets there are, not the secrets.
+impl fmt::Debug for WebhookVerifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebhookVerifier")
+            .field("secrets", &self.secrets.len())
+            .field("instance_id", &self.instance_id)
+            .finish()
+    }
 }
 
 impl WebhookVerifier {

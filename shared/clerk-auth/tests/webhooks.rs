@@ -228,7 +228,7 @@ fn another_instances_events_are_of_no_use_where_one_is_configured() {
 #[test]
 fn a_secret_that_is_none_is_named() {
     for (secret, expected) in [("", "is not set"), (" ", "is not set"), ("no secret!", "is not a signing secret")] {
-        let error = WebhookVerifier::from_env(|_| Some(secret.to_owned())).err().expect("refused").to_string();
+        let error = WebhookVerifier::from_env(|_| Some(secret.to_owned())).expect_err("refused").to_string();
         assert!(error.starts_with("CLERK_WEBHOOK_SIGNING_SECRET") && error.contains(expected), "{error}");
     }
 }

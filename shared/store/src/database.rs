@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, retry::RetryConfig, timeout::TimeoutConfig};
-use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::{Client, config};
+
+use crate::usage::Meter;
 
 /// The connection to DynamoDB that the table handles share. Cloning it is cheap.
 #[derive(Clone)]
@@ -24,13 +26,13 @@ impl Database {
             .timeout_config(timeouts)
             .load()
             .await;
-        Self(Client::new(&config))
+        Self::from(config::Builder::from(&config))
     }
 }
 
 /// A connection that is configured otherwise.
-impl From<Client> for Database {
-    fn from(client: Client) -> Self {
-        Self(client)
+impl From<config::Builder> for Database {
+    fn from(config: config::Builder) -> Self {
+        Self(Client::from_conf(config.interceptor(Meter).build()))
     }
 }

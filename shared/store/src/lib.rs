@@ -32,6 +32,7 @@ mod database;
 mod error;
 mod item;
 mod profiles;
+mod usage;
 
 pub use accounts::{Accounts, Authorized};
 pub use chats::{
@@ -41,3 +42,4 @@ pub use chats::{
 pub use database::Database;
 pub use error::Error;
 pub use profiles::{AuthorProfile, Details, Email, ImageUrl, InvalidDetail, Name, Profile, Profiles, Put, UserProfile};
+pub use usage::{Usage, Used};

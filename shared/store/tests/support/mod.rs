@@ -9,7 +9,7 @@ use std::{
 
 use aws_sdk_dynamodb::{
     Client,
-    config::{BehaviorVersion, Credentials, Region, retry::RetryConfig},
+    config::{self, BehaviorVersion, Credentials, Region, retry::RetryConfig},
     types::AttributeValue,
 };
 use clerk_auth::{Config, Event, Identity, Verifier, WebhookVerifier};
@@ -28,20 +28,19 @@ pub(crate) struct Fixture {
 impl Fixture {
     pub(crate) async fn new() -> Self {
         let engine = local::dynamodb::in_memory().await.expect("the engine starts");
-        let client = client(engine.url());
-        Self { _engine: engine, database: Database::from(client.clone()), client }
+        let (client, database) =
+            (Client::from_conf(config(engine.url()).build()), Database::from(config(engine.url())));
+        Self { _engine: engine, client, database }
     }
 }
 
-fn client(url: &str) -> Client {
-    let config = aws_sdk_dynamodb::Config::builder()
+fn config(url: &str) -> config::Builder {
+    aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))
         .credentials_provider(Credentials::for_tests())
         .retry_config(RetryConfig::disabled())
         .endpoint_url(url)
-        .build();
-    Client::from_conf(config)
 }
 
 /// Puts a bare tombstone in place of a deleted user's item, as `operate erase` does.
@@ -88,7 +87,7 @@ pub(crate) async fn identity_at(user_id: &str, seconds: u64, claims: serde_json:
 /// A database where nobody listens.
 pub(crate) fn nowhere() -> Database {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    Database::from(client(&format!("http://{}", listener.local_addr().expect("its address"))))
+    Database::from(config(&format!("http://{}", listener.local_addr().expect("its address"))))
 }
 
 /// The event in `body`, signed and sent as Clerk does it.
