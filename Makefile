@@ -6,6 +6,9 @@ export PATH := $(CURDIR)/$(TOOLS)/cargo-lambda/bin:$(CURDIR)/$(TOOLS)/sam/bin:$(
 export SAM_CLI_TELEMETRY := 0
 # What the functions are built for: arm64 or x86_64.
 ARCH ?= arm64
+# Which part of samconfig.toml is deployed.
+STAGE ?= dev
+TEMPLATES := template.yaml infra/monitoring.yaml
 # How long each fuzz target runs.
 SECONDS_EACH ?= 30
 
@@ -32,18 +35,20 @@ fuzz: $(TOOLS)/cargo-fuzz/bin/cargo-fuzz ## Fuzz what reads strangers' input (SE
 	done
 
 .PHONY: lint
-lint: $(TOOLS)/sam/installed ## Check formatting, lints and the template
+lint: $(TOOLS)/sam/installed $(TOOLS)/cfn-lint/installed $(TOOLS)/checkov/installed ## Check formatting, lints and the templates
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- --deny warnings
 	sam validate --lint --region us-east-1
+	$(TOOLS)/cfn-lint/bin/cfn-lint --append-rules cfn_lint_serverless.rules --template $(TEMPLATES)
+	$(TOOLS)/checkov/bin/checkov $(foreach template,$(TEMPLATES),--file $(template))
 
 .PHONY: build
 build: $(TOOLS)/cargo-lambda/installed $(TOOLS)/sam/installed ## Build the functions for AWS (ARCH=arm64 or x86_64)
 	sam build --parameter-overrides Architecture=$(ARCH)
 
 .PHONY: deploy
-deploy: build ## Deploy to AWS, asking what it needs to know
-	sam deploy --guided --parameter-overrides Architecture=$(ARCH)
+deploy: build ## Deploy to AWS as samconfig.toml says (STAGE=dev or prod)
+	sam deploy --config-env $(STAGE)
 
 .PHONY: clean
 clean: ## Remove what was built, the local data and the tools
