@@ -1,4 +1,4 @@
-use api::Problem;
+use api::{Code, Problem};
 use axum::{
     extract::FromRequestParts,
     http::{header, request::Parts},
@@ -22,8 +22,8 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
         }
         let fields: Option<Vec<&str>> = fields.map(|field| field.to_str().ok()).collect();
         fields.and_then(|fields| parse(&fields.join(","))).map(Self).ok_or_else(|| {
-            Problem::bad_request(
-                "invalid_if_match",
+            Problem::new(
+                Code::InvalidIfMatch,
                 "The header If-Match holds no entity tag; send a chat's ETag as it came, quotes included, or *.",
             )
         })

@@ -3,12 +3,12 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use api::{Body, Handled, Problem};
+use api::{Body, Code, Handled, Problem};
 use axum::{
     Extension, Router,
     body::Bytes,
     extract::{DefaultBodyLimit, State, rejection::BytesRejection},
-    http::{HeaderMap, StatusCode},
+    http::HeaderMap,
     response::{IntoResponse, Response},
     routing::post,
 };
@@ -43,13 +43,8 @@ async fn receive(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let verifier = receiver.secret.verifier().await?;
-    let body = body.map_err(|_| {
-        Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "body_too_large",
-            format!("The body is larger than {MAX_BYTES} bytes."),
-        )
-    })?;
+    let body =
+        body.map_err(|_| Problem::new(Code::BodyTooLarge, format!("The body is larger than {MAX_BYTES} bytes.")))?;
     let event = verifier.verify(&headers, &body).map_err(|error| refused(&error))?;
     Ok(receiver.apply(event).await.into_response())
 }
@@ -91,9 +86,9 @@ fn taken(event: &'static str, outcome: &'static str) -> (Extension<Handled>, Res
 
 fn refused(error: &WebhookError) -> Problem {
     let code = match error {
-        WebhookError::MissingHeaders(_) => "webhook_headers_missing",
-        WebhookError::Stale => "webhook_stale",
-        WebhookError::BadSignature => "webhook_bad_signature",
+        WebhookError::MissingHeaders(_) => Code::WebhookHeadersMissing,
+        WebhookError::Stale => Code::WebhookStale,
+        WebhookError::BadSignature => Code::WebhookBadSignature,
     };
-    Problem::bad_request(code, error.to_string())
+    Problem::new(code, error.to_string())
 }

@@ -1,7 +1,7 @@
 use axum::{
     Json,
     extract::{FromRequest, Request},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use serde::{
@@ -10,7 +10,7 @@ use serde::{
 };
 use serde_json::error::Category;
 
-use crate::Problem;
+use crate::{Code, Problem};
 
 /// The largest body a caller may send.
 const MAX_BYTES: usize = 16 * 1024;
@@ -30,18 +30,13 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         if !is_json(request.headers()) {
             return Err(Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported_media_type",
+                Code::UnsupportedMediaType,
                 "The body has to be JSON; send the header Content-Type: application/json.",
             ));
         }
-        let body = axum::body::to_bytes(request.into_body(), MAX_BYTES).await.map_err(|_| {
-            Problem::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "body_too_large",
-                format!("The body is larger than {MAX_BYTES} bytes."),
-            )
-        })?;
+        let body = axum::body::to_bytes(request.into_body(), MAX_BYTES)
+            .await
+            .map_err(|_| Problem::new(Code::BodyTooLarge, format!("The body is larger than {MAX_BYTES} bytes.")))?;
         parse(&body).map(Self)
     }
 }
@@ -79,11 +74,11 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 }
 
 fn unfit(reason: &str) -> Problem {
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_body", format!("The body does not fit: {reason}."))
+    Problem::new(Code::InvalidBody, format!("The body does not fit: {reason}."))
 }
 
 fn not_json(error: &serde_json::Error) -> Problem {
-    Problem::bad_request("invalid_json", format!("The body is not JSON: {error}."))
+    Problem::new(Code::InvalidJson, format!("The body is not JSON: {error}."))
 }
 
 /// serde's message less " at line 1 column 2", which tells little once the member is named.

@@ -15,6 +15,7 @@
 //! ```
 
 mod body;
+mod code;
 mod context;
 mod env;
 pub mod events;
@@ -25,6 +26,7 @@ mod run;
 
 pub use body::Body;
 pub use clerk_auth::Identity;
+pub use code::Code;
 pub use context::{Author, Context, Table};
 pub use env::{required, var};
 pub use log::Handled;

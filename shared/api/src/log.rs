@@ -177,7 +177,7 @@ pub(crate) async fn request(mut request: Request, next: Next) -> Response {
         dynamodb_requests: used.requests,
         read_units: used.read_units,
         write_units: used.write_units,
-        code: problem.as_ref().map(|problem| problem.code),
+        code: problem.as_ref().map(|problem| problem.code.name()),
         cause: problem.and_then(|problem| problem.cause),
     };
     line.write(handled);

@@ -6,7 +6,7 @@ use axum::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::Problem;
+use crate::{Code, Problem};
 
 /// The id in the path.
 pub struct Path<T>(pub T);
@@ -17,10 +17,10 @@ impl<S: Send + Sync, T: FromStr<Err: Display>> FromRequestParts<S> for Path<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let axum::extract::Path(text) = axum::extract::Path::<String>::from_request_parts(parts, state)
             .await
-            .map_err(|_| Problem::bad_request("invalid_id", "The id in the path is not UTF-8."))?;
+            .map_err(|_| Problem::new(Code::InvalidId, "The id in the path is not UTF-8."))?;
         text.parse()
             .map(Self)
-            .map_err(|error| Problem::bad_request("invalid_id", format!("The id in the path is malformed: {error}.")))
+            .map_err(|error| Problem::new(Code::InvalidId, format!("The id in the path is malformed: {error}.")))
     }
 }
 
@@ -35,7 +35,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
             |rejection: QueryRejection| {
                 let text = rejection.body_text();
                 let reason = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
-                Problem::bad_request("invalid_query", format!("The query string does not fit: {reason}."))
+                Problem::new(Code::InvalidQuery, format!("The query string does not fit: {reason}."))
             },
         )
     }

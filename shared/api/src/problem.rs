@@ -1,18 +1,19 @@
 use axum::{
     Json,
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderName, HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use clerk_auth::{Refusal, VerifyError};
 use serde_json::{Map, Value, json};
+
+use crate::Code;
 
 /// Every answer that is not a success: RFC 9457, with a stable `code` for programs beside the sentence for people.
 ///
 /// A `cause` is for the log alone; the caller never sees it.
 #[derive(Debug)]
 pub struct Problem {
-    status: StatusCode,
-    code: &'static str,
+    code: Code,
     detail: String,
     members: Map<String, Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -22,38 +23,31 @@ pub struct Problem {
 /// What the request's log line says of a problem.
 #[derive(Clone, Debug)]
 pub(crate) struct Logged {
-    pub(crate) code: &'static str,
+    pub(crate) code: Code,
     pub(crate) cause: Option<String>,
 }
 
 impl Problem {
     /// `detail` is a sentence that tells the caller what is wrong and what to do.
-    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), members: Map::new(), headers: Vec::new(), cause: None }
-    }
-
-    /// 400: the request cannot be understood.
-    pub fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, code, detail)
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), members: Map::new(), headers: Vec::new(), cause: None }
     }
 
     /// 404: the caller has no such item. The same words for one that never was and one that is somebody else's.
     pub fn not_found() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not_found", "You have nothing under this address.")
+        Self::new(Code::NotFound, "You have nothing under this address.")
     }
 
     /// 500: a fault of ours.
     pub fn internal(cause: impl Into<String>) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something is wrong on our side; it has been logged.")
-            .caused_by(cause)
+        Self::new(Code::Internal, "Something is wrong on our side; it has been logged.").caused_by(cause)
     }
 
     /// 503: something that is needed does not answer; the same request can succeed later.
     pub fn unavailable(cause: impl Into<String>) -> Self {
         const SECONDS: HeaderValue = HeaderValue::from_static("2");
         Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "unavailable",
+            Code::Unavailable,
             "The service cannot answer just now; send the request again after the time in Retry-After.",
         )
         .header(header::RETRY_AFTER, SECONDS)
@@ -63,8 +57,7 @@ impl Problem {
     /// 401: no token was sent.
     pub fn token_missing() -> Self {
         Self::new(
-            StatusCode::UNAUTHORIZED,
-            "token_missing",
+            Code::TokenMissing,
             "Sign in, and send Clerk's session token in the header Authorization: Bearer <token>.",
         )
         .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
@@ -94,18 +87,18 @@ impl Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        Self::token_refused(refusal.code(), refusal.to_string())
+        Self::token_refused(refusal.into(), refusal.to_string())
     }
 }
 
 impl Problem {
     /// 401: a token was sent, and is not or no longer good.
-    fn token_refused(code: &'static str, detail: String) -> Self {
+    fn token_refused(code: Code, detail: String) -> Self {
         // RFC 6750, section 3. The sentences are ASCII without quotes.
         let challenge = format!("Bearer error=\"invalid_token\", error_description=\"{detail}\"");
         let challenge =
             HeaderValue::try_from(challenge).unwrap_or(HeaderValue::from_static("Bearer error=\"invalid_token\""));
-        Self::new(StatusCode::UNAUTHORIZED, code, detail).header(header::WWW_AUTHENTICATE, challenge)
+        Self::new(code, detail).header(header::WWW_AUTHENTICATE, challenge)
     }
 }
 
@@ -123,24 +116,20 @@ impl From<store::Error> for Problem {
         match error {
             store::Error::NotFound => Self::not_found(),
             store::Error::AccountInactive => {
-                Self::token_refused("account_inactive", "The account is deleted or banned.".to_owned())
+                Self::token_refused(Code::AccountInactive, "The account is deleted or banned.".to_owned())
             }
             store::Error::SessionEnded => {
-                Self::token_refused("session_ended", "The session has ended; sign in again.".to_owned())
+                Self::token_refused(Code::SessionEnded, "The session has ended; sign in again.".to_owned())
             }
             store::Error::Contradicted(member) => Self::new(
-                StatusCode::FORBIDDEN,
-                "contradicts_token",
+                Code::ContradictsToken,
                 format!("The token says something else for {member}; change it in Clerk, and leave it away here."),
             ),
-            store::Error::Taken => Self::new(
-                StatusCode::CONFLICT,
-                "id_taken",
-                "You have something else under this id; make a new id, or leave it away.",
-            ),
+            store::Error::Taken => {
+                Self::new(Code::IdTaken, "You have something else under this id; make a new id, or leave it away.")
+            }
             store::Error::Changed { current } => Self::new(
-                StatusCode::PRECONDITION_FAILED,
-                "version_mismatch",
+                Code::VersionMismatch,
                 "It was changed in the meantime; read it again, and send the change with its present ETag.",
             )
             .member("version", current)
@@ -158,17 +147,18 @@ pub fn etag(version: u64) -> HeaderValue {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        let status = self.code.status();
         let mut body = json!({
             "type": "about:blank",
-            "title": self.status.canonical_reason(),
-            "status": self.status.as_u16(),
+            "title": status.canonical_reason(),
+            "status": status.as_u16(),
             "detail": self.detail,
-            "code": self.code,
+            "code": self.code.name(),
         });
         if let Some(body) = body.as_object_mut() {
             body.extend(self.members);
         }
-        let mut response = (self.status, Json(body)).into_response();
+        let mut response = (status, Json(body)).into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         response.headers_mut().extend(self.headers);
         response.extensions_mut().insert(Logged { code: self.code, cause: self.cause });

@@ -1,11 +1,11 @@
 use std::process::ExitCode;
 
-use axum::{Router, http::StatusCode, middleware};
+use axum::{Router, middleware};
 use clerk_auth::ConfigError;
 use lambda_http::{Adapter, LambdaEvent, Service as _, service_fn};
 use serde_json::Value;
 
-use crate::{Problem, context, events, log};
+use crate::{Code, Problem, context, events, log};
 
 /// What a function serves, once it is configured.
 pub type Service = Router;
@@ -45,11 +45,10 @@ pub async fn run(build: impl AsyncFnOnce() -> Result<Service, ConfigError>) -> E
 /// every request.
 fn finish(service: Service) -> Service {
     service
-        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "no_such_path", "There is nothing at this path."))
+        .fallback(async || Problem::new(Code::NoSuchPath, "There is nothing at this path."))
         .method_not_allowed_fallback(async || {
             Problem::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
+                Code::MethodNotAllowed,
                 "This path does not take this method; the header Allow lists those it does.",
             )
         })

@@ -2,7 +2,6 @@
 ///
 /// `Display` is a sentence for the caller; it holds nothing of the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum Refusal {
     /// Not three base64url parts of JSON that a Clerk session token consists of.
     #[error("The token is not a well-formed Clerk session token.")]
@@ -40,25 +39,6 @@ pub enum Refusal {
     /// `sts` is `pending`: the person has something left to do before being signed in.
     #[error("The session is pending: the person has to finish signing in.")]
     PendingSession,
-}
-
-impl Refusal {
-    /// A stable name for programs: clients branch on it, logs count it.
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::Malformed => "token_malformed",
-            Self::UnsupportedHeader => "token_unsupported",
-            Self::UnknownKey => "token_unknown_key",
-            Self::BadSignature => "token_bad_signature",
-            Self::WrongIssuer => "token_wrong_issuer",
-            Self::WrongParty => "token_wrong_party",
-            Self::WrongAudience => "token_wrong_audience",
-            Self::Expired => "token_expired",
-            Self::NotActiveYet => "token_not_active_yet",
-            Self::WrongKind => "token_wrong_kind",
-            Self::PendingSession => "session_pending",
-        }
-    }
 }
 
 /// Why there is no identity.
