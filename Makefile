@@ -26,6 +26,10 @@ test: $(TOOLS)/cargo-lambda/installed $(TOOLS)/clerk-backend/installed ## Run ev
 	cargo build --workspace --bins
 	cargo test --workspace
 
+.PHONY: openapi
+openapi: ## Write docs/openapi.json anew from the types and routes
+	UPDATE_OPENAPI=1 cargo test --quiet --package end-to-end --test openapi
+
 .PHONY: fuzz
 fuzz: $(TOOLS)/cargo-fuzz/bin/cargo-fuzz ## Fuzz what reads strangers' input (SECONDS_EACH=30); needs a nightly Rust
 	@for target in cursor event token webhook; do \

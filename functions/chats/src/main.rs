@@ -1,7 +1,4 @@
-//! The caller's chats, behind the HTTP API.
-
-mod if_match;
-mod routes;
+//! Runs [`chats`] as a Lambda function.
 
 use std::process::ExitCode;
 
@@ -13,7 +10,7 @@ async fn main() -> ExitCode {
     api::run(async || {
         let database = Database::connect().await;
         let chats = Chats::new(&database, required("CHATS_TABLE")?);
-        Ok(routes::router().with_state(Context::from_env(&database, chats)?))
+        Ok(chats::router().with_state(Context::from_env(&database, chats)?))
     })
     .await
 }

@@ -1,4 +1,4 @@
-use api::{Author, Body, Context, Identity, Path, Problem, Query, Table, etag};
+use api::{Author, Body, Context, Identity, Path, Problem, Query, Table, etag, problems};
 use axum::{
     Router,
     http::{StatusCode, header},
@@ -7,33 +7,60 @@ use axum::{
 };
 use serde::Deserialize;
 use store::{Chat, ChatId, Chats, Created, Cursor, Limit, NewChat, Page, Title};
+use utoipa::{IntoParams, OpenApi, ToSchema};
 
 use crate::if_match::IfMatch;
 
-pub(crate) fn router() -> Router<Context<Chats>> {
+/// Where each path leads.
+pub fn router() -> Router<Context<Chats>> {
     Router::new().route("/chats", get(list).post(create)).route("/chats/{id}", get(read).patch(rename).delete(delete))
 }
 
-#[derive(Deserialize)]
+/// This function's part of the API's document.
+#[derive(OpenApi)]
+#[openapi(paths(list, create, read, rename, delete), components(schemas(Chat, Page)))]
+pub struct Document;
+
+problems!(ListProblems: InvalidQuery);
+problems!(CreateProblems: body, IdTaken);
+problems!(ReadProblems: InvalidId, NotFound);
+problems!(RenameProblems: body, InvalidId, InvalidIfMatch, NotFound, VersionMismatch);
+problems!(DeleteProblems: InvalidId, InvalidIfMatch, NotFound, VersionMismatch);
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct ListQuery {
+    /// How many chats a page holds at most.
     #[serde(default)]
+    #[param(inline)]
     limit: Limit,
+    /// Where the page begins: the `cursor` of the page before it.
+    #[param(inline, required = false, nullable = false)]
     cursor: Option<Cursor>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = NewChat)]
 #[serde(deny_unknown_fields)]
 struct CreateBody {
+    /// An id of the caller's making, so that the creation can be sent again and the chat shown before the answer.
     id: Option<ChatId>,
     title: Title,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = ChatChange)]
 #[serde(deny_unknown_fields)]
 struct RenameBody {
     title: Title,
 }
 
+/// The caller's chats, newest created first.
+#[utoipa::path(
+    get, path = "/chats", operation_id = "listChats", tag = "chats",
+    params(ListQuery),
+    responses((status = 200, description = "A page of them.", body = Page), ListProblems)
+)]
 async fn list(
     identity: Identity,
     Table(chats): Table<Chats>,
@@ -42,6 +69,28 @@ async fn list(
     Ok(Body(chats.of(&identity).list(limit, cursor).await?))
 }
 
+/// Creates a chat.
+///
+/// Sent again with the same id and title, it creates nothing and answers with the chat as it is.
+#[utoipa::path(
+    post, path = "/chats", operation_id = "createChat", tag = "chats",
+    request_body = CreateBody,
+    responses(
+        (status = 201, description = "The new chat.", body = Chat,
+            headers(
+                ("Location" = String, description = "Its path."),
+                ("ETag" = String, description = "Its version, as an entity tag."),
+            ),
+            links(
+            ("get" = (operation_id = "getChat", parameters(("id" = "$response.body#/id")))),
+            ("rename" = (operation_id = "renameChat", parameters(("id" = "$response.body#/id")))),
+            ("delete" = (operation_id = "deleteChat", parameters(("id" = "$response.body#/id")))),
+        )),
+        (status = 200, description = "The same creation had been made before; the chat as it is now.", body = Chat,
+            headers(("ETag" = String, description = "Its version, as an entity tag."))),
+        CreateProblems,
+    )
+)]
 async fn create(
     Author(author): Author,
     Table(chats): Table<Chats>,
@@ -56,6 +105,16 @@ async fn create(
     }
 }
 
+/// One chat.
+#[utoipa::path(
+    get, path = "/chats/{id}", operation_id = "getChat", tag = "chats",
+    params(("id" = inline(ChatId), Path, description = "The chat's id.")),
+    responses(
+        (status = 200, description = "The chat.", body = Chat,
+            headers(("ETag" = String, description = "Its version, as an entity tag."))),
+        ReadProblems,
+    )
+)]
 async fn read(
     identity: Identity,
     Table(chats): Table<Chats>,
@@ -64,6 +123,21 @@ async fn read(
     chats.of(&identity).get(id).await?.map(tagged).ok_or_else(Problem::not_found)
 }
 
+/// Renames a chat.
+#[utoipa::path(
+    patch, path = "/chats/{id}", operation_id = "renameChat", tag = "chats",
+    params(
+        ("id" = inline(ChatId), Path, description = "The chat's id."),
+        ("If-Match" = Option<String>, Header, description = "The ETag of the version to rename; without it, whichever there is.",
+            pattern = r#"^(\*|(W/)?"[!#-+\--~]*"(, ?(W/)?"[!#-+\--~]*"){0,9})$"#, example = "\"1\"", nullable = false),
+    ),
+    request_body = RenameBody,
+    responses(
+        (status = 200, description = "The chat with its new title.", body = Chat,
+            headers(("ETag" = String, description = "Its new version, as an entity tag."))),
+        RenameProblems,
+    )
+)]
 async fn rename(
     Author(author): Author,
     Table(chats): Table<Chats>,
@@ -74,6 +148,16 @@ async fn rename(
     Ok(tagged(chats.of_author(&author).rename(id, title, &precondition).await?))
 }
 
+/// Deletes a chat.
+#[utoipa::path(
+    delete, path = "/chats/{id}", operation_id = "deleteChat", tag = "chats",
+    params(
+        ("id" = inline(ChatId), Path, description = "The chat's id."),
+        ("If-Match" = Option<String>, Header, description = "The ETag of the version to delete; without it, whichever there is.",
+            pattern = r#"^(\*|(W/)?"[!#-+\--~]*"(, ?(W/)?"[!#-+\--~]*"){0,9})$"#, example = "\"1\"", nullable = false),
+    ),
+    responses((status = 204, description = "It is gone."), DeleteProblems)
+)]
 async fn delete(
     Author(author): Author,
     Table(chats): Table<Chats>,

@@ -1,6 +1,4 @@
-//! The caller's profile, behind the HTTP API.
-
-mod routes;
+//! Runs [`profile`] as a Lambda function.
 
 use std::process::ExitCode;
 
@@ -12,7 +10,7 @@ async fn main() -> ExitCode {
     api::run(async || {
         let database = Database::connect().await;
         let profiles = Profiles::new(&database, required("USERS_TABLE")?);
-        Ok(routes::router().with_state(Context::from_env(&database, profiles)?))
+        Ok(profile::router().with_state(Context::from_env(&database, profiles)?))
     })
     .await
 }

@@ -20,6 +20,7 @@ mod context;
 mod env;
 pub mod events;
 mod log;
+pub mod openapi;
 mod params;
 mod problem;
 mod run;

@@ -10,6 +10,7 @@ use aws_sdk_dynamodb::{
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use clerk_auth::Identity;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
@@ -17,12 +18,13 @@ use crate::{
     item::{self, Attempts, Attributes, Change, now, number, string},
 };
 
-/// A chat, as it is stored and as it is shown.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+/// A chat.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Chat {
-    /// Also the sort key.
+    /// Its id, which is the sort key as well.
     #[serde(rename(deserialize = "chatId"))]
+    #[schema(rename = "id")]
     pub id: ChatId,
     /// What the person called it.
     pub title: Title,
@@ -34,15 +36,22 @@ pub struct Chat {
     pub version: u64,
     /// The title it was created with, kept from the first renaming on: a creation that is sent again is known by it.
     #[serde(default, skip_serializing)]
+    #[schema(ignore)]
     created_title: Option<Title>,
     /// The change that led to this version: a write that is sent again because its answer was lost is known by it.
     #[serde(skip_serializing)]
+    #[schema(ignore)]
     change: Change,
 }
 
 /// A `UUIDv7`: ids sort by the time they were made (RFC 9562, section 5.7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schema(
+    value_type = String,
+    pattern = "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-7[0-9a-fA-F]{3}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$",
+    example = "01890a5d-ac96-774b-bcce-b302099a8057"
+)]
 pub struct ChatId(Uuid);
 
 /// The text is not a `UUIDv7`.
@@ -94,8 +103,9 @@ impl fmt::Display for ChatId {
 }
 
 /// A chat's title: trimmed, 1 to 200 characters, none of them a control character.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(try_from = "String")]
+#[schema(value_type = String, max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$", example = "Plans")]
 pub struct Title(String);
 
 /// The text is not a title.
@@ -153,8 +163,9 @@ pub enum Created {
 }
 
 /// How many chats a page holds at most: 1 to 100.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
+#[schema(value_type = u8, minimum = 1, maximum = 100, default = 50)]
 pub struct Limit(u8);
 
 /// The text is not a page size.
@@ -183,11 +194,12 @@ impl TryFrom<String> for Limit {
 }
 
 /// Some of a person's chats, newest first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Page {
     /// The chats, newest created first.
     pub chats: Vec<Chat>,
     /// Where the next page begins; none if this is the last.
+    #[schema(required)]
     pub cursor: Option<Cursor>,
 }
 
@@ -195,8 +207,9 @@ pub struct Page {
 ///
 /// It is base64url of a version byte and the id of the last chat seen. It names no partition: that always comes from
 /// the identity, so a cursor made by one person is of no use to another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schema(value_type = String, description = "A place in a list, opaque: only an answer's `cursor` is one.")]
 pub struct Cursor(ChatId);
 
 /// The text is not a cursor of this version.

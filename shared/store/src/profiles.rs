@@ -35,6 +35,7 @@ use aws_sdk_dynamodb::{
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use clerk_auth::{DeletedUser, Identity, User};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     Authorized, Database, Error,
@@ -45,18 +46,22 @@ use crate::{
 const NOT_ERASED: &str = "attribute_not_exists(erasedAt)";
 
 /// A person's profile, as it is shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Profile {
     /// Clerk's id of the user.
     pub id: String,
     /// The primary e-mail address.
+    #[schema(required)]
     pub email: Option<String>,
     /// The first name.
+    #[schema(required)]
     pub first_name: Option<String>,
     /// The last name.
+    #[schema(required)]
     pub last_name: Option<String>,
     /// Where the picture is.
+    #[schema(required)]
     pub image_url: Option<String>,
     /// Milliseconds since the epoch: when the account was made, or, before Clerk has told, the profile.
     pub created_at: u64,
@@ -171,7 +176,8 @@ impl TryFrom<Attributes> for Profile {
 }
 
 /// What the caller says of themselves. What is left away stays as it is.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = ProfileChange)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Details {
     /// An e-mail address.
@@ -199,8 +205,9 @@ pub enum InvalidDetail {
 }
 
 /// An e-mail address, by its form alone: only Clerk knows whether it is the person's.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
+#[schema(value_type = String, max_length = 254, pattern = r"^[^\s\x00-\x1f\x7f-\x9f]+@[^@\s\x00-\x1f\x7f-\x9f]+$", example = "ada@example.com")]
 pub struct Email(String);
 
 impl Email {
@@ -220,8 +227,9 @@ impl TryFrom<String> for Email {
 }
 
 /// A first or last name, trimmed.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
+#[schema(value_type = String, max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$", example = "Ada")]
 pub struct Name(String);
 
 impl Name {
@@ -240,8 +248,9 @@ impl TryFrom<String> for Name {
 }
 
 /// Where a picture is. Only `https`: front ends put it into pages as it is, so `javascript:` must not get in.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
+#[schema(value_type = String, format = "uri", max_length = 2048, example = "https://example.com/ada.png")]
 pub struct ImageUrl(String);
 
 impl ImageUrl {
