@@ -26,6 +26,11 @@ test: $(TOOLS)/cargo-lambda/installed $(TOOLS)/clerk-backend/installed ## Run ev
 	cargo build --workspace --bins
 	cargo test --workspace
 
+.PHONY: test-contract
+test-contract: $(TOOLS)/cargo-lambda/installed $(TOOLS)/schemathesis/installed ## Try out the API against its document (SEED=1)
+	cargo build --workspace --bins
+	cargo test --package end-to-end --features contract --test e2e contract:: -- --nocapture
+
 .PHONY: openapi
 openapi: ## Write docs/openapi.json anew from the types and routes
 	UPDATE_OPENAPI=1 cargo test --quiet --package end-to-end --test openapi

@@ -11,6 +11,8 @@
 mod by_hand;
 mod chats;
 mod client;
+#[cfg(feature = "contract")]
+mod contract;
 mod events;
 mod faults;
 mod isolation;

@@ -29,7 +29,7 @@ pub(crate) fn stack() -> &'static Stack {
     STACK.get_or_init(Stack::start)
 }
 
-fn workspace() -> &'static Path {
+pub(crate) fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace holds this crate")
 }
 
@@ -109,14 +109,18 @@ impl Stack {
 
     /// Runs a command as the README has it: `cargo run -q -p local -- <arguments>`.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
-        Command::new(program("local"))
-            .args(arguments)
+        self.command(&program("local")).args(arguments).output().expect("local runs")
+    }
+
+    /// A command that finds this stack.
+    pub(crate) fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command
             .current_dir(workspace())
             .env("API_PORT", self.api_port.to_string())
             .env("CLERK_PORT", self.clerk_port.to_string())
-            .env("LOCAL_DATA", &self.data)
-            .output()
-            .expect("local runs")
+            .env("LOCAL_DATA", &self.data);
+        command
     }
 
     /// Runs a command that has to succeed, and gives what it printed.

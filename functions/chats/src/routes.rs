@@ -129,7 +129,7 @@ async fn read(
     params(
         ("id" = inline(ChatId), Path, description = "The chat's id."),
         ("If-Match" = Option<String>, Header, description = "The ETag of the version to rename; without it, whichever there is.",
-            pattern = r#"^(\*|(W/)?"[!#-+\--~]*"(, ?(W/)?"[!#-+\--~]*"){0,9})$"#, example = "\"1\"", nullable = false),
+            pattern = r#"^(\*|"[0-9]{1,19}")$"#, example = "\"1\"", nullable = false),
     ),
     request_body = RenameBody,
     responses(
@@ -154,7 +154,7 @@ async fn rename(
     params(
         ("id" = inline(ChatId), Path, description = "The chat's id."),
         ("If-Match" = Option<String>, Header, description = "The ETag of the version to delete; without it, whichever there is.",
-            pattern = r#"^(\*|(W/)?"[!#-+\--~]*"(, ?(W/)?"[!#-+\--~]*"){0,9})$"#, example = "\"1\"", nullable = false),
+            pattern = r#"^(\*|"[0-9]{1,19}")$"#, example = "\"1\"", nullable = false),
     ),
     responses((status = 204, description = "It is gone."), DeleteProblems)
 )]

@@ -1,0 +1,24 @@
+//! The API keeps what `docs/openapi.json` promises: schemathesis tries it out, with all of its checks.
+
+use serde_json::json;
+
+use crate::{
+    client::Person,
+    stack::{program, stack, workspace},
+};
+
+#[tokio::test]
+async fn schemathesis_finds_nothing() {
+    let ada = Person::sign_up("Ada");
+    let token = json!([program("local"), "token", "--user", ada.id]);
+    let status = stack()
+        .command(&workspace().join(".tools/schemathesis/bin/schemathesis"))
+        .args(["--config-file", "tests/contract/schemathesis.toml", "run", "docs/openapi.json"])
+        .args(["--url", &stack().api(), "--checks", "all", "--max-examples", "100", "--continue-on-failure"])
+        // The same each time, unless asked otherwise, so that what fails is the change and not the day.
+        .args(["--seed", &std::env::var("SEED").unwrap_or_else(|_| "1".to_owned())])
+        .env("TOKEN_COMMAND", token.to_string())
+        .status()
+        .expect("schemathesis runs; `make test-contract` sets it up");
+    assert!(status.success(), "it prints above what it found, and how to try that again");
+}
