@@ -1,0 +1,194 @@
+//! Erases the data of people who were deleted a while ago. A bare tombstone stays: who is deleted stays deleted.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, Result, bail};
+use aws_sdk_dynamodb::{
+    operation::put_item::PutItemError,
+    types::{AttributeValue, DeleteRequest, WriteRequest},
+};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::time::sleep;
+
+use crate::place::{Tables, string};
+
+/// As many as `BatchWriteItem` takes.
+const BATCH: usize = 25;
+/// How often a batch that DynamoDB did not finish is sent again, and how long it is waited the first time.
+const ATTEMPTS: u32 = 8;
+const WAIT: Duration = Duration::from_millis(100);
+
+#[derive(Args)]
+pub(crate) struct Erase {
+    /// Erase who was deleted at least this many days ago
+    #[arg(long, env = "ERASE_AFTER_DAYS", default_value_t = 30)]
+    days: u32,
+    /// Erase this person alone, however long ago they were deleted
+    #[arg(long, conflicts_with_all = ["days", "limit"])]
+    user: Option<String>,
+    /// Erase no more than this many people in this run
+    #[arg(long)]
+    limit: Option<u64>,
+    /// Only say who would be erased
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Default)]
+struct Erased {
+    people: u64,
+    items: u64,
+}
+
+impl Erase {
+    /// Who is done is marked in the table, last of all: a run that was broken off leaves the rest to be found by the
+    /// next.
+    pub(crate) async fn run(self, tables: &Tables) -> Result<()> {
+        let now = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
+        let due = match &self.user {
+            Some(user) => {
+                deleted(tables, user).await?;
+                now
+            }
+            None => now.saturating_sub(u64::from(self.days) * 24 * 60 * 60 * 1000),
+        };
+        let bar = ProgressBar::no_length();
+        bar.set_style(ProgressStyle::with_template("{spinner} {pos} people erased")?);
+        let mut erased = Erased::default();
+        let mut start = None;
+        'pages: loop {
+            let (people, next) = match &self.user {
+                Some(user) => (vec![user.clone()], None),
+                None => due_people(tables, due, start).await?,
+            };
+            for user in people {
+                if self.limit.is_some_and(|limit| erased.people >= limit) {
+                    break 'pages;
+                }
+                if self.dry_run {
+                    println!("{user}");
+                    erased.people += 1;
+                    continue;
+                }
+                let items = erase(tables, &user, due, now).await;
+                erased.items += items.with_context(|| format!("stopped at {user}; run it again to go on there"))?;
+                erased.people += 1;
+                bar.inc(1);
+            }
+            start = next;
+            if start.is_none() {
+                break;
+            }
+        }
+        bar.finish_and_clear();
+        if self.dry_run {
+            println!("{} people would be erased", erased.people);
+        } else {
+            println!("{} people erased, with {} chats and ended sessions", erased.people, erased.items);
+        }
+        Ok(())
+    }
+}
+
+type Key = HashMap<String, AttributeValue>;
+
+/// A page of those who were deleted before `due` and are not erased yet, and where the next page begins.
+async fn due_people(tables: &Tables, due: u64, start: Option<Key>) -> Result<(Vec<String>, Option<Key>)> {
+    let page = tables
+        .client
+        .scan()
+        .table_name(&tables.users)
+        .projection_expression("userId")
+        .filter_expression("deletedAt <= :due AND attribute_not_exists(erasedAt)")
+        .expression_attribute_values(":due", AttributeValue::N(due.to_string()))
+        .set_exclusive_start_key(start)
+        .send()
+        .await
+        .context("accounts cannot be read")?;
+    let people = page.items.unwrap_or_default().into_iter().filter_map(|item| item.get("userId")?.as_s().ok().cloned());
+    Ok((people.collect(), page.last_evaluated_key))
+}
+
+/// Makes sure that a person is deleted.
+async fn deleted(tables: &Tables, user: &str) -> Result<()> {
+    let read = tables.client.get_item().table_name(&tables.users).key("userId", string(user)).consistent_read(true);
+    let Some(item) = read.send().await.context("the account cannot be read")?.item else {
+        bail!("there is no account {user}");
+    };
+    if item.contains_key("erasedAt") {
+        bail!("{user} is erased already");
+    }
+    if !item.contains_key("deletedAt") {
+        bail!("{user} is not deleted; delete the user in Clerk first, and erase when its webhook has landed");
+    }
+    Ok(())
+}
+
+/// Erases one person: chats and ended sessions first, the account last. Says how many items went.
+async fn erase(tables: &Tables, user: &str, due: u64, now: u64) -> Result<u64> {
+    let chats = clear(tables, &tables.chats, "chatId", user).await?;
+    let sessions = clear(tables, &tables.sessions, "sessionId", user).await?;
+    let read = tables.client.get_item().table_name(&tables.users).key("userId", string(user)).consistent_read(true);
+    let item = read.send().await?.item.unwrap_or_default();
+    let deleted_at = item.get("deletedAt").cloned().context("the deletion is gone")?;
+    let tombstone = tables
+        .client
+        .put_item()
+        .table_name(&tables.users)
+        .item("userId", string(user))
+        .item("isActive", AttributeValue::Bool(false))
+        .item("deletedAt", deleted_at)
+        .item("erasedAt", AttributeValue::N(now.to_string()))
+        .condition_expression("deletedAt <= :due AND attribute_not_exists(erasedAt)")
+        .expression_attribute_values(":due", AttributeValue::N(due.to_string()));
+    match tombstone.send().await {
+        Ok(_) => Ok(chats + sessions),
+        // Somebody else's run was faster.
+        Err(error) if matches!(error.as_service_error(), Some(PutItemError::ConditionalCheckFailedException(_))) => {
+            Ok(chats + sessions)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Deletes all of a person's items in a table.
+async fn clear(tables: &Tables, table: &str, sort_key: &str, user: &str) -> Result<u64> {
+    let keys = tables
+        .client
+        .query()
+        .table_name(table)
+        .projection_expression(format!("userId, {sort_key}"))
+        .key_condition_expression("userId = :user")
+        .expression_attribute_values(":user", string(user))
+        .consistent_read(true)
+        .into_paginator()
+        .items()
+        .send()
+        .collect::<Result<Vec<Key>, _>>()
+        .await?;
+    for batch in keys.chunks(BATCH) {
+        let requests = batch.iter().map(|key| {
+            let delete = DeleteRequest::builder().set_key(Some(key.clone())).build()?;
+            Ok(WriteRequest::builder().delete_request(delete).build())
+        });
+        delete(tables, table, requests.collect::<Result<_>>()?).await?;
+    }
+    Ok(keys.len() as u64)
+}
+
+/// Deletes a batch, and what DynamoDB leaves of it again.
+async fn delete(tables: &Tables, table: &str, mut requests: Vec<WriteRequest>) -> Result<()> {
+    for attempt in 0..ATTEMPTS {
+        let answer = tables.client.batch_write_item().request_items(table, requests).send().await?;
+        requests = answer.unprocessed_items.and_then(|mut left| left.remove(table)).unwrap_or_default();
+        if requests.is_empty() {
+            return Ok(());
+        }
+        sleep(WAIT * 2_u32.pow(attempt)).await;
+    }
+    bail!("DynamoDB is too busy to delete more just now")
+}

@@ -1,0 +1,143 @@
+//! All that is stored of one person, as JSON.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File, OpenOptions},
+    io::{BufRead, BufReader, BufWriter, Write},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use aws_sdk_dynamodb::types::AttributeValue;
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+use store::{Chat, Profile};
+
+use crate::place::{Tables, string};
+
+#[derive(Args)]
+pub(crate) struct Export {
+    /// Clerk's id of the user
+    #[arg(long)]
+    user: String,
+    /// The file to write [default: export-<user>.json]
+    #[arg(long)]
+    output: Option<PathBuf>,
+    /// Chats asked for at a time
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(i32).range(1..))]
+    page: i32,
+}
+
+impl Export {
+    /// Chats are written beside the output, a line each, as they come, and an export that was broken off goes on behind
+    /// the last of them. The output itself appears whole or not at all.
+    pub(crate) async fn run(self, tables: &Tables) -> Result<()> {
+        let output = self.output.clone().unwrap_or_else(|| format!("export-{}.json", self.user).into());
+        let lines = output.with_extension("chats");
+        self.write_chats(tables, &lines).await?;
+
+        let account = self.account(tables).await?;
+        let profile = account.clone().map(Profile::try_from).transpose()?;
+        let stored: Option<Value> = account.map(serde_dynamo::from_item).transpose()?;
+        let sessions = self.ended_sessions(tables).await?;
+        let chats = read_lines(&lines)?;
+        if stored.is_none() && chats.is_empty() && sessions.is_empty() {
+            fs::remove_file(&lines)?;
+            bail!("nothing is stored of {}", self.user);
+        }
+        let count = chats.len();
+        let export = json!({ "profile": profile, "account": stored, "chats": chats, "endedSessions": sessions });
+        let whole = output.with_extension("whole");
+        serde_json::to_writer_pretty(BufWriter::new(private(&whole)?), &export)?;
+        fs::rename(&whole, &output).with_context(|| format!("{} cannot be written", output.display()))?;
+        fs::remove_file(&lines)?;
+        println!(
+            "{} and {count} chats are in {}",
+            if profile.is_some() { "A profile" } else { "No profile" },
+            output.display()
+        );
+        Ok(())
+    }
+
+    async fn write_chats(&self, tables: &Tables, lines: &Path) -> Result<()> {
+        let bar = ProgressBar::no_length();
+        bar.set_style(ProgressStyle::with_template("{spinner} {pos} chats")?);
+        let mut last = None;
+        let mut file = private(lines)?;
+        for chat in read_lines(lines)? {
+            last = chat.get("id").and_then(Value::as_str).map(str::to_owned);
+            bar.inc(1);
+        }
+        let mut start = last.map(|id| self.key(&id));
+        loop {
+            let page = tables
+                .client
+                .query()
+                .table_name(&tables.chats)
+                .key_condition_expression("userId = :user")
+                .expression_attribute_values(":user", string(&self.user))
+                .consistent_read(true)
+                .limit(self.page)
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .context("chats cannot be read; run it again to go on here")?;
+            let mut text = String::new();
+            for item in page.items.unwrap_or_default() {
+                text += &serde_json::to_string(&serde_dynamo::from_item::<_, Chat>(item)?)?;
+                text.push('\n');
+                bar.inc(1);
+            }
+            file.write_all(text.as_bytes())?;
+            start = page.last_evaluated_key;
+            if start.is_none() {
+                bar.finish_and_clear();
+                return Ok(());
+            }
+        }
+    }
+
+    async fn account(&self, tables: &Tables) -> Result<Option<HashMap<String, AttributeValue>>> {
+        let read = tables.client.get_item().table_name(&tables.users).key("userId", string(&self.user));
+        Ok(read.consistent_read(true).send().await.context("the account cannot be read")?.item)
+    }
+
+    async fn ended_sessions(&self, tables: &Tables) -> Result<Vec<Value>> {
+        let query = tables
+            .client
+            .query()
+            .table_name(&tables.sessions)
+            .key_condition_expression("userId = :user")
+            .expression_attribute_values(":user", string(&self.user))
+            .consistent_read(true);
+        let items = query.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
+        Ok(serde_dynamo::from_items(items.context("ended sessions cannot be read")?)?)
+    }
+
+    fn key(&self, chat_id: &str) -> HashMap<String, AttributeValue> {
+        HashMap::from([("userId".to_owned(), string(&self.user)), ("chatId".to_owned(), string(chat_id))])
+    }
+}
+
+/// A file that is added to, which nobody else may read.
+fn private(path: &Path) -> Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+    file.with_context(|| format!("{} cannot be written", path.display()))
+}
+
+/// The lines that are there whole. What was broken off in the middle is cut away.
+fn read_lines(path: &Path) -> Result<Vec<Value>> {
+    let (mut values, mut whole) = (Vec::new(), 0);
+    let mut reader = BufReader::new(File::open(path)?);
+    let mut line = String::new();
+    while reader.read_line(&mut line)? > 0 && line.ends_with('\n') {
+        values.push(serde_json::from_str(&line).with_context(|| format!("{} is none of ours", path.display()))?);
+        whole += line.len() as u64;
+        line.clear();
+    }
+    OpenOptions::new().write(true).open(path)?.set_len(whole)?;
+    Ok(values)
+}

@@ -1,0 +1,63 @@
+//! Commands of the people who run the system; `--help` says what they do.
+//!
+//! They act with the operator's own rights on the tables, outside the functions: nothing that serves a request can read
+//! or change data by a user's id.
+
+// Telling its user what happens is this program's job.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod erase;
+mod export;
+mod place;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use erase::Erase;
+use export::Export;
+use place::Place;
+
+#[derive(Parser)]
+#[command(name = "operate", bin_name = "cargo run -q -p operate --", version, about)]
+struct Cli {
+    #[command(flatten)]
+    place: Place,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Write all that is stored of a person into a file
+    Export(Export),
+    /// Erase the data of people who were deleted a while ago
+    Erase(Erase),
+    /// Print the tag that stands for a user in logs
+    UserTag {
+        /// Clerk's id of the user
+        user: String,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(Cli { place, command }: Cli) -> Result<()> {
+    match command {
+        Command::Export(export) => export.run(&place.open().await?).await,
+        Command::Erase(erase) => erase.run(&place.open().await?).await,
+        Command::UserTag { user } => {
+            println!("{}", clerk_auth::user_tag(&user));
+            Ok(())
+        }
+    }
+}

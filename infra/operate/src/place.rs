@@ -1,0 +1,69 @@
+//! Where a command acts: on the local stack, or on one in AWS.
+
+use anyhow::{Context, Result, bail};
+use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
+use aws_sdk_dynamodb::{Client, config::Credentials, types::AttributeValue};
+use clap::Args;
+
+/// More than the SDK makes by itself: a table that is busy is waited for.
+const ATTEMPTS: u32 = 10;
+
+#[derive(Args)]
+pub(crate) struct Place {
+    /// The deployed stack's name; the local stack without it
+    #[arg(long, env = "STACK", global = true)]
+    stack: Option<String>,
+    /// Port of the local stack's DynamoDB
+    #[arg(long, env = "DYNAMODB_PORT", default_value_t = 8000, global = true)]
+    dynamodb_port: u16,
+}
+
+/// The tables of a stack.
+pub(crate) struct Tables {
+    pub(crate) client: Client,
+    pub(crate) users: String,
+    pub(crate) chats: String,
+    pub(crate) sessions: String,
+}
+
+impl Place {
+    pub(crate) async fn open(self) -> Result<Tables> {
+        let config = aws_config::defaults(BehaviorVersion::latest());
+        let Some(stack) = self.stack else {
+            let config = config
+                .region(Region::from_static("us-east-1"))
+                .credentials_provider(Credentials::new("local", "local", None, None, "local"))
+                .endpoint_url(format!("http://127.0.0.1:{}", self.dynamodb_port))
+                .load()
+                .await;
+            let [users, chats, sessions] = ["UsersTable", "ChatsTable", "SessionsTable"].map(str::to_owned);
+            return Ok(Tables { client: Client::new(&config), users, chats, sessions });
+        };
+        let config = config.retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS)).load().await;
+        let [users, chats, sessions] =
+            outputs(&config, &stack, ["UsersTableName", "ChatsTableName", "SessionsTableName"]).await?;
+        Ok(Tables { client: Client::new(&config), users, chats, sessions })
+    }
+}
+
+/// The outputs of a deployed stack.
+async fn outputs<const N: usize>(config: &SdkConfig, stack: &str, names: [&str; N]) -> Result<[String; N]> {
+    let answer = aws_sdk_cloudformation::Client::new(config).describe_stacks().stack_name(stack).send().await;
+    let answer = answer.with_context(|| format!("the stack {stack} cannot be described"))?;
+    let stacks = answer.stacks.unwrap_or_default();
+    let found = names.map(|name| {
+        let outputs = stacks.iter().flat_map(|stack| stack.outputs());
+        outputs
+            .filter(|output| output.output_key() == Some(name))
+            .find_map(|output| output.output_value())
+            .map(str::to_owned)
+    });
+    if let Some((name, _)) = names.iter().zip(&found).find(|(_, value)| value.is_none()) {
+        bail!("the stack {stack} has no output {name}");
+    }
+    Ok(found.map(Option::unwrap_or_default))
+}
+
+pub(crate) fn string(text: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(text.into())
+}

@@ -1,0 +1,208 @@
+//! The operators' commands, as they are typed, on an engine with a few people in it.
+
+#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails where something is missing")]
+
+use std::{collections::HashMap, fs, path::Path, process::Output};
+
+use aws_sdk_dynamodb::{
+    Client,
+    config::{BehaviorVersion, Credentials, Region},
+    types::AttributeValue,
+};
+use local::dynamodb::InMemory;
+use serde_json::{Value, json};
+
+const LONG_AGO: u64 = 1_600_000_000_000;
+
+struct Fixture {
+    engine: InMemory,
+    client: Client,
+    folder: tempfile::TempDir,
+}
+
+type Item = HashMap<String, AttributeValue>;
+
+fn item(members: Value) -> Item {
+    serde_dynamo::to_item(members).expect("an item")
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        let engine = local::dynamodb::in_memory().await.expect("the engine starts");
+        let config = aws_sdk_dynamodb::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::for_tests())
+            .endpoint_url(engine.url())
+            .build();
+        Self { client: Client::from_conf(config), engine, folder: tempfile::tempdir().expect("a folder") }
+    }
+
+    async fn put(&self, table: &str, members: Value) {
+        let put = self.client.put_item().table_name(table).set_item(Some(item(members)));
+        put.send().await.expect("written");
+    }
+
+    /// An account with an address, and with `chats` chats; deleted at `deleted_at`.
+    async fn person(&self, id: &str, chats: u64, deleted_at: Option<u64>) {
+        let mut account = json!({
+            "userId": id, "email": format!("{id}@example.com"), "firstName": "Ada", "isActive": deleted_at.is_none(),
+            "banned": false, "createdAt": 1, "clerkVersion": format!("{:020}-fingerprint", 1), "callerEmail": "a@b.example",
+        });
+        if let Some(at) = deleted_at {
+            account["deletedAt"] = json!(at);
+        }
+        self.put("UsersTable", account).await;
+        for number in 0..chats {
+            let chat = json!({
+                "userId": id, "chatId": chat_id(number), "title": format!("Chat {number} of {id}"), "createdAt": number,
+                "updatedAt": number, "version": 1, "change": "c",
+            });
+            self.put("ChatsTable", chat).await;
+        }
+        self.put("SessionsTable", json!({ "userId": id, "sessionId": "sess_1", "expiresAt": 9_999_999_999_u64 })).await;
+    }
+
+    async fn items(&self, table: &str, user: &str) -> Vec<Value> {
+        let query = self.client.query().table_name(table).key_condition_expression("userId = :user");
+        let found = query.expression_attribute_values(":user", AttributeValue::S(user.to_owned())).send().await;
+        serde_dynamo::from_items(found.expect("read").items.unwrap_or_default()).expect("items")
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Output {
+        let port = self.engine.url().rsplit(':').next().expect("a port").to_owned();
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_operate"));
+        command.args(arguments).current_dir(self.folder.path()).env("DYNAMODB_PORT", port).env_remove("STACK");
+        command.output().await.expect("operate runs")
+    }
+
+    async fn succeeds(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments).await;
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
+    }
+
+    async fn fails(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments).await;
+        assert!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        String::from_utf8(output.stderr).expect("UTF-8").trim().to_owned()
+    }
+}
+
+fn chat_id(number: u64) -> String {
+    format!("01890a5d-ac96-774b-bcce-{number:012}")
+}
+
+fn json_file(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).expect("it is there")).expect("it is JSON")
+}
+
+#[tokio::test]
+async fn an_export_holds_all_of_one_person_and_nothing_of_another() {
+    let fixture = Fixture::new().await;
+    fixture.person("user_ada", 60, None).await;
+    fixture.person("user_eve", 3, None).await;
+    let said = fixture.succeeds(&["export", "--user", "user_ada", "--page", "25"]).await;
+    assert_eq!(said, "A profile and 60 chats are in export-user_ada.json");
+    let export = json_file(&fixture.folder.path().join("export-user_ada.json"));
+    assert_eq!(export["profile"]["email"], "user_ada@example.com");
+    assert_eq!(export["account"]["callerEmail"], "a@b.example", "what is stored, and not what is shown alone");
+    assert_eq!(export["endedSessions"][0]["sessionId"], "sess_1");
+    let ids: Vec<_> = export["chats"].as_array().expect("a list").iter().map(|chat| chat["id"].clone()).collect();
+    assert_eq!(ids, (0..60).map(|number| json!(chat_id(number))).collect::<Vec<_>>());
+    assert!(!export.to_string().contains("user_eve"));
+    assert_eq!(fs::read_dir(fixture.folder.path()).expect("a folder").count(), 1, "nothing else is left");
+}
+
+#[tokio::test]
+async fn an_export_that_was_broken_off_goes_on_where_it_stopped() {
+    let fixture = Fixture::new().await;
+    fixture.person("user_ada", 10, None).await;
+    // What a run leaves that ended in the middle of its third line. The title shows that the lines are not read again.
+    let line = |number| json!({ "id": chat_id(number), "title": "kept" }).to_string();
+    let half = format!("{}\n{}\n{{\"id\":", line(0), line(1));
+    fs::write(fixture.folder.path().join("ada.chats"), half).expect("written");
+    fixture.succeeds(&["export", "--user", "user_ada", "--output", "ada.json", "--page", "3"]).await;
+    let export = json_file(&fixture.folder.path().join("ada.json"));
+    let titles: Vec<_> = export["chats"].as_array().expect("a list").iter().map(|chat| chat["title"].clone()).collect();
+    assert_eq!(titles.len(), 10);
+    assert_eq!(titles[..3], [json!("kept"), json!("kept"), json!("Chat 2 of user_ada")]);
+}
+
+#[tokio::test]
+async fn of_somebody_unknown_there_is_no_export() {
+    let fixture = Fixture::new().await;
+    assert_eq!(fixture.fails(&["export", "--user", "user_nobody"]).await, "error: nothing is stored of user_nobody");
+    assert_eq!(fs::read_dir(fixture.folder.path()).expect("a folder").count(), 0);
+}
+
+#[tokio::test]
+async fn who_was_deleted_long_enough_ago_is_erased_to_a_tombstone() {
+    let fixture = Fixture::new().await;
+    let now = std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_millis();
+    let yesterday = u64::try_from(now).expect("before long") - 24 * 60 * 60 * 1000;
+    fixture.person("user_gone", 60, Some(LONG_AGO)).await;
+    fixture.person("user_late", 2, Some(yesterday)).await;
+    fixture.person("user_here", 2, None).await;
+
+    assert_eq!(fixture.succeeds(&["erase", "--dry-run"]).await, "user_gone\n1 people would be erased");
+    assert_eq!(fixture.items("ChatsTable", "user_gone").await.len(), 60, "a dry run changes nothing");
+
+    assert_eq!(fixture.succeeds(&["erase"]).await, "1 people erased, with 61 chats and ended sessions");
+    assert_eq!(fixture.items("ChatsTable", "user_gone").await, Vec::<Value>::new());
+    assert_eq!(fixture.items("SessionsTable", "user_gone").await, Vec::<Value>::new());
+    let mut tombstone = fixture.items("UsersTable", "user_gone").await.remove(0);
+    assert!(tombstone["erasedAt"].take().is_number());
+    let bare = json!({ "userId": "user_gone", "isActive": false, "deletedAt": LONG_AGO, "erasedAt": null });
+    assert_eq!(tombstone, bare);
+    for (user, chats) in [("user_late", 2), ("user_here", 2)] {
+        assert_eq!(fixture.items("ChatsTable", user).await.len(), chats, "{user}");
+        assert_eq!(fixture.items("UsersTable", user).await[0]["firstName"], "Ada", "{user}");
+    }
+
+    assert_eq!(fixture.succeeds(&["erase"]).await, "0 people erased, with 0 chats and ended sessions");
+    assert_eq!(fixture.succeeds(&["erase", "--days", "1"]).await, "1 people erased, with 3 chats and ended sessions");
+}
+
+#[tokio::test]
+async fn an_erasure_that_was_broken_off_goes_on_with_who_is_left() {
+    let fixture = Fixture::new().await;
+    for user in ["user_1", "user_2", "user_3"] {
+        fixture.person(user, 1, Some(LONG_AGO)).await;
+    }
+    assert!(fixture.succeeds(&["erase", "--limit", "2"]).await.starts_with("2 people erased"));
+    assert!(fixture.succeeds(&["erase"]).await.starts_with("1 people erased"));
+}
+
+#[tokio::test]
+async fn one_person_is_erased_on_request_if_they_are_deleted() {
+    let fixture = Fixture::new().await;
+    fixture.person("user_here", 1, None).await;
+    fixture.person("user_gone", 1, Some(LONG_AGO)).await;
+    assert!(fixture.fails(&["erase", "--user", "user_here"]).await.contains("user_here is not deleted"));
+    assert!(fixture.fails(&["erase", "--user", "user_nobody"]).await.contains("there is no account user_nobody"));
+    assert!(fixture.succeeds(&["erase", "--user", "user_gone"]).await.starts_with("1 people erased"));
+    assert!(fixture.fails(&["erase", "--user", "user_gone"]).await.contains("user_gone is erased already"));
+    assert_eq!(fixture.items("ChatsTable", "user_here").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_tag_is_what_the_logs_say() {
+    let fixture = Fixture::new().await;
+    // printf %s user_ada | sha256sum | cut -c 1-16
+    assert_eq!(fixture.succeeds(&["user-tag", "user_ada"]).await, "63ef8539c7e06980");
+}
+
+#[tokio::test]
+async fn a_stack_that_is_not_running_is_told_of() {
+    let mut fixture = Fixture::new().await;
+    let nowhere = local::dynamodb::in_memory().await.expect("the engine starts");
+    // The engine that is dropped here is the one that the command looks for.
+    let url = std::mem::replace(&mut fixture.engine, nowhere);
+    let port = url.url().rsplit(':').next().expect("a port").to_owned();
+    drop(url);
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_operate"));
+    let output = command.args(["erase", "--dynamodb-port", &port]).env_remove("STACK").output().await.expect("it runs");
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).starts_with("error: accounts cannot be read"));
+}
