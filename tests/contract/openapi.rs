@@ -55,10 +55,9 @@ struct Codes;
 
 impl Modify for Codes {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let mut table = "| code | status | |\n| --- | --- | --- |\n".to_owned();
-        for code in Code::ALL {
-            table += &format!("| `{}` | {} | {} |\n", code.name(), code.status().as_u16(), code.meaning());
-        }
+        let row = |code: &Code| format!("| `{}` | {} | {} |", code.name(), code.status().as_u16(), code.meaning());
+        let rows: Vec<_> = Code::ALL.iter().map(row).collect();
+        let table = format!("| code | status | |\n| --- | --- | --- |\n{}\n", rows.join("\n"));
         document.info.description = Some(format!("{DESCRIPTION}{table}{COMPATIBILITY}"));
     }
 }
