@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
+use aws_sdk_cloudformation::types::Stack;
 use aws_sdk_dynamodb::{Client, config::Credentials, types::AttributeValue};
 use clap::Args;
 
@@ -52,7 +53,7 @@ async fn outputs<const N: usize>(config: &SdkConfig, stack: &str, names: [&str; 
     let answer = answer.with_context(|| format!("the stack {stack} cannot be described"))?;
     let stacks = answer.stacks.unwrap_or_default();
     let found = names.map(|name| {
-        let outputs = stacks.iter().flat_map(|stack| stack.outputs());
+        let outputs = stacks.iter().flat_map(Stack::outputs);
         outputs
             .filter(|output| output.output_key() == Some(name))
             .find_map(|output| output.output_value())
