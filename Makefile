@@ -9,6 +9,8 @@ ARCH ?= arm64
 # Which part of samconfig.toml is deployed.
 STAGE ?= dev
 TEMPLATES := template.yaml infra/monitoring.yaml
+# Functions built to run on this machine, for Docker and for the emulated AWS.
+HERE := .aws-sam/here
 # How long each fuzz target runs.
 SECONDS_EACH ?= 30
 
@@ -35,6 +37,19 @@ test-contract: $(TOOLS)/cargo-lambda/installed $(TOOLS)/schemathesis/installed #
 openapi: ## Write docs/openapi.json anew from the types and routes
 	UPDATE_OPENAPI=1 cargo test --quiet --package end-to-end --test openapi
 
+.PHONY: test-deploy
+test-deploy: build-here $(TOOLS)/ministack/installed ## Deploy the template to an emulated AWS and use what was deployed
+	@# The same crates and features as in `make test`, so that nothing is compiled twice.
+	cargo test --workspace --features end-to-end/deploy --test deploy
+
+# Optimised little, since that takes most of the time and nothing here depends on it.
+.PHONY: build-here
+build-here: export CARGO_PROFILE_RELEASE_CODEGEN_UNITS := 16
+build-here: export CARGO_PROFILE_RELEASE_LTO := off
+build-here: export CARGO_PROFILE_RELEASE_OPT_LEVEL := 1
+build-here: $(TOOLS)/cargo-lambda/installed $(TOOLS)/sam/installed
+	sam build --build-dir $(HERE) --parameter-overrides Architecture=$(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64)
+
 .PHONY: fuzz
 fuzz: $(TOOLS)/cargo-fuzz/bin/cargo-fuzz ## Fuzz what reads strangers' input (SECONDS_EACH=30); needs a nightly Rust
 	@for target in cursor event token webhook; do \
@@ -46,7 +61,7 @@ fuzz: $(TOOLS)/cargo-fuzz/bin/cargo-fuzz ## Fuzz what reads strangers' input (SE
 .PHONY: lint
 lint: $(TOOLS)/sam/installed $(TOOLS)/cfn-lint/installed $(TOOLS)/checkov/installed ## Check formatting, lints and the templates
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- --deny warnings
+	cargo clippy --workspace --all-targets --all-features -- --deny warnings
 	sam validate --lint --region us-east-1
 	$(TOOLS)/cfn-lint/bin/cfn-lint --append-rules cfn_lint_serverless.rules --template $(TEMPLATES)
 	$(TOOLS)/checkov/bin/checkov $(foreach template,$(TEMPLATES),--file $(template))

@@ -1,0 +1,173 @@
+//! An emulated AWS: MiniStack, which runs the functions' binaries without Docker.
+
+use std::{
+    fs::{self, File},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use reqwest::{Client, header::HOST};
+use serde_json::Value;
+
+/// How long the emulator may take to answer.
+const START_TIMEOUT: Duration = Duration::from_mins(1);
+const REGION: &str = "us-east-1";
+/// The folder that `make test-deploy` has `sam build` fill.
+const BUILT: &str = ".aws-sam/here";
+
+/// The emulator. It stops, and the functions with it, when its standard input is closed, which the system does when the
+/// test ends, however it ends.
+pub(crate) struct Aws {
+    port: u16,
+    folder: PathBuf,
+    http: Client,
+    process: Child,
+}
+
+impl Drop for Aws {
+    fn drop(&mut self) {
+        // It closes the standard input before it waits.
+        let _ = self.process.wait();
+    }
+}
+
+pub(crate) fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace holds this crate")
+}
+
+impl Aws {
+    /// Starts it, with nothing in it.
+    pub(crate) async fn start() -> Self {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("deploy");
+        // What an earlier run left.
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).expect("the target folder can be written to");
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
+        let log = File::create(folder.join("emulator.log")).expect("the target folder can be written to");
+        let python = workspace().join(".tools/ministack/bin/python");
+        assert!(python.exists(), "{} is missing; `make test-deploy` sets it up", python.display());
+
+        let mut emulator = Command::new(python);
+        emulator.arg(workspace().join("tests/deploy/emulator.py")).current_dir(&folder);
+        environment(&mut emulator, port);
+        let process = emulator
+            .env("BIND_HOST", "127.0.0.1")
+            .env("GATEWAY_PORT", port.to_string())
+            .env("TMPDIR", &folder)
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone().expect("a second handle"))
+            .stderr(log)
+            .spawn()
+            .expect("Python starts");
+        let http = Client::builder().no_proxy().build().expect("a client");
+        let mut aws = Self { port, folder, http, process };
+        let deadline = Instant::now() + START_TIMEOUT;
+        let health = format!("{}/_ministack/health", aws.url());
+        while !aws.http.get(&health).send().await.is_ok_and(|answer| answer.status().is_success()) {
+            if let Some(status) = aws.process.try_wait().expect("it can be asked") {
+                panic!("the emulator has stopped ({status}):\n{}", aws.log());
+            }
+            assert!(Instant::now() < deadline, "the emulator does not answer on port {port}:\n{}", aws.log());
+            thread::sleep(Duration::from_millis(50));
+        }
+        aws
+    }
+
+    /// What the emulator and the functions have said.
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("emulator.log")).unwrap_or_default()
+    }
+
+    fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// A copy of what `sam build` made, for a test to change.
+    pub(crate) fn built(&self) -> PathBuf {
+        let (from, to) = (workspace().join(BUILT), self.folder.join("build"));
+        assert!(from.join("template.yaml").exists(), "{} is missing; `make test-deploy` builds it", from.display());
+        let copied = Command::new("cp").arg("-R").arg(from).arg(&to).status().expect("cp runs");
+        assert!(copied.success(), "the build cannot be copied");
+        to
+    }
+
+    /// Runs the SAM CLI as somebody who deploys does, in the project's folder and with its samconfig.toml.
+    pub(crate) fn sam(&self, arguments: &[&str]) -> Output {
+        let mut sam = Command::new(workspace().join(".tools/sam/bin/sam"));
+        environment(&mut sam, self.port);
+        sam.args(arguments).current_dir(workspace()).stdin(Stdio::null()).output().expect("the SAM CLI runs")
+    }
+
+    /// Runs a command of the SAM CLI that has to succeed, and gives what it printed.
+    pub(crate) fn sam_succeeds(&self, arguments: &[&str]) -> String {
+        let output = self.sam(arguments);
+        let (printed, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "sam {} failed ({}):\n{printed}\n{said}", arguments.join(" "), output.status);
+        printed.into_owned()
+    }
+
+    /// Posts to a function URL that the stack printed. Its name is known to the emulator alone.
+    pub(crate) fn post(&self, function_url: &str) -> reqwest::RequestBuilder {
+        let host = reqwest::Url::parse(function_url).expect("a URL").host_str().expect("with a host").to_owned();
+        self.http.post(self.url()).header(HOST, host)
+    }
+
+    /// Invokes what the alias `live` points to. Gives the answer and the version that gave it.
+    pub(crate) async fn invoke(&self, function: &str, event: &Value) -> (Value, String) {
+        let url = format!("{}/2015-03-31/functions/{function}/invocations?Qualifier=live", self.url());
+        let response = self.http.post(url).json(event).send().await.expect("the emulator answers");
+        let header = |name| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
+        let (failed, version) = (header("x-amz-function-error"), header("x-amz-executed-version"));
+        let answer: Value = response.json().await.expect("JSON");
+        assert_eq!(failed, None, "{answer}");
+        (answer, version.expect("a version"))
+    }
+
+    /// Asks CloudFormation to do something with a stack.
+    pub(crate) async fn cloudformation(&self, action: &str, stack: &str) {
+        let url = format!("{}/?Action={action}&StackName={stack}&Version=2010-05-15", self.url());
+        let response = self.http.post(url).send().await.expect("the emulator answers");
+        let (status, said) = (response.status(), response.text().await.unwrap_or_default());
+        assert!(status.is_success(), "{action}: {said}");
+    }
+
+    pub(crate) fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        let config = aws_sdk_dynamodb::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(REGION))
+            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+            .endpoint_url(self.url());
+        aws_sdk_dynamodb::Client::from_conf(config.build())
+    }
+
+    pub(crate) fn secrets_manager(&self) -> aws_sdk_secretsmanager::Client {
+        let config = aws_sdk_secretsmanager::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(REGION))
+            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+            .endpoint_url(self.url());
+        aws_sdk_secretsmanager::Client::from_conf(config.build())
+    }
+}
+
+/// Leads a program to the emulator, and nowhere else. The functions inherit it from the emulator.
+fn environment(command: &mut Command, port: u16) {
+    for (name, _) in std::env::vars_os() {
+        let name_text = name.to_string_lossy().to_uppercase();
+        if name_text.starts_with("AWS_") || name_text.starts_with("CLERK_") || name_text.ends_with("_PROXY") {
+            command.env_remove(name);
+        }
+    }
+    command
+        .env("AWS_ACCESS_KEY_ID", "test")
+        .env("AWS_SECRET_ACCESS_KEY", "test")
+        .env("AWS_CONFIG_FILE", "/dev/null")
+        .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+        .env("AWS_DEFAULT_REGION", REGION)
+        .env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}"))
+        .env("SAM_CLI_TELEMETRY", "0");
+}

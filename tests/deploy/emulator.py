@@ -1,0 +1,92 @@
+"""Starts MiniStack, an emulator of AWS, with what it lacks for template.yaml. It ends when its standard input closes.
+
+Each part says what CloudFormation does and MiniStack does not; the rest of the emulator is as it comes.
+"""
+
+import os
+import signal
+import sys
+import threading
+from unittest import mock
+
+from ministack.app import main
+from ministack.services import dynamodb
+from ministack.services.cloudformation import changesets, engine, handlers, language_extensions, provisioners
+from samtranslator.intrinsics.resolver import IntrinsicsResolver
+from samtranslator.translator import transform as sam
+
+RESOURCES = provisioners._RESOURCE_HANDLERS
+
+# CodeDeploy is unknown to it. Nothing shifts traffic here, so its resources are merely noted down; aliases move at once.
+for kind in ("AWS::CodeDeploy::Application", "AWS::CodeDeploy::DeploymentGroup"):
+    RESOURCES[kind] = {
+        "create": lambda logical_id, properties, stack: (f"{stack}-{logical_id}", {}),
+        "update": lambda physical_id, old, new, stack: (physical_id, {}),
+        "delete": lambda physical_id, properties: None,
+    }
+
+# Of an alarm over several metrics, the first metric is kept.
+alarm = provisioners._cw_metric_alarm_record
+
+
+def alarm_record(name, properties):
+    first = next((metric["MetricStat"] for metric in properties.get("Metrics", []) if "MetricStat" in metric), None)
+    if first:
+        properties = {**properties, **first["Metric"], "Period": first["Period"], "Statistic": first["Stat"]}
+        del properties["Metrics"]
+    return alarm(name, properties)
+
+
+provisioners._cw_metric_alarm_record = alarm_record
+
+# Expiry and recovery of a table, which DynamoDB's API has and its CloudFormation leaves out.
+create_table = RESOURCES["AWS::DynamoDB::Table"]["create"]
+
+
+def create_whole_table(logical_id, properties, stack):
+    name, attributes = create_table(logical_id, properties, stack)
+    for member, apply in [
+        ("TimeToLiveSpecification", dynamodb._update_ttl),
+        ("PointInTimeRecoverySpecification", dynamodb._update_continuous_backups),
+    ]:
+        if member in properties:
+            apply({"TableName": name, member: properties[member]})
+    return name, attributes
+
+
+RESOURCES["AWS::DynamoDB::Table"]["create"] = create_whole_table
+
+# SAM is handed the parameters' values, and, where AWS::LanguageExtensions goes before it, a template with the values in
+# place of the references to them.
+apply_transforms, translate = engine._apply_transforms, sam.transform
+
+
+def apply_transforms_with_parameters(template, provided=None, previous=None):
+    values = engine._transform_parameters(template, provided, previous)
+    for name, parameter in template.get("Parameters", {}).items():
+        if name in values and (parameter["Type"] == "CommaDelimitedList" or parameter["Type"].startswith("List<")):
+            values[name] = [value.strip() for value in values[name].split(",")]
+    extended = language_extensions.TRANSFORM in engine.declared_transforms(template)
+
+    def translate_with_parameters(fragment, _, policies):
+        if extended:
+            resolver = IntrinsicsResolver(values)
+            fragment["Resources"] = resolver.resolve_parameter_refs(fragment["Resources"])
+        return translate(fragment, values, policies)
+
+    with mock.patch.object(sam, "transform", translate_with_parameters):
+        return apply_transforms(template, provided, previous)
+
+
+for module in (changesets, engine, handlers):
+    module._apply_transforms = apply_transforms_with_parameters
+
+
+def end_with_standard_input():
+    sys.stdin.buffer.read()
+    # Its own handler stops the functions as well.
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+threading.Thread(target=end_with_standard_input, daemon=True).start()
+main()
