@@ -11,6 +11,9 @@ STAGE ?= dev
 TEMPLATES := template.yaml infra/monitoring.yaml
 # Functions built to run on this machine, for Docker and for the emulated AWS.
 HERE := .aws-sam/here
+# What `make invoke` runs, and on which sample of infra/events.
+FUNCTION ?= chats
+EVENT ?= list-chats
 # How long each fuzz target runs.
 SECONDS_EACH ?= 30
 
@@ -49,6 +52,14 @@ build-here: export CARGO_PROFILE_RELEASE_LTO := off
 build-here: export CARGO_PROFILE_RELEASE_OPT_LEVEL := 1
 build-here: $(TOOLS)/cargo-lambda/installed $(TOOLS)/sam/installed
 	sam build --build-dir $(HERE) --parameter-overrides Architecture=$(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64)
+
+.PHONY: invoke
+invoke: build-here ## Run a function in Docker on a sample event (FUNCTION=chats EVENT=list-chats), beside `make run`
+	@cargo run --quiet --package local -- invoke $(FUNCTION) $(EVENT)
+
+.PHONY: start-api
+start-api: build-here ## Serve the API from Docker, as AWS runs the functions, beside `make run`
+	@cargo run --quiet --package local -- start-api
 
 .PHONY: fuzz
 fuzz: $(TOOLS)/cargo-fuzz/bin/cargo-fuzz ## Fuzz what reads strangers' input (SECONDS_EACH=30); needs a nightly Rust

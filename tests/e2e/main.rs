@@ -13,6 +13,7 @@ mod chats;
 mod client;
 #[cfg(feature = "contract")]
 mod contract;
+mod docker;
 mod events;
 mod faults;
 mod isolation;

@@ -4,14 +4,17 @@ use std::{fs, path::PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
-use reqwest::{Method, Response};
+use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
     clerk::{Secrets, WEBHOOKS_HEADER},
+    docker,
     functions::url_path,
     reconcile::{Defaults, Reconcile},
+    samples,
     stack::{self, Options},
+    template::Template,
 };
 
 /// The local stack: DynamoDB, a development Clerk and the functions on one machine.
@@ -88,6 +91,24 @@ enum Command {
     },
     /// Print the signing secret of the webhooks, to send some of your own
     WebhookSecret,
+    /// Print a sample of infra/events, dated now and signed, so that it succeeds
+    Event {
+        /// Its name, such as list-chats
+        name: String,
+    },
+    /// Run a function in Docker on a sample of infra/events, with `sam local invoke`
+    Invoke {
+        /// The function's name, such as chats
+        function: String,
+        /// The sample's name, such as list-chats
+        event: String,
+    },
+    /// Serve the API from Docker, with `sam local start-api`
+    StartApi {
+        /// Options of `sam local start-api`, such as --port 3001
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<String>,
+    },
     /// Repair profiles that webhooks missed, here or, with Clerk's secret key, on AWS
     Reconcile(Reconcile),
 }
@@ -182,7 +203,7 @@ impl Cli {
         let secrets = secrets.context("the local stack has never run; start it with `make run`")?;
         let clerk = Backend {
             port: ports.clerk,
-            secret_key: secrets.secret_key,
+            secret_key: secrets.secret_key.clone(),
             http: reqwest::Client::builder().no_proxy().build()?,
         };
         match self.command {
@@ -199,9 +220,40 @@ impl Cli {
             Command::SignOut { session } => {
                 clerk.change(Method::POST, &format!("/v1/sessions/{session}/end"), None).await.map(drop)
             }
-            Command::Token { user } => clerk.token(&user).await,
+            Command::Token { user } => {
+                println!("{}", clerk.token(&user).await?);
+                Ok(())
+            }
+            Command::Event { name } => {
+                println!("{:#}", clerk.sample(&name, &secrets).await?);
+                Ok(())
+            }
+            Command::Invoke { function, event } => {
+                let event = clerk.sample(&event, &secrets).await?.to_string();
+                let functions = Template::load()?.functions;
+                let Some(known) = functions.iter().find(|known| known.binary == function) else {
+                    let names: Vec<_> = functions.iter().map(|known| known.binary.as_str()).collect();
+                    bail!("there is no function {function}; there are {}", names.join(", "));
+                };
+                in_docker(&["invoke".to_owned(), known.name.clone()], Some(event), ports, &secrets).await
+            }
+            Command::StartApi { mut options } => {
+                options.insert(0, "start-api".to_owned());
+                in_docker(&options, None, ports, &secrets).await
+            }
         }
     }
+}
+
+async fn in_docker(arguments: &[String], event: Option<String>, ports: Ports, secrets: &Secrets) -> Result<()> {
+    // A container does not reach Clerk for its keys.
+    let key = secrets.public_key_pem()?;
+    let environment = |database| {
+        let mut environment = stack::environment(ports, secrets, database);
+        environment.insert("CLERK_JWT_KEY".to_owned(), key);
+        environment
+    };
+    docker::sam_local(arguments, event, ports.dynamodb, environment).await
 }
 
 /// The running Clerk's Backend API.
@@ -232,7 +284,22 @@ impl Backend {
         Ok(text(&session, "id")?.to_owned())
     }
 
-    async fn token(&self, user_id: &str) -> Result<()> {
+    /// A sample event, filled in. Signs its person up if need be.
+    async fn sample(&self, name: &str, secrets: &Secrets) -> Result<Value> {
+        let sample = samples::read(name)?;
+        let mut token = String::new();
+        if sample.contains(samples::TOKEN) {
+            let known = self.ask(self.http.get(self.url(&format!("/v1/users/{}", samples::USER)))).await?;
+            if known.status() == StatusCode::NOT_FOUND {
+                let body = json!({ "id": samples::USER, "email_address": ["ada@example.com"], "first_name": "Ada" });
+                self.change(Method::POST, "/v1/users", Some(body)).await?;
+            }
+            token = self.token(samples::USER).await?;
+        }
+        samples::fill(&sample, &token, &secrets.webhook_secret)
+    }
+
+    async fn token(&self, user_id: &str) -> Result<String> {
         let request = self.http.get(self.url("/v1/sessions")).query(&[("user_id", user_id)]);
         let sessions: Value = self.send(request).await?.json().await?;
         let sessions = sessions.as_array().map(Vec::as_slice).unwrap_or_default();
@@ -243,22 +310,26 @@ impl Backend {
             };
         let request = self.http.post(self.url(&format!("/v1/sessions/{session}/tokens")));
         let token: Value = self.send(request).await?.json().await?;
-        println!("{}", text(&token, "jwt")?);
-        Ok(())
+        Ok(text(&token, "jwt")?.to_owned())
     }
 
     fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response> {
-        let response = match request.bearer_auth(&self.secret_key).send().await {
+    /// What Clerk answers, be it a refusal.
+    async fn ask(&self, request: reqwest::RequestBuilder) -> Result<Response> {
+        match request.bearer_auth(&self.secret_key).send().await {
             Err(error) if error.is_connect() => bail!(
                 "the local stack is not running on port {}; start it with `make run`, or set CLERK_PORT",
                 self.port
             ),
-            response => response?,
-        };
+            response => Ok(response?),
+        }
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response> {
+        let response = self.ask(request).await?;
         if response.status().is_success() {
             return Ok(response);
         }

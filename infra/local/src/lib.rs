@@ -8,9 +8,11 @@
 
 pub mod clerk;
 mod cli;
+mod docker;
 pub mod dynamodb;
 mod functions;
 mod reconcile;
+mod samples;
 mod stack;
 pub mod template;
 

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    clerk::{self, Clerk},
+    clerk::{self, Clerk, Secrets},
     cli::Ports,
     dynamodb,
     functions::{self, Functions, url_path, workspace},
@@ -66,21 +66,11 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     }
     let template = Template::load()?;
     let database = dynamodb::open(&folder.join(DATABASE[0]), &template)?;
-    let issuer = format!("http://127.0.0.1:{}", ports.clerk);
     let webhook = template.functions.iter().find(|function| function.has_url);
     let webhook = webhook.map(|function| url_path(&function.binary)).context("no function has a URL")?;
-    let clerk = Clerk::load(folder, issuer.clone(), format!("http://127.0.0.1:{}{webhook}", ports.api))?;
-    let mut environment: BTreeMap<String, String> = [
-        ("AWS_ACCESS_KEY_ID", "local".to_owned()),
-        ("AWS_ENDPOINT_URL_DYNAMODB", format!("http://127.0.0.1:{}", ports.dynamodb)),
-        ("AWS_REGION", "us-east-1".to_owned()),
-        ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
-        ("CLERK_AUTHORIZED_PARTIES", clerk::ORIGIN.to_owned()),
-        ("CLERK_ISSUER", issuer),
-        ("CLERK_WEBHOOK_SIGNING_SECRET", clerk.secrets().webhook_secret.clone()),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into();
+    let clerk = Clerk::load(folder, issuer(*ports), format!("http://127.0.0.1:{}{webhook}", ports.api))?;
+    let database_url = format!("http://127.0.0.1:{}", ports.dynamodb);
+    let mut environment = environment(*ports, clerk.secrets(), database_url);
     environment.extend(template.functions.iter().flat_map(|function| function.tables.clone()));
 
     let dynamodb = dynamodb::serve(dynamodb_listener, database);
@@ -113,6 +103,25 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     issuing.abort();
     dynamodb.abort();
     outcome
+}
+
+fn issuer(ports: Ports) -> String {
+    format!("http://127.0.0.1:{}", ports.clerk)
+}
+
+/// What every function finds in its environment, beside the names of tables. `database` is the URL of DynamoDB.
+pub(crate) fn environment(ports: Ports, secrets: &Secrets, database: String) -> BTreeMap<String, String> {
+    [
+        ("AWS_ACCESS_KEY_ID", "local".to_owned()),
+        ("AWS_ENDPOINT_URL_DYNAMODB", database),
+        ("AWS_REGION", "us-east-1".to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
+        ("CLERK_AUTHORIZED_PARTIES", clerk::ORIGIN.to_owned()),
+        ("CLERK_ISSUER", issuer(ports)),
+        ("CLERK_WEBHOOK_SIGNING_SECRET", secrets.webhook_secret.clone()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
 }
 
 async fn listen(port: u16, variable: &str) -> Result<TcpListener> {

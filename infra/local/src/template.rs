@@ -32,6 +32,8 @@ pub struct Table {
 /// A function.
 #[derive(Debug)]
 pub struct Function {
+    /// The logical id.
+    pub name: String,
     /// The binary, which is what cargo-lambda calls it.
     pub binary: String,
     /// Environment variables that hold a table's name, with that name.
@@ -128,7 +130,7 @@ impl Template {
             .collect::<Result<Vec<_>>>()?;
         let is_table = |name: &str| tables.iter().any(|table| table.name == name);
         let functions = of_type("AWS::Serverless::Function")
-            .map(|(name, resource)| Function::new(resource, is_table).with_context(|| name.clone()))
+            .map(|(name, resource)| Function::new(name, resource, is_table).with_context(|| name.clone()))
             .collect::<Result<_>>()?;
         Ok(Self { tables, functions })
     }
@@ -151,7 +153,7 @@ impl Table {
 }
 
 impl Function {
-    fn new(resource: &Resource, is_table: impl Fn(&str) -> bool) -> Result<Self> {
+    fn new(name: &str, resource: &Resource, is_table: impl Fn(&str) -> bool) -> Result<Self> {
         let metadata: FunctionMetadata = yaml_serde::from_value(resource.metadata.clone())?;
         let properties: FunctionProperties = yaml_serde::from_value(resource.properties.clone())?;
         let table = |value: Value| match value {
@@ -163,6 +165,7 @@ impl Function {
         let variables = properties.environment.variables.into_iter();
         let events = properties.events.into_values().filter(|event| event.r#type == "HttpApi");
         Ok(Self {
+            name: name.to_owned(),
             binary: metadata.build_properties.binary,
             tables: variables.filter_map(|(name, value)| Some((name, table(value)?))).collect(),
             routes: events.map(|event| event.properties.path).collect(),

@@ -50,6 +50,11 @@ impl Secrets {
         read(&folder.join(SECRETS))
     }
 
+    /// The key that tokens are verified with, in PEM.
+    pub(crate) fn public_key_pem(&self) -> Result<String> {
+        SigningKey::load(&self.key)?.public_key_pem()
+    }
+
     pub(crate) fn load_or_make(folder: &Path) -> Result<(Self, SigningKey)> {
         if let Some(secrets) = Self::load(folder)? {
             let key = SigningKey::load(&secrets.key)?;
