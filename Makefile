@@ -9,6 +9,7 @@ ARCH ?= arm64
 # Which part of samconfig.toml is deployed.
 STAGE ?= dev
 TEMPLATES := template.yaml infra/monitoring.yaml
+DENY := $(TOOLS)/cargo-deny/bin/cargo-deny
 # Functions built to run on this machine, for Docker and for the emulated AWS.
 HERE := .aws-sam/here
 # What `make invoke` runs, and on which sample of infra/events.
@@ -70,12 +71,17 @@ fuzz: $(TOOLS)/cargo-fuzz/bin/cargo-fuzz ## Fuzz what reads strangers' input (SE
 	done
 
 .PHONY: lint
-lint: $(TOOLS)/sam/installed $(TOOLS)/cfn-lint/installed $(TOOLS)/checkov/installed ## Check formatting, lints and the templates
+lint: $(TOOLS)/sam/installed $(TOOLS)/cfn-lint/installed $(TOOLS)/checkov/installed $(DENY) ## Check formatting, lints, dependencies and the templates
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features -- --deny warnings
+	$(DENY) --workspace check --hide-inclusion-graph bans licenses sources
 	sam validate --lint --region us-east-1
 	$(TOOLS)/cfn-lint/bin/cfn-lint --append-rules cfn_lint_serverless.rules --template $(TEMPLATES)
 	$(TOOLS)/checkov/bin/checkov $(foreach template,$(TEMPLATES),--file $(template))
+
+.PHONY: advisories
+advisories: $(DENY) ## Look for known faults in what is depended on; needs the internet
+	$(DENY) check advisories
 
 .PHONY: build
 build: $(TOOLS)/cargo-lambda/installed $(TOOLS)/sam/installed ## Build the functions for AWS (ARCH=arm64 or x86_64)
@@ -88,6 +94,9 @@ deploy: build ## Deploy to AWS as samconfig.toml says (STAGE=dev or prod)
 .PHONY: clean
 clean: ## Remove what was built, the local data and the tools
 	rm -rf target .aws-sam .local $(TOOLS)
+
+$(DENY):
+	cargo install --quiet --locked --root $(TOOLS)/cargo-deny --version 0.20.2 cargo-deny
 
 $(TOOLS)/cargo-fuzz/bin/cargo-fuzz:
 	cargo install --quiet --locked --root $(TOOLS)/cargo-fuzz --version 0.13.2 cargo-fuzz
