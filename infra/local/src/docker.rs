@@ -124,7 +124,29 @@ fn with_environment(built: &str, environment: &BTreeMap<String, String>) -> Resu
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt;
+
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_relayed_arrives_and_so_does_its_answer() {
+        let [database, relay] = [TcpListener::bind("127.0.0.1:0").await, TcpListener::bind("127.0.0.1:0").await];
+        let (database, relay) = (database.expect("a port"), relay.expect("a port"));
+        let ports = [&database, &relay].map(|listener| listener.local_addr().expect("bound").port());
+        let _relay = Relay(tokio::spawn(forward(relay, ports[0])));
+        tokio::spawn(async move {
+            let (mut caller, _) = database.accept().await.expect("a caller");
+            let mut heard = [0; 4];
+            caller.read_exact(&mut heard).await.expect("four bytes");
+            heard.reverse();
+            caller.write_all(&heard).await.expect("the caller listens");
+        });
+        let mut caller = TcpStream::connect(("127.0.0.1", ports[1])).await.expect("the relay listens");
+        caller.write_all(b"ping").await.expect("the relay reads");
+        let mut heard = String::new();
+        caller.read_to_string(&mut heard).await.expect("the answer");
+        assert_eq!(heard, "gnip");
+    }
 
     #[test]
     fn functions_in_docker_get_the_stacks_settings_and_nothing_of_the_templates() {
