@@ -17,6 +17,7 @@ mod docker;
 mod events;
 mod faults;
 mod isolation;
+mod notes;
 mod profile;
 mod requests;
 mod signed_out;

@@ -6,7 +6,7 @@ use axum::{
     routing::get,
 };
 use serde::Deserialize;
-use store::{Chat, ChatId, Chats, Created, Cursor, Limit, NewChat, Page, Title};
+use store::{Chat, Chats, Created, Cursor, Id, Limit, NewChat, Page, Title};
 use utoipa::{IntoParams, OpenApi, ToSchema};
 
 use crate::if_match::IfMatch;
@@ -44,7 +44,7 @@ struct ListQuery {
 #[serde(deny_unknown_fields)]
 struct CreateBody {
     /// An id of the caller's making, so that the creation can be sent again and the chat shown before the answer.
-    id: Option<ChatId>,
+    id: Option<Id>,
     title: Title,
 }
 
@@ -108,7 +108,7 @@ async fn create(
 /// One chat.
 #[utoipa::path(
     get, path = "/chats/{id}", operation_id = "getChat", tag = "chats",
-    params(("id" = inline(ChatId), Path, description = "The chat's id.")),
+    params(("id" = inline(Id), Path, description = "The chat's id.")),
     responses(
         (status = 200, description = "The chat.", body = Chat,
             headers(("ETag" = String, description = "Its version, as an entity tag."))),
@@ -118,7 +118,7 @@ async fn create(
 async fn read(
     identity: Identity,
     Table(chats): Table<Chats>,
-    Path(id): Path<ChatId>,
+    Path(id): Path<Id>,
 ) -> Result<impl IntoResponse, Problem> {
     chats.of(&identity).get(id).await?.map(tagged).ok_or_else(Problem::not_found)
 }
@@ -127,7 +127,7 @@ async fn read(
 #[utoipa::path(
     patch, path = "/chats/{id}", operation_id = "renameChat", tag = "chats",
     params(
-        ("id" = inline(ChatId), Path, description = "The chat's id."),
+        ("id" = inline(Id), Path, description = "The chat's id."),
         ("If-Match" = Option<String>, Header, description = "The ETag of the version to rename; without it, whichever there is.",
             pattern = r#"^(\*|"[0-9]{1,19}")$"#, example = "\"1\"", nullable = false),
     ),
@@ -141,7 +141,7 @@ async fn read(
 async fn rename(
     Author(author): Author,
     Table(chats): Table<Chats>,
-    Path(id): Path<ChatId>,
+    Path(id): Path<Id>,
     IfMatch(precondition): IfMatch,
     Body(RenameBody { title }): Body<RenameBody>,
 ) -> Result<impl IntoResponse, Problem> {
@@ -152,7 +152,7 @@ async fn rename(
 #[utoipa::path(
     delete, path = "/chats/{id}", operation_id = "deleteChat", tag = "chats",
     params(
-        ("id" = inline(ChatId), Path, description = "The chat's id."),
+        ("id" = inline(Id), Path, description = "The chat's id."),
         ("If-Match" = Option<String>, Header, description = "The ETag of the version to delete; without it, whichever there is.",
             pattern = r#"^(\*|"[0-9]{1,19}")$"#, example = "\"1\"", nullable = false),
     ),
@@ -161,7 +161,7 @@ async fn rename(
 async fn delete(
     Author(author): Author,
     Table(chats): Table<Chats>,
-    Path(id): Path<ChatId>,
+    Path(id): Path<Id>,
     IfMatch(precondition): IfMatch,
 ) -> Result<StatusCode, Problem> {
     chats.of_author(&author).delete(id, &precondition).await?;

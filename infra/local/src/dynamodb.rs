@@ -26,9 +26,14 @@ pub struct InMemory {
     server: JoinHandle<()>,
 }
 
-/// Starts an engine in memory on a free port.
+/// Starts an engine in memory on a free port, with the project's tables.
 pub async fn in_memory() -> Result<InMemory> {
-    let database = with_tables(Database::memory()?, &Template::load()?)?;
+    in_memory_with(&Template::load()?).await
+}
+
+/// The same with the tables of another template.
+pub async fn in_memory_with(template: &Template) -> Result<InMemory> {
+    let database = with_tables(Database::memory()?, template)?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
     Ok(InMemory { url, server: serve(listener, database) })

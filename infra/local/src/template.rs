@@ -121,7 +121,8 @@ impl Template {
         Self::parse(TEMPLATE).context("template.yaml cannot be read")
     }
 
-    fn parse(text: &str) -> Result<Self> {
+    /// A template of this kind.
+    pub fn parse(text: &str) -> Result<Self> {
         let document: Document = yaml_serde::from_str(text)?;
         let of_type =
             |kind: &'static str| document.resources.iter().filter(move |(_, resource)| resource.r#type == kind);

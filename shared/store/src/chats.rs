@@ -1,6 +1,6 @@
 //! Chats: partition key `userId`, sort key `chatId`.
 
-use std::{collections::HashMap, fmt, str::FromStr};
+use std::collections::HashMap;
 
 use aws_sdk_dynamodb::{
     Client,
@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    Authorized, Database, Error,
+    Authorized, Database, Error, Id,
     item::{self, Attempts, Attributes, Change, now, number, string},
 };
 
@@ -25,7 +25,7 @@ pub struct Chat {
     /// Its id, which is the sort key as well.
     #[serde(rename(deserialize = "chatId"))]
     #[schema(rename = "id")]
-    pub id: ChatId,
+    pub id: Id,
     /// What the person called it.
     pub title: Title,
     /// Milliseconds since the epoch.
@@ -42,64 +42,6 @@ pub struct Chat {
     #[serde(skip_serializing)]
     #[schema(ignore)]
     change: Change,
-}
-
-/// A `UUIDv7`: ids sort by the time they were made (RFC 9562, section 5.7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
-#[serde(try_from = "String", into = "String")]
-#[schema(
-    value_type = String,
-    pattern = "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-7[0-9a-fA-F]{3}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$",
-    example = "01890a5d-ac96-774b-bcce-b302099a8057"
-)]
-pub struct ChatId(Uuid);
-
-/// The text is not a `UUIDv7`.
-#[derive(Debug, thiserror::Error)]
-#[error("a chat's id is a UUIDv7, like 01890a5d-ac96-774b-bcce-b302099a8057")]
-pub struct InvalidId;
-
-impl ChatId {
-    /// An id later than all that were made before on this machine.
-    pub fn new() -> Self {
-        Self(Uuid::now_v7())
-    }
-}
-
-impl Default for ChatId {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl FromStr for ChatId {
-    type Err = InvalidId;
-
-    fn from_str(text: &str) -> Result<Self, InvalidId> {
-        const HYPHENATED: usize = 36;
-        let id = Uuid::try_parse(text).map_err(|_| InvalidId)?;
-        (text.len() == HYPHENATED && id.get_version_num() == 7).then_some(Self(id)).ok_or(InvalidId)
-    }
-}
-
-impl TryFrom<String> for ChatId {
-    type Error = InvalidId;
-
-    fn try_from(text: String) -> Result<Self, InvalidId> {
-        text.parse()
-    }
-}
-
-impl From<ChatId> for String {
-    fn from(id: ChatId) -> Self {
-        id.to_string()
-    }
-}
-
-impl fmt::Display for ChatId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.hyphenated().fmt(f)
-    }
 }
 
 /// A chat's title: trimmed, 1 to 200 characters, none of them a control character.
@@ -148,7 +90,7 @@ impl TryFrom<String> for Title {
 #[derive(Debug)]
 pub struct NewChat {
     /// The caller's own id, so that the creation can be sent again.
-    pub id: Option<ChatId>,
+    pub id: Option<Id>,
     /// Its title.
     pub title: Title,
 }
@@ -210,7 +152,7 @@ pub struct Page {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schema(value_type = String, description = "A place in a list, opaque: only an answer's `cursor` is one.")]
-pub struct Cursor(ChatId);
+pub struct Cursor(Id);
 
 /// The text is not a cursor of this version.
 #[derive(Debug, thiserror::Error)]
@@ -228,12 +170,12 @@ impl TryFrom<String> for Cursor {
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidCursor)?;
         let [Self::VERSION, id @ ..] = bytes.as_slice() else { return Err(InvalidCursor) };
         let id = Uuid::from_slice(id).map_err(|_| InvalidCursor)?;
-        Ok(Self(ChatId(id)))
+        Ok(Self(Id(id)))
     }
 }
 
 impl From<Cursor> for String {
-    fn from(Cursor(ChatId(id)): Cursor) -> Self {
+    fn from(Cursor(Id(id)): Cursor) -> Self {
         let mut bytes = vec![Cursor::VERSION];
         bytes.extend_from_slice(id.as_bytes());
         BASE64_URL_SAFE_NO_PAD.encode(bytes)
@@ -308,7 +250,7 @@ impl UserChats<'_> {
     }
 
     /// One chat, if the person has it.
-    pub async fn get(&self, id: ChatId) -> Result<Option<Chat>, Error> {
+    pub async fn get(&self, id: Id) -> Result<Option<Chat>, Error> {
         let output = self
             .client
             .get_item()
@@ -321,7 +263,7 @@ impl UserChats<'_> {
         Ok(output.item.map(serde_dynamo::from_item).transpose()?)
     }
 
-    fn key(&self, id: ChatId) -> Attributes {
+    fn key(&self, id: Id) -> Attributes {
         HashMap::from([("userId".to_owned(), string(self.user_id)), ("chatId".to_owned(), string(id))])
     }
 }
@@ -375,7 +317,7 @@ impl AuthorChats<'_> {
     }
 
     /// Gives a chat another title.
-    pub async fn rename(&self, id: ChatId, title: Title, precondition: &Precondition) -> Result<Chat, Error> {
+    pub async fn rename(&self, id: Id, title: Title, precondition: &Precondition) -> Result<Chat, Error> {
         let (condition, versions) = precondition.expression();
         let change = Change::new();
         let update = self
@@ -411,7 +353,7 @@ impl AuthorChats<'_> {
     }
 
     /// Deletes a chat.
-    pub async fn delete(&self, id: ChatId, precondition: &Precondition) -> Result<(), Error> {
+    pub async fn delete(&self, id: Id, precondition: &Precondition) -> Result<(), Error> {
         let (condition, versions) = precondition.expression();
         let attempts = Attempts::default();
         let delete = self

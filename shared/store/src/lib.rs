@@ -30,16 +30,23 @@ mod accounts;
 mod chats;
 mod database;
 mod error;
+mod id;
 mod item;
+#[cfg(feature = "example")]
+#[path = "../../../tests/notes/notes.rs"]
+mod notes;
 mod profiles;
 mod usage;
 
 pub use accounts::{Accounts, Authorized};
 pub use chats::{
-    AuthorChats, Chat, ChatId, Chats, Created, Cursor, InvalidCursor, InvalidId, InvalidLimit, InvalidTitle, Limit,
-    NewChat, Page, Precondition, Title, UserChats,
+    AuthorChats, Chat, Chats, Created, Cursor, InvalidCursor, InvalidLimit, InvalidTitle, Limit, NewChat, Page,
+    Precondition, Title, UserChats,
 };
 pub use database::Database;
 pub use error::Error;
+pub use id::{Id, InvalidId};
+#[cfg(feature = "example")]
+pub use notes::{Note, Notes, Text};
 pub use profiles::{AuthorProfile, Details, Email, ImageUrl, InvalidDetail, Name, Profile, Profiles, Put, UserProfile};
 pub use usage::{Usage, Used};

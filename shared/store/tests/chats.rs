@@ -9,7 +9,7 @@
 
 mod support;
 
-use store::{AuthorChats, Chat, ChatId, Chats, Created, Cursor, Error, Limit, NewChat, Precondition, Title};
+use store::{AuthorChats, Chat, Chats, Created, Cursor, Error, Id, Limit, NewChat, Precondition, Title};
 use support::{Fixture, identity};
 
 fn chats(fixture: &Fixture) -> Chats {
@@ -68,7 +68,7 @@ async fn a_creation_sent_again_creates_nothing() {
     let chats = chats(&fixture);
     let ada = fixture.author("user_ada").await;
     let (chats, mine) = (chats.of_author(&ada), chats.of(ada.identity()));
-    let id = Some(ChatId::new());
+    let id = Some(Id::new());
     let new = |text| NewChat { id, title: title(text) };
 
     let Created::New(first) = chats.create(new("plans")).await.expect("created") else { panic!("it is new") };
@@ -172,9 +172,9 @@ fn ids_titles_limits_and_cursors_are_checked() {
         "00000000-0000-0000-0000-000000000000",
         "01890a5d-ac96-774b-bcce-b302099a805",
     ] {
-        assert!(id.parse::<ChatId>().is_err(), "{id}");
+        assert!(id.parse::<Id>().is_err(), "{id}");
     }
-    let id: ChatId = "01890A5D-AC96-774B-BCCE-B302099A8057".parse().expect("case does not matter");
+    let id: Id = "01890A5D-AC96-774B-BCCE-B302099A8057".parse().expect("case does not matter");
     assert_eq!(id.to_string(), "01890a5d-ac96-774b-bcce-b302099a8057");
 
     let long = "ä".repeat(200);

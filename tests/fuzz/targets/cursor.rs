@@ -3,13 +3,13 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use store::{ChatId, Cursor};
+use store::{Id, Cursor};
 
 fuzz_target!(|text: &str| {
     if let Ok(cursor) = Cursor::try_from(text.to_owned()) {
         assert_eq!(String::from(cursor), text);
     }
-    if let Ok(id) = text.parse::<ChatId>() {
+    if let Ok(id) = text.parse::<Id>() {
         assert_eq!(id.to_string(), text.to_ascii_lowercase());
     }
 });

@@ -1,0 +1,63 @@
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// A `UUIDv7`: ids sort by the time they were made (RFC 9562, section 5.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schema(
+    value_type = String,
+    pattern = "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-7[0-9a-fA-F]{3}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$",
+    example = "01890a5d-ac96-774b-bcce-b302099a8057"
+)]
+pub struct Id(pub(crate) Uuid);
+
+/// The text is not a `UUIDv7`.
+#[derive(Debug, thiserror::Error)]
+#[error("an id is a UUIDv7, like 01890a5d-ac96-774b-bcce-b302099a8057")]
+pub struct InvalidId;
+
+impl Id {
+    /// An id later than all that were made before on this machine.
+    pub fn new() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl Default for Id {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl FromStr for Id {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        const HYPHENATED: usize = 36;
+        let id = Uuid::try_parse(text).map_err(|_| InvalidId)?;
+        (text.len() == HYPHENATED && id.get_version_num() == 7).then_some(Self(id)).ok_or(InvalidId)
+    }
+}
+
+impl TryFrom<String> for Id {
+    type Error = InvalidId;
+
+    fn try_from(text: String) -> Result<Self, InvalidId> {
+        text.parse()
+    }
+}
+
+impl From<Id> for String {
+    fn from(id: Id) -> Self {
+        id.to_string()
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
