@@ -110,6 +110,22 @@ impl Aws {
         printed.into_owned()
     }
 
+    /// Runs an operator's command, which has to succeed, and gives what it printed.
+    pub(crate) fn operate(&self, arguments: &[&str]) -> String {
+        let mut operate = Command::new(env!("CARGO"));
+        environment(&mut operate, self.port);
+        operate.args(["run", "--quiet", "--package", "operate", "--"]).args(arguments).current_dir(workspace());
+        let output = operate.output().expect("cargo runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "operate {} failed:\n{said}", arguments.join(" "));
+        String::from_utf8(output.stdout).expect("UTF-8")
+    }
+
+    /// A file for a test to write.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
     /// Posts to a function URL that the stack printed. Its name is known to the emulator alone.
     pub(crate) fn post(&self, function_url: &str) -> reqwest::RequestBuilder {
         let host = reqwest::Url::parse(function_url).expect("a URL").host_str().expect("with a host").to_owned();

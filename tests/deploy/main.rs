@@ -103,7 +103,22 @@ async fn what_is_deployed_works_and_keeps_its_data_through_an_update_and_after_i
     }
     assert_eq!(stack.call(Some(&ada), "GET", "/profile", None).await.body["firstName"], "Augusta");
 
+    // The operators' commands find the tables by the stack's name.
+    let export = aws.file("ada.json");
+    let path = export.to_str().expect("a path in UTF-8");
+    aws.operate(&["--stack", stack::NAME, "export", "--user", "user_ada", "--output", path]);
+    let export: Value = serde_json::from_slice(&fs::read(path).expect("it is there")).expect("JSON");
+    assert_eq!((&export["profile"]["firstName"], &export["chats"][0]), (&json!("Augusta"), &created.body));
+    let deleted = json!({
+        "type": "user.deleted", "object": "event", "timestamp": seconds_now() * 1000, "instance_id": stack::INSTANCE,
+        "data": { "id": "user_ada", "object": "user", "deleted": true },
+    });
+    assert_eq!(stack.deliver(&new, &deleted).await, 200);
+    let said = aws.operate(&["--stack", stack::NAME, "erase", "--user", "user_ada"]);
+    assert!(said.starts_with("1 people erased, with 2 chats and ended sessions"), "{said}");
+
     let left = stack.items().await;
+    assert_eq!(left.len(), 1, "a tombstone: {left:?}");
     stack.delete().await;
     assert_eq!(stack.items().await, left, "the tables outlive the stack");
     fs::remove_dir_all(build).expect("writable");

@@ -15,7 +15,7 @@ use crate::{
     seconds_now,
 };
 
-const NAME: &str = "deployed";
+pub(crate) const NAME: &str = "deployed";
 /// How long the stack may take to go.
 const DELETE_TIMEOUT: Duration = Duration::from_mins(1);
 const ISSUER: &str = "https://test.clerk.accounts.dev";

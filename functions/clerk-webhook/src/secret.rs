@@ -1,11 +1,16 @@
 //! The signing secret: from Secrets Manager, or, where there is none, from the environment.
 
+use std::time::Duration;
+
 use api::{Problem, required, var};
-use aws_config::BehaviorVersion;
+use aws_config::{BehaviorVersion, timeout::TimeoutConfig};
 use aws_sdk_secretsmanager::{Client, error::DisplayErrorContext, operation::get_secret_value::GetSecretValueError};
 use clerk_auth::{ConfigError, WebhookVerifier};
 use tokio::sync::OnceCell;
 
+/// How long Secrets Manager may take, all attempts included: well below the function's time-out.
+const READ: Duration = Duration::from_secs(4);
+const CONNECT: Duration = Duration::from_secs(1);
 const SECRET: &str = "CLERK_WEBHOOK_SIGNING_SECRET";
 
 /// Makes the verifier once the secret is known.
@@ -31,7 +36,8 @@ impl Secret {
     pub(crate) async fn from_env() -> Self {
         let source = match var("CLERK_WEBHOOK_SIGNING_SECRET_ARN") {
             Some(id) => {
-                let config = aws_config::defaults(BehaviorVersion::latest()).load().await;
+                let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).operation_timeout(READ).build();
+                let config = aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts).load().await;
                 Source::Manager { client: Client::new(&config), id }
             }
             None => Source::Environment,
