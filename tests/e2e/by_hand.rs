@@ -29,7 +29,7 @@ use tokio::{
 
 use crate::{events::event, stack::program};
 
-/// The functions' time-out in `template.yaml`: Lambda answers in their stead after it.
+/// Well within the functions' time-out in `template.yaml`, after which Lambda answers in their stead.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const ISSUER: &str = "https://clerk.example.com";
 /// A port that nothing listens on, so that connections are refused at once.

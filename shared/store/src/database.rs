@@ -13,7 +13,7 @@ impl Database {
     /// Reads region, credentials and endpoint from the environment, as every AWS SDK does. Makes no request yet.
     ///
     /// A call ends within 6 s, three attempts included, so that the caller gets an answer before the function's
-    /// time-out of 10 s (`template.yaml`). The connect time-out is short because an environment that Lambda froze
+    /// time-out of 25 s (`template.yaml`), also where one request follows the other. The connect time-out is short because an environment that Lambda froze
     /// thaws with dead connections.
     pub async fn connect() -> Self {
         let timeouts = TimeoutConfig::builder()
