@@ -21,15 +21,20 @@ const BATCH: usize = 25;
 /// How often a batch that DynamoDB did not finish is sent again, and how long it is waited the first time.
 const ATTEMPTS: u32 = 8;
 const WAIT: Duration = Duration::from_millis(100);
+/// A call that was let in just before the deletion may still write for this long: a token's minute, and a function's time.
+const SETTLED: Duration = Duration::from_mins(2);
 
 #[derive(Args)]
 pub(crate) struct Erase {
     /// Erase who was deleted at least this many days ago
     #[arg(long, env = "ERASE_AFTER_DAYS", default_value_t = 30)]
     days: u32,
-    /// Erase this person alone, however long ago they were deleted
+    /// Erase this person alone, however long ago they were deleted; again, if they were erased before
     #[arg(long, conflicts_with_all = ["days", "limit"])]
     user: Option<String>,
+    /// Go through those as well who were erased before, as is due when a table was restored
+    #[arg(long)]
+    again: bool,
     /// Erase no more than this many people in this run
     #[arg(long)]
     limit: Option<u64>,
@@ -49,12 +54,13 @@ impl Erase {
     /// next.
     pub(crate) async fn run(self, tables: &Tables) -> Result<()> {
         let now = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
+        let settled = now.saturating_sub(u64::try_from(SETTLED.as_millis())?);
         let due = match &self.user {
             Some(user) => {
-                deleted(tables, user).await?;
-                now
+                deleted(tables, user, settled).await?;
+                settled
             }
-            None => now.saturating_sub(u64::from(self.days) * 24 * 60 * 60 * 1000),
+            None => settled.min(now.saturating_sub(u64::from(self.days) * 24 * 60 * 60 * 1000)),
         };
         let bar = ProgressBar::no_length();
         bar.set_style(ProgressStyle::with_template("{spinner} {pos} people erased")?);
@@ -63,7 +69,7 @@ impl Erase {
         'pages: loop {
             let (people, next) = match &self.user {
                 Some(user) => (vec![user.clone()], None),
-                None => due_people(tables, due, start).await?,
+                None => due_people(tables, due, self.again, start).await?,
             };
             for user in people {
                 if self.limit.is_some_and(|limit| erased.people >= limit) {
@@ -96,14 +102,16 @@ impl Erase {
 
 type Key = HashMap<String, AttributeValue>;
 
-/// A page of those who were deleted before `due` and are not erased yet, and where the next page begins.
-async fn due_people(tables: &Tables, due: u64, start: Option<Key>) -> Result<(Vec<String>, Option<Key>)> {
+/// A page of those who were deleted before `due` and are not erased yet, or whether or not with `again`, and where the
+/// next page begins.
+async fn due_people(tables: &Tables, due: u64, again: bool, start: Option<Key>) -> Result<(Vec<String>, Option<Key>)> {
+    let only_new = if again { "" } else { " AND attribute_not_exists(erasedAt)" };
     let page = tables
         .client
         .scan()
         .table_name(&tables.users)
         .projection_expression("userId")
-        .filter_expression("deletedAt <= :due AND attribute_not_exists(erasedAt)")
+        .filter_expression(format!("deletedAt <= :due{only_new}"))
         .expression_attribute_values(":due", AttributeValue::N(due.to_string()))
         .set_exclusive_start_key(start)
         .send()
@@ -113,17 +121,17 @@ async fn due_people(tables: &Tables, due: u64, start: Option<Key>) -> Result<(Ve
     Ok((people.collect(), page.last_evaluated_key))
 }
 
-/// Makes sure that a person is deleted.
-async fn deleted(tables: &Tables, user: &str) -> Result<()> {
+/// Makes sure that a person is deleted, and was before `settled`.
+async fn deleted(tables: &Tables, user: &str, settled: u64) -> Result<()> {
     let read = tables.client.get_item().table_name(&tables.users).key("userId", string(user)).consistent_read(true);
     let Some(item) = read.send().await.context("the account cannot be read")?.item else {
         bail!("there is no account {user}");
     };
-    if item.contains_key("erasedAt") {
-        bail!("{user} is erased already");
-    }
-    if !item.contains_key("deletedAt") {
+    let Some(deleted_at) = item.get("deletedAt").and_then(|at| at.as_n().ok()) else {
         bail!("{user} is not deleted; delete the user in Clerk first, and erase when its webhook has landed");
+    };
+    if deleted_at.parse::<u64>()? > settled {
+        bail!("{user} was deleted a moment ago; what was under way then is over in two minutes");
     }
     Ok(())
 }
@@ -147,7 +155,7 @@ async fn erase(tables: &Tables, user: &str, due: u64, now: u64) -> Result<u64> {
         .expression_attribute_values(":due", AttributeValue::N(due.to_string()));
     match tombstone.send().await {
         Ok(_) => Ok(chats + sessions),
-        // Somebody else's run was faster.
+        // This was done before: by an earlier run, or by another one just now.
         Err(error) if matches!(error.as_service_error(), Some(PutItemError::ConditionalCheckFailedException(_))) => {
             Ok(chats + sessions)
         }

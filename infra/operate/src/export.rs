@@ -11,8 +11,9 @@ use anyhow::{Context, Result, bail};
 use aws_sdk_dynamodb::types::AttributeValue;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use store::{Chat, Profile};
+use tempfile::NamedTempFile;
 
 use crate::place::{Tables, string};
 
@@ -34,7 +35,8 @@ impl Export {
     /// the last of them. The output itself appears whole or not at all.
     pub(crate) async fn run(self, tables: &Tables) -> Result<()> {
         let output = self.output.clone().unwrap_or_else(|| format!("export-{}.json", self.user).into());
-        let lines = output.with_extension("chats");
+        // It names the person, so that nobody's lines get into another's export.
+        let lines = PathBuf::from(format!("{}.{}.chats", output.display(), self.user));
         self.write_chats(tables, &lines).await?;
 
         let account = self.account(tables).await?;
@@ -48,15 +50,10 @@ impl Export {
         }
         let count = chats.len();
         let export = json!({ "profile": profile, "account": stored, "chats": chats, "endedSessions": sessions });
-        let whole = output.with_extension("whole");
-        serde_json::to_writer_pretty(BufWriter::new(private(&whole)?), &export)?;
-        fs::rename(&whole, &output).with_context(|| format!("{} cannot be written", output.display()))?;
+        write_whole(&output, &export).with_context(|| format!("{} cannot be written", output.display()))?;
         fs::remove_file(&lines)?;
-        println!(
-            "{} and {count} chats are in {}",
-            if profile.is_some() { "A profile" } else { "No profile" },
-            output.display()
-        );
+        let profile = if profile.is_some() { "A profile" } else { "No profile" };
+        println!("{profile} and {count} chats are in {}", output.display());
         Ok(())
     }
 
@@ -85,7 +82,7 @@ impl Export {
                 .context("chats cannot be read; run it again to go on here")?;
             let mut text = String::new();
             for item in page.items.unwrap_or_default() {
-                text += &serde_json::to_string(&serde_dynamo::from_item::<_, Chat>(item)?)?;
+                text += &chat(item)?.to_string();
                 text.push('\n');
                 bar.inc(1);
             }
@@ -118,6 +115,31 @@ impl Export {
     fn key(&self, chat_id: &str) -> HashMap<String, AttributeValue> {
         HashMap::from([("userId".to_owned(), string(&self.user)), ("chatId".to_owned(), string(chat_id))])
     }
+}
+
+/// A chat as the API shows it, and what else is stored of it.
+fn chat(item: HashMap<String, AttributeValue>) -> Result<Value> {
+    let mut chat = serde_json::to_value(serde_dynamo::from_item::<_, Chat>(item.clone())?)?;
+    let stored: Map<String, Value> = serde_dynamo::from_item(item)?;
+    if let Some(shown) = chat.as_object_mut() {
+        for (name, value) in stored.into_iter().filter(|(name, _)| !["userId", "chatId"].contains(&name.as_str())) {
+            shown.entry(name).or_insert(value);
+        }
+    }
+    Ok(chat)
+}
+
+/// Writes a file that nobody else may read, and that is there whole or not at all.
+fn write_whole(path: &Path, value: &Value) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = NamedTempFile::new_in(folder)?;
+    let mut writer = BufWriter::new(&mut file);
+    serde_json::to_writer_pretty(&mut writer, value)?;
+    writer.flush()?;
+    drop(writer);
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
 }
 
 /// A file that is added to, which nobody else may read.

@@ -121,7 +121,7 @@ async fn an_export_that_was_broken_off_goes_on_where_it_stopped() {
     // What a run leaves that ended in the middle of its third line. The title shows that the lines are not read again.
     let line = |number| json!({ "id": chat_id(number), "title": "kept" }).to_string();
     let half = format!("{}\n{}\n{{\"id\":", line(0), line(1));
-    fs::write(fixture.folder.path().join("ada.chats"), half).expect("written");
+    fs::write(fixture.folder.path().join("ada.json.user_ada.chats"), half).expect("written");
     fixture.succeeds(&["export", "--user", "user_ada", "--output", "ada.json", "--page", "3"]).await;
     let export = json_file(&fixture.folder.path().join("ada.json"));
     let titles: Vec<_> = export["chats"].as_array().expect("a list").iter().map(|chat| chat["title"].clone()).collect();
@@ -182,8 +182,60 @@ async fn one_person_is_erased_on_request_if_they_are_deleted() {
     assert!(fixture.fails(&["erase", "--user", "user_here"]).await.contains("user_here is not deleted"));
     assert!(fixture.fails(&["erase", "--user", "user_nobody"]).await.contains("there is no account user_nobody"));
     assert!(fixture.succeeds(&["erase", "--user", "user_gone"]).await.starts_with("1 people erased"));
-    assert!(fixture.fails(&["erase", "--user", "user_gone"]).await.contains("user_gone is erased already"));
     assert_eq!(fixture.items("ChatsTable", "user_here").await.len(), 1);
+
+    let now = u64::try_from(std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_millis()).expect("before long");
+    fixture.person("user_going", 1, Some(now)).await;
+    assert!(fixture.fails(&["erase", "--user", "user_going"]).await.contains("was deleted a moment ago"));
+    assert!(fixture.succeeds(&["erase", "--days", "0"]).await.starts_with("0 people erased"));
+}
+
+#[tokio::test]
+async fn what_a_restored_table_brought_back_is_erased_again() {
+    let fixture = Fixture::new().await;
+    for user in ["user_1", "user_2"] {
+        fixture.person(user, 1, Some(LONG_AGO)).await;
+    }
+    fixture.succeeds(&["erase"]).await;
+    let tombstones = [fixture.items("UsersTable", "user_1").await, fixture.items("UsersTable", "user_2").await];
+    for user in ["user_1", "user_2"] {
+        let session = json!({ "userId": user, "sessionId": "sess_1", "expiresAt": 9_999_999_999_u64 });
+        fixture.put("SessionsTable", session).await;
+    }
+    assert!(fixture.succeeds(&["erase"]).await.starts_with("0 people erased"), "they are erased already");
+    let said = fixture.succeeds(&["erase", "--user", "user_1"]).await;
+    assert_eq!(said, "1 people erased, with 1 chats and ended sessions");
+    let said = fixture.succeeds(&["erase", "--again"]).await;
+    assert_eq!(said, "2 people erased, with 1 chats and ended sessions");
+    let left = [fixture.items("UsersTable", "user_1").await, fixture.items("UsersTable", "user_2").await];
+    assert_eq!(left, tombstones);
+}
+
+#[tokio::test]
+async fn what_an_export_of_another_person_left_behind_stays_out_of_this_one() {
+    let fixture = Fixture::new().await;
+    fixture.person("user_eve", 1, None).await;
+    let theirs = json!({ "id": chat_id(9), "title": "a secret" }).to_string() + "\n";
+    for name in ["out.json.user_ada.chats", "out.chats", "out.whole"] {
+        fs::write(fixture.folder.path().join(name), &theirs).expect("written");
+    }
+    fixture.succeeds(&["export", "--user", "user_eve", "--output", "out.json"]).await;
+    let export = json_file(&fixture.folder.path().join("out.json"));
+    assert_eq!(export["chats"].as_array().map(Vec::len), Some(1));
+    assert!(!export.to_string().contains("a secret"));
+}
+
+#[tokio::test]
+async fn an_export_shows_what_the_api_does_not() {
+    let fixture = Fixture::new().await;
+    let chat = json!({
+        "userId": "user_ada", "chatId": chat_id(1), "title": "Better", "createdTitle": "Plans", "createdAt": 1,
+        "updatedAt": 2, "version": 2, "change": "c",
+    });
+    fixture.put("ChatsTable", chat).await;
+    fixture.succeeds(&["export", "--user", "user_ada", "--output", "out.json"]).await;
+    let chat = &json_file(&fixture.folder.path().join("out.json"))["chats"][0];
+    assert_eq!((&chat["title"], &chat["createdTitle"]), (&json!("Better"), &json!("Plans")));
 }
 
 #[tokio::test]
