@@ -63,7 +63,9 @@ impl Aws {
             .stderr(log)
             .spawn()
             .expect("Python starts");
-        let http = Client::builder().no_proxy().build().expect("a client");
+        // A connection for each request: the emulator closes idle ones while a command runs, which blocks this thread, and
+        // what is sent on one before the closing has been seen is lost.
+        let http = Client::builder().no_proxy().pool_max_idle_per_host(0).build().expect("a client");
         let mut aws = Self { port, folder, http, process };
         let deadline = Instant::now() + START_TIMEOUT;
         let health = format!("{}/_ministack/health", aws.url());
