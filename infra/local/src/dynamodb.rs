@@ -52,7 +52,8 @@ impl Drop for InMemory {
     }
 }
 
-fn with_tables(database: Database, template: &Template) -> Result<Database> {
+/// Makes the tables that are missing.
+pub fn with_tables(database: Database, template: &Template) -> Result<Database> {
     for table in &template.tables {
         create(&database, table).with_context(|| format!("{} cannot be made", table.name))?;
     }

@@ -1,0 +1,179 @@
+//! Cold starts and warm requests of all contestants, in turns.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use indicatif::ProgressBar;
+use rand::seq::SliceRandom;
+
+use crate::{
+    lambda::{Function, Used},
+    programs::{Contestant, Programs},
+    requests::Case,
+    share::Share,
+    statistics::{median, quantile},
+    world::{Way, World},
+};
+
+/// How a function is started.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct Setting {
+    pub(crate) way: Way,
+    /// The memory in MB whose share of a processor it has; a whole one without.
+    pub(crate) memory: Option<u64>,
+}
+
+/// A process that was started and answered one request, times in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cold {
+    pub(crate) init: f64,
+    pub(crate) first: f64,
+}
+
+impl Cold {
+    pub(crate) fn total(&self) -> f64 {
+        self.init + self.first
+    }
+}
+
+/// A process that answered many requests, one after the other.
+#[derive(Clone, Debug)]
+pub(crate) struct Warm {
+    /// In milliseconds.
+    pub(crate) latencies: Vec<f64>,
+    pub(crate) used: Used,
+    /// Processor time of a request, in milliseconds.
+    pub(crate) cpu: f64,
+}
+
+impl Warm {
+    pub(crate) fn quantile(&self, share: f64) -> f64 {
+        quantile(&self.latencies, share)
+    }
+}
+
+/// The rounds of each contestant.
+pub(crate) type Rounds<T> = BTreeMap<Contestant, Vec<T>>;
+
+/// A number of each round.
+pub(crate) fn each<T>(rounds: &Rounds<T>, contestant: Contestant, number: impl Fn(&T) -> f64) -> Vec<f64> {
+    rounds.get(&contestant).map(|rounds| rounds.iter().map(number).collect()).unwrap_or_default()
+}
+
+/// The median of a number of each round.
+pub(crate) fn middle<T>(rounds: &Rounds<T>, contestant: Contestant, number: impl Fn(&T) -> f64) -> f64 {
+    median(&each(rounds, contestant, number))
+}
+
+/// What measuring needs.
+pub(crate) struct Bench<'a> {
+    pub(crate) world: &'a World,
+    pub(crate) programs: &'a Programs,
+    pub(crate) bar: &'a ProgressBar,
+    /// Counts requests, so that each is another.
+    pub(crate) number: std::cell::Cell<u64>,
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+impl Bench<'_> {
+    /// Starts `contestant` for `case`.
+    pub(crate) async fn start(
+        &self,
+        contestant: Contestant,
+        function: &'static str,
+        way: Way,
+        share: Option<&Share>,
+    ) -> Result<Function> {
+        let program = self.programs.get(&(contestant, function)).context("it was built")?;
+        let environment = self.world.environment(function, way)?;
+        Function::start(&program.path, &environment, share, &self.log(contestant, function)).await
+    }
+
+    /// Where a function's lines go.
+    pub(crate) fn log(&self, contestant: Contestant, function: &str) -> PathBuf {
+        self.world.folder.join("logs").join(format!("{}-{function}.log", contestant.name()))
+    }
+
+    /// One request, whose answer is the right one. Gives its milliseconds.
+    pub(crate) async fn request(&self, contestant: Contestant, function: &mut Function, case: &Case) -> Result<f64> {
+        self.number.set(self.number.get() + 1);
+        let event = case.event(self.world, self.number.get())?;
+        let (time, answer) = function.invoke(event).await?;
+        if contestant == Contestant::Floor {
+            ensure!(answer["statusCode"] == 200, "the floor answers {answer}");
+        } else {
+            case.check(&answer).with_context(|| contestant.name())?;
+        }
+        Ok(milliseconds(time))
+    }
+
+    /// Starts of all `contestants`, in an order that is drawn anew each round.
+    pub(crate) async fn cold(
+        &self,
+        contestants: &[Contestant],
+        case: &Case,
+        setting: Setting,
+        rounds: usize,
+    ) -> Result<Rounds<Cold>> {
+        let share = setting.memory.map(Share::of).transpose()?;
+        let mut results = Rounds::new();
+        // The first round is for the disk's cache, and not counted.
+        for round in 0..=rounds {
+            for contestant in shuffled(contestants) {
+                let mut function = self.start(contestant, case.function, setting.way, share.as_ref()).await?;
+                let first = self.request(contestant, &mut function, case).await?;
+                let cold = Cold { init: milliseconds(function.init), first };
+                function.stop().await?;
+                if round > 0 {
+                    results.entry(contestant).or_insert_with(Vec::new).push(cold);
+                }
+                self.bar.inc(1);
+            }
+        }
+        Ok(results)
+    }
+
+    /// Requests to a process of each of `contestants`, in an order that is drawn anew each round.
+    pub(crate) async fn warm(
+        &self,
+        contestants: &[Contestant],
+        case: &Case,
+        setting: Setting,
+        rounds: usize,
+        requests: usize,
+    ) -> Result<Rounds<Warm>> {
+        let share = setting.memory.map(Share::of).transpose()?;
+        let mut results = Rounds::new();
+        for _ in 0..rounds {
+            for contestant in shuffled(contestants) {
+                let mut function = self.start(contestant, case.function, setting.way, share.as_ref()).await?;
+                // A compiler that works while the program runs has done the most by then.
+                for _ in 0..requests / 5 {
+                    self.request(contestant, &mut function, case).await?;
+                }
+                let before = function.used()?.cpu;
+                let mut latencies = Vec::with_capacity(requests);
+                for _ in 0..requests {
+                    latencies.push(self.request(contestant, &mut function, case).await?);
+                }
+                let used = function.used()?;
+                #[allow(clippy::cast_precision_loss)]
+                let cpu = milliseconds(used.cpu - before) / requests as f64;
+                function.stop().await?;
+                results.entry(contestant).or_insert_with(Vec::new).push(Warm { latencies, used, cpu });
+                self.bar.inc(1);
+            }
+        }
+        Ok(results)
+    }
+}
+
+/// The same in an order drawn by lot.
+pub(crate) fn shuffled<T: Copy>(items: &[T]) -> Vec<T> {
+    let mut items = items.to_vec();
+    items.shuffle(&mut rand::rng());
+    items
+}

@@ -1,0 +1,75 @@
+//! TLS before the database: a proxy that ends it, with a chain of certificates as AWS shows one.
+
+use std::{fmt::Write as _, fs, path::{Path, PathBuf}, sync::Arc};
+
+use anyhow::{Context, Result};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
+use tokio::{io::copy_bidirectional, net::{TcpListener, TcpStream}};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{ServerConfig, pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer}},
+};
+
+/// Where a system keeps the root certificates that it trusts.
+const SYSTEM_ROOTS: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
+
+/// Files of certificates to trust.
+#[derive(Clone)]
+pub(crate) struct Roots {
+    /// The benchmark's own alone.
+    pub(crate) own: PathBuf,
+    /// The system's, some 140, and the benchmark's own.
+    pub(crate) system: PathBuf,
+}
+
+fn key() -> Result<KeyPair> {
+    // What AWS's services have.
+    Ok(KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?)
+}
+
+fn authority(name: &str) -> Result<CertificateParams> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    Ok(params)
+}
+
+/// Serves TLS on a free port of this machine, and passes what it carries on to `upstream`. Leaves the roots in `folder`.
+pub(crate) async fn terminate(upstream: String, folder: &Path) -> Result<(String, Roots)> {
+    let root = CertifiedIssuer::self_signed(authority("Benchmark Root")?, key()?)?;
+    let between = CertifiedIssuer::signed_by(authority("Benchmark Intermediate")?, key()?, &root)?;
+    let leaf_key = key()?;
+    let leaf = CertificateParams::new(vec!["localhost".to_owned()])?.signed_by(&leaf_key, &between)?;
+
+    let roots = Roots { own: folder.join("root.pem"), system: folder.join("roots.pem") };
+    let mut all = SYSTEM_ROOTS.iter().find_map(|path| fs::read_to_string(path).ok()).unwrap_or_default();
+    write!(all, "\n{}", root.pem())?;
+    fs::write(&roots.system, all)?;
+    fs::write(&roots.own, root.pem())?;
+
+    let chain = vec![leaf.der().clone(), between.der().clone()];
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(leaf_key.serialize_der()));
+    let mut config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let port = listener.local_addr()?.port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (acceptor, upstream) = (acceptor.clone(), upstream.clone());
+            // A client that leaves is no matter: it has been measured, or its own error tells.
+            tokio::spawn(async move { pass_on(stream, &acceptor, &upstream).await.ok() });
+        }
+    });
+    Ok((format!("https://localhost:{port}"), roots))
+}
+
+async fn pass_on(stream: TcpStream, acceptor: &TlsAcceptor, upstream: &str) -> Result<()> {
+    stream.set_nodelay(true)?;
+    let mut near = acceptor.accept(stream).await?;
+    let mut far = TcpStream::connect(upstream).await.context("the database is there")?;
+    far.set_nodelay(true)?;
+    copy_bidirectional(&mut near, &mut far).await?;
+    Ok(())
+}

@@ -1,0 +1,182 @@
+//! What the functions are measured in: the tables and what is in them, Clerk's keys, and the environment.
+
+use std::{
+    path::{Path, PathBuf},
+    thread,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, Result};
+use axum::{Json, Router, routing::get};
+use dynoxide::{Database, ImportOptions};
+use local::{
+    clerk::{ORIGIN, SigningKey},
+    dynamodb,
+    template::Template,
+};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, runtime, sync::oneshot};
+
+use crate::tls::{self, Roots};
+
+/// Chats and their owners for the cases: each has as many as its name says.
+pub(crate) const LISTS: [usize; 3] = [0, 10, 100];
+/// Who writes; it has as many chats as it was given here, and those it makes.
+pub(crate) const WRITER: &str = "user_writer";
+const INSTANCE: &str = "ins_bench";
+/// Base64 of "a secret of the benchmark's own.".
+const WEBHOOK_SECRET: &str = "whsec_YSBzZWNyZXQgb2YgdGhlIGJlbmNobWFyaydzIG93bi4=";
+/// Where the tables' names stand in a function's environment.
+const TABLES: [(&str, &str); 3] =
+    [("CHATS_TABLE", "ChatsTable"), ("USERS_TABLE", "UsersTable"), ("SESSIONS_TABLE", "SessionsTable")];
+
+/// How a function reaches the database, and where it has Clerk's keys from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Way {
+    /// Plain HTTP; the key in the environment.
+    Plain,
+    /// TLS; the key in the environment.
+    Tls,
+    /// Plain HTTP; the keys from the issuer.
+    Jwks,
+}
+
+/// A database with a person of each kind in it, and what a function needs to know to serve them.
+pub(crate) struct World {
+    pub(crate) database: Database,
+    key: SigningKey,
+    plain: String,
+    tls: String,
+    issuer: String,
+    roots: Roots,
+    pub(crate) folder: PathBuf,
+}
+
+/// The name of whoever has `chats` chats.
+pub(crate) fn owner_of(chats: usize) -> String {
+    format!("user_{chats}")
+}
+
+/// The id of somebody's chat: they were made a second apart.
+pub(crate) fn chat_id(number: usize) -> String {
+    let milliseconds = 1_700_000_000_000 + 1000 * number as u64;
+    uuid::Builder::from_unix_timestamp_millis(milliseconds, &[7; 10]).into_uuid().to_string()
+}
+
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+impl World {
+    /// Starts the database, its TLS and the issuer in a thread of their own, which lives as long as the program.
+    pub(crate) fn start(folder: &Path) -> Result<Self> {
+        let key = SigningKey::generate()?;
+        let database = dynamodb::with_tables(Database::memory()?, &Template::load()?)?;
+        let (served, folder_of_thread) = (database.clone(), folder.to_owned());
+        let keys = json!({ "keys": [key.jwk()] });
+        let (addresses, are_there) = oneshot::channel();
+        thread::spawn(move || -> Result<()> {
+            let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+            runtime.block_on(async move {
+                let listener = TcpListener::bind("127.0.0.1:0").await?;
+                let plain = listener.local_addr()?.to_string();
+                let (tls, roots) = tls::terminate(plain.clone(), &folder_of_thread).await?;
+                let issuer = TcpListener::bind("127.0.0.1:0").await?;
+                let issuer_url = format!("http://{}", issuer.local_addr()?);
+                let jwks = Router::new().route("/.well-known/jwks.json", get(async move || Json(keys.clone())));
+                // Nobody waits for them if the program has ended.
+                let _ = addresses.send((format!("http://{plain}"), tls, issuer_url, roots));
+                tokio::try_join!(
+                    async { Ok(dynamodb::serve(listener, served).await?) },
+                    async { Ok::<_, anyhow::Error>(axum::serve(issuer, jwks).await?) }
+                )?;
+                Ok(())
+            })
+        });
+        let (plain, tls, issuer, roots) = are_there.blocking_recv().context("the database does not start")?;
+        let world = Self { database, key, plain, tls, issuer, roots, folder: folder.to_owned() };
+        for chats in LISTS {
+            world.add_person(&owner_of(chats), chats)?;
+        }
+        world.add_person(WRITER, 10)?;
+        Ok(world)
+    }
+
+    /// Adds somebody with a profile and chats.
+    pub(crate) fn add_person(&self, user: &str, chats: usize) -> Result<()> {
+        self.import("UsersTable", [profile(user)])?;
+        self.import("ChatsTable", (0..chats).map(|number| {
+            json!({
+                "userId": { "S": user }, "chatId": { "S": chat_id(number) }, "title": { "S": format!("Chat {number}") },
+                "createdAt": { "N": "1700000000000" }, "updatedAt": { "N": "1700000000000" }, "version": { "N": "1" },
+                "change": { "S": chat_id(number) },
+            })
+        }))
+    }
+
+    /// Adds strangers, each with a profile.
+    pub(crate) fn add_strangers(&self, numbers: std::ops::Range<usize>) -> Result<()> {
+        self.import("UsersTable", numbers.map(|number| profile(&format!("user_stranger_{number}"))))
+    }
+
+    fn import(&self, table: &str, items: impl IntoIterator<Item = Value>) -> Result<()> {
+        let items = items.into_iter().map(serde_json::from_value).collect::<Result<_, _>>()?;
+        self.database.import_items(table, items, ImportOptions::default())?;
+        Ok(())
+    }
+
+    /// All that a function finds in its environment; nothing of this machine's own but the path.
+    pub(crate) fn environment(&self, function: &str, way: Way) -> Result<Vec<(String, String)>> {
+        let (own, system) = (self.roots.own.display(), self.roots.system.display());
+        let mut environment = vec![
+            ("PATH", "/usr/local/bin:/usr/bin:/bin".to_owned()),
+            ("LANG", "en_US.UTF-8".to_owned()),
+            ("TZ", ":UTC".to_owned()),
+            ("AWS_REGION", "us-east-1".to_owned()),
+            ("AWS_DEFAULT_REGION", "us-east-1".to_owned()),
+            ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".to_owned()),
+            ("AWS_SESSION_TOKEN", "token".to_owned()),
+            ("AWS_ENDPOINT_URL", if way == Way::Tls { &self.tls } else { &self.plain }.clone()),
+            ("AWS_LAMBDA_FUNCTION_NAME", function.to_owned()),
+            ("AWS_LAMBDA_FUNCTION_VERSION", "1".to_owned()),
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128".to_owned()),
+            ("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{function}")),
+            ("AWS_LAMBDA_LOG_STREAM_NAME", "stream".to_owned()),
+            ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned()),
+            ("CLERK_ISSUER", self.issuer.clone()),
+            ("CLERK_AUTHORIZED_PARTIES", ORIGIN.to_owned()),
+            ("CLERK_INSTANCE_ID", INSTANCE.to_owned()),
+            ("CLERK_WEBHOOK_SIGNING_SECRET", WEBHOOK_SECRET.to_owned()),
+            ("QUERY_USER", owner_of(10)),
+            // What a function trusts, each language in its own manner: Rust (OpenSSL's), Python, Node.
+            ("SSL_CERT_FILE", system.to_string()),
+            ("AWS_CA_BUNDLE", system.to_string()),
+            ("NODE_EXTRA_CA_CERTS", own.to_string()),
+        ];
+        environment.extend(TABLES.map(|(variable, table)| (variable, table.to_owned())));
+        if way != Way::Jwks {
+            environment.push(("CLERK_JWT_KEY", self.key.public_key_pem()?));
+        }
+        Ok(environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    }
+
+    /// A session token of somebody, good for a minute.
+    pub(crate) fn token(&self, user: &str) -> Result<String> {
+        self.key.session_token(&self.issuer, user, "sess_1", now(), &json!({}))
+    }
+
+    /// The signature of a webhook, as Clerk makes it.
+    pub(crate) fn sign(&self, id: &str, timestamp: u64, body: &str) -> Result<String> {
+        let signer = svix::webhooks::Webhook::new(WEBHOOK_SECRET)?;
+        Ok(signer.sign(id, timestamp.try_into()?, body.as_bytes())?)
+    }
+}
+
+fn profile(user: &str) -> Value {
+    json!({
+        "userId": { "S": user }, "email": { "S": format!("{user}@example.com") }, "firstName": { "S": "Ada" },
+        "lastName": { "S": "Lovelace" }, "createdAt": { "N": "1700000000000" },
+        "clerkVersion": { "S": "00000001700000000000-bench" }, "isActive": { "BOOL": true }, "banned": { "BOOL": false },
+    })
+}
