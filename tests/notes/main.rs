@@ -12,7 +12,7 @@ async fn main() -> ExitCode {
     api::run(async || {
         let database = Database::connect().await;
         let notes = Notes::new(&database, required("NOTES_TABLE")?);
-        Ok(routes::router().with_state(Context::from_env(&database, notes)?))
+        Ok(routes::router().with_state(Context::from_env(&database, notes)?.connected().await))
     })
     .await
 }

@@ -10,7 +10,7 @@ async fn main() -> ExitCode {
     api::run(async || {
         let database = Database::connect().await;
         let chats = Chats::new(&database, required("CHATS_TABLE")?);
-        Ok(chats::router().with_state(Context::from_env(&database, chats)?))
+        Ok(chats::router().with_state(Context::from_env(&database, chats)?.connected().await))
     })
     .await
 }

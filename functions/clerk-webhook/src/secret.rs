@@ -37,7 +37,8 @@ impl Secret {
         let source = match var("CLERK_WEBHOOK_SIGNING_SECRET_ARN") {
             Some(id) => {
                 let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).operation_timeout(READ).build();
-                let config = aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts).load().await;
+                let config = aws_config::defaults(BehaviorVersion::latest()).http_client(store::http_client());
+                let config = config.timeout_config(timeouts).load().await;
                 Source::Manager { client: Client::new(&config), id }
             }
             None => Source::Environment,

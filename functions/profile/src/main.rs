@@ -10,7 +10,7 @@ async fn main() -> ExitCode {
     api::run(async || {
         let database = Database::connect().await;
         let profiles = Profiles::new(&database, required("USERS_TABLE")?);
-        Ok(profile::router().with_state(Context::from_env(&database, profiles)?))
+        Ok(profile::router().with_state(Context::from_env(&database, profiles)?.connected().await))
     })
     .await
 }

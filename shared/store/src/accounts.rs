@@ -3,7 +3,7 @@
 //! A token lives on for up to a minute after its session ended or its account was deleted. Clerk's webhooks say so at
 //! once; what they said is looked up with every call, so a token stops counting when the webhook has landed.
 
-use aws_sdk_dynamodb::{Client, types::KeysAndAttributes};
+use aws_sdk_dynamodb::{Client, Config, config::retry::RetryConfig, types::KeysAndAttributes};
 use clerk_auth::{EndedSession, Identity};
 use serde::Deserialize;
 
@@ -52,6 +52,21 @@ impl Accounts {
     /// The tables named `users` and `sessions` in `database`.
     pub fn new(database: &Database, users: String, sessions: String) -> Self {
         Self { client: database.0.clone(), users, sessions }
+    }
+
+    /// Opens the connections that a reading request uses, one for the read and one for the look beside it, so that the
+    /// first request finds them, and the credentials. It looks up nobody, twice, and does not mind if that fails: the
+    /// first request tries again, and tells.
+    pub async fn connect(&self) {
+        let look = || async {
+            let nobody = wanted(Attributes::from([("userId".to_owned(), string("-"))]), "userId")?;
+            let request = self.client.batch_get_item().request_items(&self.users, nobody);
+            let once = Config::builder().retry_config(RetryConfig::disabled());
+            request.customize().config_override(once).send().await.map_err(Error::from_sdk)
+        };
+        if let Err(error) = tokio::try_join!(look(), look()) {
+            tracing::warn!(%error, "DynamoDB cannot be reached yet");
+        }
     }
 
     /// Finds out whether `identity` still counts, with one request. Fails closed: where nothing can be found out, there

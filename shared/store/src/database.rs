@@ -3,7 +3,7 @@ use std::time::Duration;
 use aws_config::{BehaviorVersion, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_dynamodb::{Client, config};
 
-use crate::usage::Meter;
+use crate::{http_client, usage::Meter};
 
 /// The connection to DynamoDB that the table handles share. Cloning it is cheap.
 #[derive(Clone)]
@@ -13,8 +13,8 @@ impl Database {
     /// Reads region, credentials and endpoint from the environment, as every AWS SDK does. Makes no request yet.
     ///
     /// A call ends within 6 s, three attempts included, so that the caller gets an answer before the function's
-    /// time-out of 25 s (`template.yaml`), also where one request follows the other. The connect time-out is short because an environment that Lambda froze
-    /// thaws with dead connections.
+    /// time-out of 25 s (`template.yaml`), also where one request follows the other. The connect time-out is short
+    /// because an environment that Lambda froze thaws with dead connections.
     pub async fn connect() -> Self {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(1))
@@ -22,6 +22,7 @@ impl Database {
             .operation_timeout(Duration::from_secs(6))
             .build();
         let config = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http_client())
             .retry_config(RetryConfig::standard().with_max_attempts(3))
             .timeout_config(timeouts)
             .load()

@@ -30,6 +30,7 @@ mod accounts;
 mod chats;
 mod database;
 mod error;
+mod http_client;
 mod id;
 mod item;
 #[cfg(feature = "example")]
@@ -45,6 +46,7 @@ pub use chats::{
 };
 pub use database::Database;
 pub use error::Error;
+pub use http_client::http_client;
 pub use id::{Id, InvalidId};
 #[cfg(feature = "example")]
 pub use notes::{Note, Notes, Text};

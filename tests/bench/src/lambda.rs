@@ -197,7 +197,10 @@ async fn next(State(api): Shared) -> Response {
         ("Lambda-Runtime-Aws-Request-Id", uuid::Uuid::now_v7().to_string()),
         ("Lambda-Runtime-Deadline-Ms", deadline.as_millis().to_string()),
         ("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-east-1:123456789012:function:bench".to_owned()),
-        ("Lambda-Runtime-Trace-Id", "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0".to_owned()),
+        (
+            "Lambda-Runtime-Trace-Id",
+            "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0".to_owned(),
+        ),
         ("Content-Type", "application/json".to_owned()),
     ];
     (headers, event).into_response()

@@ -88,7 +88,7 @@ impl Bench<'_> {
         share: Option<&Share>,
     ) -> Result<Function> {
         let program = self.programs.get(&(contestant, function)).context("it was built")?;
-        let environment = self.world.environment(function, way)?;
+        let environment = self.world.environment(contestant, function, way)?;
         Function::start(&program.path, &environment, share, &self.log(contestant, function)).await
     }
 

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use axum::body::Bytes;
 use serde_json::{Value, json};
 
-use crate::world::{World, WRITER, chat_id, now, owner_of};
+use crate::world::{WRITER, World, chat_id, now, owner_of};
 
 /// A request, as often as it is wanted.
 pub(crate) struct Case {
@@ -76,13 +76,7 @@ pub(crate) const CASES: [Case; 8] = [
         status: 200,
         is_right: |body| body["firstName"] == "Ada" && body["email"] == "user_10@example.com",
     },
-    Case {
-        name: "webhook",
-        function: "clerk-webhook",
-        make: webhook,
-        status: 200,
-        is_right: |_| true,
-    },
+    Case { name: "webhook", function: "clerk-webhook", make: webhook, status: 200, is_right: |_| true },
 ];
 
 impl Case {

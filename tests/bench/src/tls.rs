@@ -1,23 +1,38 @@
 //! TLS before the database: a proxy that ends it, with a chain of certificates as AWS shows one.
 
-use std::{fmt::Write as _, fs, path::{Path, PathBuf}, sync::Arc};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context, Result};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
-use tokio::{io::copy_bidirectional, net::{TcpListener, TcpStream}};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+};
 use tokio_rustls::{
     TlsAcceptor,
-    rustls::{ServerConfig, pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer}},
+    rustls::{
+        ServerConfig,
+        pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+    },
 };
 
 /// Where a system keeps the root certificates that it trusts.
 const SYSTEM_ROOTS: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
+
+/// What our functions trust.
+const AMAZON_ROOTS: &str = include_str!("../../../shared/store/src/amazon-roots.pem");
 
 /// Files of certificates to trust.
 #[derive(Clone)]
 pub(crate) struct Roots {
     /// The benchmark's own alone.
     pub(crate) own: PathBuf,
+    /// Amazon's and the benchmark's own.
+    pub(crate) amazon: PathBuf,
     /// The system's, some 140, and the benchmark's own.
     pub(crate) system: PathBuf,
 }
@@ -41,11 +56,13 @@ pub(crate) async fn terminate(upstream: String, folder: &Path) -> Result<(String
     let leaf_key = key()?;
     let leaf = CertificateParams::new(vec!["localhost".to_owned()])?.signed_by(&leaf_key, &between)?;
 
-    let roots = Roots { own: folder.join("root.pem"), system: folder.join("roots.pem") };
-    let mut all = SYSTEM_ROOTS.iter().find_map(|path| fs::read_to_string(path).ok()).unwrap_or_default();
-    write!(all, "\n{}", root.pem())?;
-    fs::write(&roots.system, all)?;
-    fs::write(&roots.own, root.pem())?;
+    let [own, amazon, system] = ["own", "amazon", "system"].map(|name| folder.join(name).with_extension("pem"));
+    let all = SYSTEM_ROOTS.iter().find_map(|path| fs::read_to_string(path).ok());
+    let all = all.context("this system has no root certificates; its package is called ca-certificates")?;
+    fs::write(&own, root.pem())?;
+    fs::write(&amazon, format!("{AMAZON_ROOTS}\n{}", root.pem()))?;
+    fs::write(&system, format!("{all}\n{}", root.pem()))?;
+    let roots = Roots { own, amazon, system };
 
     let chain = vec![leaf.der().clone(), between.der().clone()];
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(leaf_key.serialize_der()));

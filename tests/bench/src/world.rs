@@ -17,7 +17,10 @@ use local::{
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, runtime, sync::oneshot};
 
-use crate::tls::{self, Roots};
+use crate::{
+    programs::Contestant,
+    tls::{self, Roots},
+};
 
 /// Chats and their owners for the cases: each has as many as its name says.
 pub(crate) const LISTS: [usize; 3] = [0, 10, 100];
@@ -86,10 +89,9 @@ impl World {
                 let jwks = Router::new().route("/.well-known/jwks.json", get(async move || Json(keys.clone())));
                 // Nobody waits for them if the program has ended.
                 let _ = addresses.send((format!("http://{plain}"), tls, issuer_url, roots));
-                tokio::try_join!(
-                    async { Ok(dynamodb::serve(listener, served).await?) },
-                    async { Ok::<_, anyhow::Error>(axum::serve(issuer, jwks).await?) }
-                )?;
+                tokio::try_join!(async { Ok(dynamodb::serve(listener, served).await?) }, async {
+                    Ok::<_, anyhow::Error>(axum::serve(issuer, jwks).await?)
+                })?;
                 Ok(())
             })
         });
@@ -126,8 +128,15 @@ impl World {
     }
 
     /// All that a function finds in its environment; nothing of this machine's own but the path.
-    pub(crate) fn environment(&self, function: &str, way: Way) -> Result<Vec<(String, String)>> {
+    pub(crate) fn environment(
+        &self,
+        contestant: Contestant,
+        function: &str,
+        way: Way,
+    ) -> Result<Vec<(String, String)>> {
         let (own, system) = (self.roots.own.display(), self.roots.system.display());
+        // Ours have Amazon's roots alone built in, and so need as many here; nobody has tuned the one that has not.
+        let rust = if contestant == Contestant::Untuned { &self.roots.system } else { &self.roots.amazon }.display();
         let mut environment = vec![
             ("PATH", "/usr/local/bin:/usr/bin:/bin".to_owned()),
             ("LANG", "en_US.UTF-8".to_owned()),
@@ -149,8 +158,8 @@ impl World {
             ("CLERK_INSTANCE_ID", INSTANCE.to_owned()),
             ("CLERK_WEBHOOK_SIGNING_SECRET", WEBHOOK_SECRET.to_owned()),
             ("QUERY_USER", owner_of(10)),
-            // What a function trusts, each language in its own manner: Rust (OpenSSL's), Python, Node.
-            ("SSL_CERT_FILE", system.to_string()),
+            // What a function trusts, each language in its own manner: Rust, Python, Node (whose own are built in).
+            ("SSL_CERT_FILE", rust.to_string()),
             ("AWS_CA_BUNDLE", system.to_string()),
             ("NODE_EXTRA_CA_CERTS", own.to_string()),
         ];
