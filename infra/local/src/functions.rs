@@ -114,7 +114,7 @@ impl Functions {
 }
 
 /// Stops a process and all that it started, and returns once they are gone.
-pub(crate) async fn stop(mut child: Child) {
+pub async fn stop(mut child: Child) {
     // Found while the process lives: those below it are in groups of their own, and orphans have no parent to tell
     // whose they were.
     let mut system = System::new();
@@ -149,14 +149,15 @@ pub(crate) async fn stop(mut child: Child) {
     }
 }
 
-fn program() -> PathBuf {
+/// The program of cargo-lambda, where the Makefile has put it.
+pub fn program() -> PathBuf {
     workspace().join(".tools/cargo-lambda/bin/cargo-lambda")
 }
 
 /// A folder that shows the functions' sources and nothing else. cargo-lambda watches the folder it runs in, once for
 /// each running function, with all that is below: the project's own with `target` and `.tools` takes tens of thousands
 /// of Linux's inotify watches, and where those are used up, edited code is not loaded and nothing says so.
-fn sources(folder: &Path) -> Result<PathBuf> {
+pub fn sources(folder: &Path) -> Result<PathBuf> {
     let sources = folder.join("sources");
     std::fs::create_dir_all(&sources).context("the folder of sources cannot be made")?;
     for name in ["functions", "shared"] {

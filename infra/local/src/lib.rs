@@ -1,7 +1,7 @@
 //! The local stack: DynamoDB, a development Clerk and the functions on one machine.
 //!
 //! The program is for developers; the tests of other crates use its [`clerk::SigningKey`] and its
-//! [`dynamodb::in_memory`] engine.
+//! [`dynamodb::in_memory`] engine, the benchmarks its way to start and stop cargo-lambda.
 
 // Telling its user what happens is this program's job.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -10,7 +10,7 @@ pub mod clerk;
 mod cli;
 mod docker;
 pub mod dynamodb;
-mod functions;
+pub mod functions;
 mod reconcile;
 mod samples;
 mod stack;

@@ -3,13 +3,15 @@
 // Telling its user what happens is this program's job.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod growth;
 mod lambda;
+mod load;
 mod measure;
 mod programs;
+mod proxies;
 mod requests;
 mod share;
 mod statistics;
-mod tls;
 mod world;
 
 use anyhow::Result;

@@ -9,7 +9,7 @@ use rand::seq::SliceRandom;
 use crate::{
     lambda::{Function, Used},
     programs::{Contestant, Programs},
-    requests::Case,
+    requests::{Case, Operation},
     share::Share,
     statistics::{median, quantile},
     world::{Way, World},
@@ -106,6 +106,17 @@ impl Bench<'_> {
             ensure!(answer["statusCode"] == 200, "the floor answers {answer}");
         } else {
             case.check(&answer).with_context(|| contestant.name())?;
+        }
+        Ok(milliseconds(time))
+    }
+
+    /// One operation by ours, for somebody, whose answer is the right one. Gives its milliseconds.
+    pub(crate) async fn operate(&self, function: &mut Function, operation: Operation, user: &str) -> Result<f64> {
+        self.number.set(self.number.get() + 1);
+        let (time, answer) = function.invoke(operation.event(self.world, user, self.number.get())?).await?;
+        // What was created goes at once, so that the person has as many chats as before.
+        if let Some(event) = operation.undo(self.world, user, &answer)? {
+            function.invoke(event).await?;
         }
         Ok(milliseconds(time))
     }

@@ -19,7 +19,7 @@ pub(crate) struct Case {
 pub(crate) const LIST_10: Case = Case {
     name: "list 10",
     function: "chats",
-    make: |world, _| list(world, &owner_of(10)),
+    make: |world, _| list(world, &owner_of(10), 100),
     status: 200,
     is_right: |body| has_chats(body, 10) && body["chats"][0]["id"] == chat_id(9),
 };
@@ -45,7 +45,7 @@ pub(crate) const CASES: [Case; 8] = [
     Case {
         name: "list 0",
         function: "chats",
-        make: |world, _| list(world, &owner_of(0)),
+        make: |world, _| list(world, &owner_of(0), 100),
         status: 200,
         is_right: |body| has_chats(body, 0),
     },
@@ -53,7 +53,7 @@ pub(crate) const CASES: [Case; 8] = [
     Case {
         name: "list 100",
         function: "chats",
-        make: |world, _| list(world, &owner_of(100)),
+        make: |world, _| list(world, &owner_of(100), 100),
         status: 200,
         is_right: |body| has_chats(body, 100),
     },
@@ -97,19 +97,66 @@ fn has_chats(body: &Value, number: usize) -> bool {
     body["chats"].as_array().is_some_and(|chats| chats.len() == number) && body["cursor"].is_null()
 }
 
-pub(crate) fn list(world: &World, user: &str) -> Result<Value> {
+fn list(world: &World, user: &str, limit: u8) -> Result<Value> {
     let mut event = api_call(world, user, "GET", "/chats", None)?;
-    event["rawQueryString"] = "limit=100".into();
-    event["queryStringParameters"] = json!({ "limit": "100" });
+    event["rawQueryString"] = format!("limit={limit}").into();
+    event["queryStringParameters"] = json!({ "limit": limit.to_string() });
     Ok(event)
 }
 
-pub(crate) fn create(world: &World, user: &str, number: u64) -> Result<Value> {
+fn create(world: &World, user: &str, number: u64) -> Result<Value> {
     api_call(world, user, "POST", "/chats", Some(json!({ "title": format!("New {number}") })))
 }
 
+/// What is done to a person's chats as they grow.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Operation {
+    /// The ten newest.
+    List,
+    /// The oldest.
+    Get,
+    Create,
+}
+
+impl Operation {
+    pub(crate) const ALL: [Self; 3] = [Self::List, Self::Get, Self::Create];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::List => "list",
+            Self::Get => "get",
+            Self::Create => "create",
+        }
+    }
+
+    pub(crate) fn event(self, world: &World, user: &str, number: u64) -> Result<Bytes> {
+        let event = match self {
+            Self::List => list(world, user, 10),
+            Self::Get => api_call(world, user, "GET", &format!("/chats/{}", chat_id(0)), None),
+            Self::Create => create(world, user, number),
+        };
+        Ok(event?.to_string().into())
+    }
+
+    /// What takes its effect back. Fails unless the answer is the right one.
+    pub(crate) fn undo(self, world: &World, user: &str, answer: &Value) -> Result<Option<Bytes>> {
+        let body: Value = answer["body"].as_str().and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default();
+        let right = match self {
+            Self::List => {
+                answer["statusCode"] == 200 && body["chats"].as_array().is_some_and(|chats| chats.len() == 10)
+            }
+            Self::Get => answer["statusCode"] == 200 && body["id"] == chat_id(0),
+            Self::Create => answer["statusCode"] == 201,
+        };
+        ensure!(right, "{} was answered with {answer}", self.name());
+        let created = body["id"].as_str().filter(|_| self == Self::Create);
+        let undo = created.map(|id| api_call(world, user, "DELETE", &format!("/chats/{id}"), None)).transpose()?;
+        Ok(undo.map(|event| event.to_string().into()))
+    }
+}
+
 /// An event of API Gateway's HTTP API, in payload format 2.0.
-pub(crate) fn api_call(world: &World, user: &str, method: &str, path: &str, body: Option<Value>) -> Result<Value> {
+fn api_call(world: &World, user: &str, method: &str, path: &str, body: Option<Value>) -> Result<Value> {
     let mut event = event(method, path);
     event["headers"]["authorization"] = format!("Bearer {}", world.token(user)?).into();
     if let Some(body) = body {

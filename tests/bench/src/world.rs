@@ -3,7 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     thread,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result};
@@ -19,7 +19,7 @@ use tokio::{net::TcpListener, runtime, sync::oneshot};
 
 use crate::{
     programs::Contestant,
-    tls::{self, Roots},
+    proxies::{self, Roots},
 };
 
 /// Chats and their owners for the cases: each has as many as its name says.
@@ -33,6 +33,9 @@ const WEBHOOK_SECRET: &str = "whsec_YSBzZWNyZXQgb2YgdGhlIGJlbmNobWFyaydzIG93bi4=
 const TABLES: [(&str, &str); 3] =
     [("CHATS_TABLE", "ChatsTable"), ("USERS_TABLE", "UsersTable"), ("SESSIONS_TABLE", "SessionsTable")];
 
+/// How long an answer of a distant database is on its way.
+pub(crate) const FAR: Duration = Duration::from_millis(3);
+
 /// How a function reaches the database, and where it has Clerk's keys from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Way {
@@ -42,6 +45,8 @@ pub(crate) enum Way {
     Tls,
     /// Plain HTTP; the keys from the issuer.
     Jwks,
+    /// Plain HTTP, each answer [`FAR`] later; the key in the environment.
+    Far,
 }
 
 /// A database with a person of each kind in it, and what a function needs to know to serve them.
@@ -50,6 +55,7 @@ pub(crate) struct World {
     key: SigningKey,
     plain: String,
     tls: String,
+    far: String,
     issuer: String,
     roots: Roots,
     pub(crate) folder: PathBuf,
@@ -83,20 +89,21 @@ impl World {
             runtime.block_on(async move {
                 let listener = TcpListener::bind("127.0.0.1:0").await?;
                 let plain = listener.local_addr()?.to_string();
-                let (tls, roots) = tls::terminate(plain.clone(), &folder_of_thread).await?;
+                let (tls, roots) = proxies::tls(plain.clone(), &folder_of_thread).await?;
+                let far = proxies::delay(plain.clone(), FAR).await?;
                 let issuer = TcpListener::bind("127.0.0.1:0").await?;
                 let issuer_url = format!("http://{}", issuer.local_addr()?);
                 let jwks = Router::new().route("/.well-known/jwks.json", get(async move || Json(keys.clone())));
                 // Nobody waits for them if the program has ended.
-                let _ = addresses.send((format!("http://{plain}"), tls, issuer_url, roots));
+                let _ = addresses.send((format!("http://{plain}"), tls, far, issuer_url, roots));
                 tokio::try_join!(async { Ok(dynamodb::serve(listener, served).await?) }, async {
                     Ok::<_, anyhow::Error>(axum::serve(issuer, jwks).await?)
                 })?;
                 Ok(())
             })
         });
-        let (plain, tls, issuer, roots) = are_there.blocking_recv().context("the database does not start")?;
-        let world = Self { database, key, plain, tls, issuer, roots, folder: folder.to_owned() };
+        let (plain, tls, far, issuer, roots) = are_there.blocking_recv().context("the database does not start")?;
+        let world = Self { database, key, plain, tls, far, issuer, roots, folder: folder.to_owned() };
         for chats in LISTS {
             world.add_person(&owner_of(chats), chats)?;
         }
@@ -107,18 +114,18 @@ impl World {
     /// Adds somebody with a profile and chats.
     pub(crate) fn add_person(&self, user: &str, chats: usize) -> Result<()> {
         self.import("UsersTable", [profile(user)])?;
-        self.import("ChatsTable", (0..chats).map(|number| {
-            json!({
-                "userId": { "S": user }, "chatId": { "S": chat_id(number) }, "title": { "S": format!("Chat {number}") },
-                "createdAt": { "N": "1700000000000" }, "updatedAt": { "N": "1700000000000" }, "version": { "N": "1" },
-                "change": { "S": chat_id(number) },
-            })
-        }))
+        self.import("ChatsTable", (0..chats).map(|number| chat(user, number)))
     }
 
-    /// Adds strangers, each with a profile.
-    pub(crate) fn add_strangers(&self, numbers: std::ops::Range<usize>) -> Result<()> {
-        self.import("UsersTable", numbers.map(|number| profile(&format!("user_stranger_{number}"))))
+    /// Adds strangers, each with a profile and a chat.
+    pub(crate) fn add_strangers(&self, number: usize) -> Result<()> {
+        let names: Vec<String> = (0..number).map(|number| format!("user_stranger_{number}")).collect();
+        // So many at once that memory holds them.
+        for names in names.chunks(10_000) {
+            self.import("UsersTable", names.iter().map(|name| profile(name)))?;
+            self.import("ChatsTable", names.iter().map(|name| chat(name, 0)))?;
+        }
+        Ok(())
     }
 
     fn import(&self, table: &str, items: impl IntoIterator<Item = Value>) -> Result<()> {
@@ -137,6 +144,11 @@ impl World {
         let (own, system) = (self.roots.own.display(), self.roots.system.display());
         // Ours have Amazon's roots alone built in, and so need as many here; nobody has tuned the one that has not.
         let rust = if contestant == Contestant::Untuned { &self.roots.system } else { &self.roots.amazon }.display();
+        let endpoint = match way {
+            Way::Plain | Way::Jwks => &self.plain,
+            Way::Tls => &self.tls,
+            Way::Far => &self.far,
+        };
         let mut environment = vec![
             ("PATH", "/usr/local/bin:/usr/bin:/bin".to_owned()),
             ("LANG", "en_US.UTF-8".to_owned()),
@@ -146,7 +158,7 @@ impl World {
             ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".to_owned()),
             ("AWS_SESSION_TOKEN", "token".to_owned()),
-            ("AWS_ENDPOINT_URL", if way == Way::Tls { &self.tls } else { &self.plain }.clone()),
+            ("AWS_ENDPOINT_URL", endpoint.clone()),
             ("AWS_LAMBDA_FUNCTION_NAME", function.to_owned()),
             ("AWS_LAMBDA_FUNCTION_VERSION", "1".to_owned()),
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128".to_owned()),
@@ -187,5 +199,13 @@ fn profile(user: &str) -> Value {
         "userId": { "S": user }, "email": { "S": format!("{user}@example.com") }, "firstName": { "S": "Ada" },
         "lastName": { "S": "Lovelace" }, "createdAt": { "N": "1700000000000" },
         "clerkVersion": { "S": "00000001700000000000-bench" }, "isActive": { "BOOL": true }, "banned": { "BOOL": false },
+    })
+}
+
+fn chat(user: &str, number: usize) -> Value {
+    json!({
+        "userId": { "S": user }, "chatId": { "S": chat_id(number) }, "title": { "S": format!("Chat {number}") },
+        "createdAt": { "N": "1700000000000" }, "updatedAt": { "N": "1700000000000" }, "version": { "N": "1" },
+        "change": { "S": chat_id(number) },
     })
 }

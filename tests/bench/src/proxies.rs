@@ -1,16 +1,18 @@
-//! TLS before the database: a proxy that ends it, with a chain of certificates as AWS shows one.
+//! Ways to the database: with TLS, ended by a proxy that shows a chain of certificates as AWS does, and with a delay.
 
 use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 use tokio::{
-    io::copy_bidirectional,
+    io::{AsyncReadExt, AsyncWriteExt, copy, copy_bidirectional},
     net::{TcpListener, TcpStream},
+    time::sleep,
 };
 use tokio_rustls::{
     TlsAcceptor,
@@ -50,7 +52,7 @@ fn authority(name: &str) -> Result<CertificateParams> {
 }
 
 /// Serves TLS on a free port of this machine, and passes what it carries on to `upstream`. Leaves the roots in `folder`.
-pub(crate) async fn terminate(upstream: String, folder: &Path) -> Result<(String, Roots)> {
+pub(crate) async fn tls(upstream: String, folder: &Path) -> Result<(String, Roots)> {
     let root = CertifiedIssuer::self_signed(authority("Benchmark Root")?, key()?)?;
     let between = CertifiedIssuer::signed_by(authority("Benchmark Intermediate")?, key()?, &root)?;
     let leaf_key = key()?;
@@ -76,17 +78,48 @@ pub(crate) async fn terminate(upstream: String, folder: &Path) -> Result<(String
         while let Ok((stream, _)) = listener.accept().await {
             let (acceptor, upstream) = (acceptor.clone(), upstream.clone());
             // A client that leaves is no matter: it has been measured, or its own error tells.
-            tokio::spawn(async move { pass_on(stream, &acceptor, &upstream).await.ok() });
+            tokio::spawn(async move { terminate(stream, &acceptor, &upstream).await.ok() });
         }
     });
     Ok((format!("https://localhost:{port}"), roots))
 }
 
-async fn pass_on(stream: TcpStream, acceptor: &TlsAcceptor, upstream: &str) -> Result<()> {
+async fn terminate(stream: TcpStream, acceptor: &TlsAcceptor, upstream: &str) -> Result<()> {
     stream.set_nodelay(true)?;
     let mut near = acceptor.accept(stream).await?;
     let mut far = TcpStream::connect(upstream).await.context("the database is there")?;
     far.set_nodelay(true)?;
     copy_bidirectional(&mut near, &mut far).await?;
+    Ok(())
+}
+
+/// Passes on to `upstream` what comes to a free port of this machine, and what comes back after `delay`.
+pub(crate) async fn delay(upstream: String, delay: Duration) -> Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = format!("http://{}", listener.local_addr()?);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let upstream = upstream.clone();
+            tokio::spawn(async move { pass_on_late(stream, &upstream, delay).await.ok() });
+        }
+    });
+    Ok(address)
+}
+
+async fn pass_on_late(near: TcpStream, upstream: &str, delay: Duration) -> Result<()> {
+    let far = TcpStream::connect(upstream).await.context("the database is there")?;
+    near.set_nodelay(true)?;
+    far.set_nodelay(true)?;
+    let ((mut near_read, mut near_write), (mut far_read, mut far_write)) = (near.into_split(), far.into_split());
+    let late = async {
+        let mut piece = vec![0; 64 * 1024];
+        loop {
+            let length = far_read.read(&mut piece).await?;
+            let Some(read) = piece.get(..length).filter(|read| !read.is_empty()) else { return Ok(()) };
+            sleep(delay).await;
+            near_write.write_all(read).await?;
+        }
+    };
+    tokio::try_join!(copy(&mut near_read, &mut far_write), late)?;
     Ok(())
 }
