@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import Any
 
 from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as NoConnection
 
 MAX_BODY = 16 * 1024
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
@@ -172,7 +173,7 @@ def as_problem(error: Exception) -> tuple[Problem, str | None]:
     if isinstance(error, Problem):
         return error, None
     cause = "".join(traceback.format_exception(error))
-    if isinstance(error, HTTPClientError):
+    if isinstance(error, HTTPClientError | NoConnection):
         return unavailable(), cause
     if isinstance(error, ClientError):
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]

@@ -8,6 +8,7 @@ import uuid
 from http import HTTPStatus
 from typing import Any
 
+from botocore.exceptions import ClientError
 from uuid_utils import uuid7
 
 from .api import Json, Problem, Request, Response, api_handler, bad_request, invalid_body, not_found
@@ -16,7 +17,8 @@ from .dynamo import ConditionFailed, client, now
 
 TABLE = os.environ["CHATS_TABLE"]
 UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# Control characters, and halves of surrogate pairs, which JSON can spell though they are no characters.
+NOT_IN_TITLES = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 ENTITY_TAG = re.compile(r'(?:W/)?"[^"]*"')
 OUR_TAG = re.compile(r'"([0-9]{1,19})"')
 MAX_TITLE = 200
@@ -59,7 +61,7 @@ def title_in(body: Json, *others: str) -> str:
     if not isinstance(title, str):
         raise invalid_body("title: it has to be there, as a string")
     title = title.strip()
-    if not 1 <= len(title) <= MAX_TITLE or CONTROL.search(title):
+    if not 1 <= len(title) <= MAX_TITLE or NOT_IN_TITLES.search(title):
         raise invalid_body(f"title: a title has 1 to {MAX_TITLE} characters, none of them a control character")
     return title
 
@@ -101,6 +103,12 @@ def precondition_in(request: Request) -> tuple[str, Item]:
     return f"version IN ({', '.join(values)})", values
 
 
+def present_at(error: ClientError) -> Item | None:
+    """The item as it was when its condition failed."""
+    response: Item = {**error.response}
+    return response.get("Item")
+
+
 def changed(item: Item) -> Problem:
     version = int(item["version"]["N"])
     detail = "It was changed in the meantime; read it again, and send the change with its present ETag."
@@ -110,8 +118,9 @@ def changed(item: Item) -> Problem:
 
 @reads
 def list_chats(request: Request, user_id: str) -> Response:
-    limit, cursor = limit_in(request), request.query.get("cursor")
-    start = {"ExclusiveStartKey": key_of(user_id, decode_cursor(cursor))} if cursor is not None else {}
+    limit, start = limit_in(request), Item()
+    if "cursor" in request.query:
+        start["ExclusiveStartKey"] = key_of(user_id, decode_cursor(request.query["cursor"]))
     answer = client.query(
         TableName=TABLE,
         KeyConditionExpression="userId = :user",
@@ -157,9 +166,11 @@ def create_chat(request: Request, user_id: str) -> Response:
             ReturnValuesOnConditionCheckFailure="ALL_OLD",
         )
     except ConditionFailed as error:
-        present: Item = error.response["Item"]
+        present = present_at(error)
+        if not present:
+            raise
         if present["change"]["S"] != change:
-            if present.get("createdTitle", present["title"])["S"] == title:
+            if (present.get("createdTitle") or present["title"])["S"] == title:
                 return tagged(chat_of(present))
             detail = "You have something else under this id; make a new id, or leave it away."
             raise Problem(HTTPStatus.CONFLICT, "id_taken", detail) from None
@@ -202,7 +213,7 @@ def rename_chat(request: Request, user_id: str) -> Response:
             ReturnValuesOnConditionCheckFailure="ALL_OLD",
         )
     except ConditionFailed as error:
-        present: Item | None = error.response.get("Item")
+        present = present_at(error)
         if not present:
             raise not_found() from None
         if present["change"]["S"] == change:
@@ -215,16 +226,17 @@ def rename_chat(request: Request, user_id: str) -> Response:
 def delete_chat(request: Request, user_id: str) -> Response:
     key = key_of(user_id, id_in(request))
     condition, versions = precondition_in(request)
+    values = {"ExpressionAttributeValues": versions} if versions else Item()
     try:
         client.delete_item(
             TableName=TABLE,
             Key=key,
             ConditionExpression=condition,
             ReturnValuesOnConditionCheckFailure="ALL_OLD",
-            **({"ExpressionAttributeValues": versions} if versions else {}),
+            **values,
         )
     except ConditionFailed as error:
-        present: Item | None = error.response.get("Item")
+        present = present_at(error)
         if present:
             raise changed(present) from None
         # An attempt before the last may have deleted it and lost its answer. It is gone, as was asked.

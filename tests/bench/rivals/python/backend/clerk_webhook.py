@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import os
+from contextlib import suppress
 from typing import Any
 
 from svix.webhooks import Webhook, WebhookVerificationError
@@ -39,7 +40,7 @@ def bad_signature() -> Problem:
 
 def update(table: str, key: dict[str, str], change: str, condition: str, values: dict[str, Any]) -> None:
     """Makes a change. That its condition fails means that it, or a newer one, had been made before."""
-    try:
+    with suppress(ConditionFailed):
         client.update_item(
             TableName=table,
             Key={name: {"S": value} for name, value in key.items()},
@@ -47,8 +48,6 @@ def update(table: str, key: dict[str, str], change: str, condition: str, values:
             ConditionExpression=condition,
             ExpressionAttributeValues=values,
         )
-    except ConditionFailed:
-        pass
 
 
 def user_changed(user: Json, at: int) -> None:

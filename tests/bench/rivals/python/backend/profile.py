@@ -1,12 +1,13 @@
 """The function `profile`: what is known of the person who calls."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from .api import Json, Request, Response, api_handler, not_found
 from .auth import reads
 from .dynamo import USERS, client
 
-Item = dict[str, dict[str, Any]]
+Item = Mapping[str, Any]
 
 
 def number(item: Item, name: str) -> int | None:
