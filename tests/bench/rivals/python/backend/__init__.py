@@ -1,0 +1,1 @@
+"""Chats and profiles on Lambda: a module for each function, and what they share."""
