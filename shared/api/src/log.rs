@@ -25,7 +25,12 @@ use metrique::{
 };
 use store::Usage;
 use tracing::Level;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    fmt,
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use crate::{env::var, problem::Logged};
 
@@ -37,13 +42,12 @@ const NAMESPACE: &str = "ClerkBackend";
 /// The level is `AWS_LAMBDA_LOG_LEVEL` (set by a function's `LoggingConfig`) or `RUST_LOG`; info without either.
 pub(crate) fn init() {
     let level = var("AWS_LAMBDA_LOG_LEVEL").or_else(|| var("RUST_LOG")).unwrap_or_else(|| "info".to_owned());
-    tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_current_span(false)
-        .with_span_list(false)
-        .with_env_filter(EnvFilter::builder().parse_lossy(level))
-        .init();
+    // A level alone, or levels by target: `info,hyper=debug`. Lambda's FATAL is unknown to tracing.
+    let filter: Targets = level.to_lowercase().replace("fatal", "error").parse().unwrap_or_default();
+    let default = filter.default_level().unwrap_or(LevelFilter::INFO);
+    let filter = filter.with_default(default);
+    let lines = fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false);
+    tracing_subscriber::registry().with(lines).with(filter).init();
 }
 
 /// Who asked, once that is known: a place for the user's tag that the line is made with.

@@ -28,6 +28,8 @@ use crate::{
 
 /// Requests at a time, and instances to answer them.
 pub(crate) const CONCURRENCY: [usize; 4] = [1, 4, 16, 64];
+/// How often a soaking process is looked at.
+pub(crate) const SAMPLES: usize = 40;
 const START: Duration = Duration::from_secs(120);
 
 /// What many clients saw.
@@ -104,13 +106,13 @@ async fn under_load(bench: &Bench<'_>, port: u16, clients: usize, requests: usiz
 /// The memory of one process in KiB, after so many requests.
 pub(crate) type Memory = Vec<(usize, u64)>;
 
-/// Requests of all kinds to one process of chats, drawn by lot.
+/// Requests of all kinds to one process of chats, drawn by lot. What they create is not deleted.
 pub(crate) async fn soak(bench: &Bench<'_>, requests: usize) -> Result<Memory> {
     let cases: Vec<&Case> = CASES.iter().filter(|case| case.function == "chats").collect();
     let mut function = bench.start(Contestant::Ours, "chats", Way::Plain, None).await?;
     let mut memory = Memory::new();
     for number in 0..=requests {
-        if number % (requests / 40) == 0 {
+        if number % (requests / SAMPLES) == 0 {
             memory.push((number, function.used()?.memory));
             bench.bar.inc(1);
         }

@@ -7,70 +7,39 @@ mod growth;
 mod lambda;
 mod load;
 mod measure;
+mod micro;
+mod plan;
+mod plots;
 mod programs;
 mod proxies;
+mod report;
 mod requests;
 mod share;
 mod statistics;
 mod world;
 
+use std::{env, time::Duration};
+
 use anyhow::Result;
-use indicatif::ProgressBar;
+use indicatif::{ProgressBar, ProgressStyle};
 use tokio::runtime;
 
-use measure::{Bench, Setting, middle};
-use programs::Contestant;
-use requests::{CASES, LIST_10};
-use world::{Way, World};
+use measure::Bench;
+use plan::{FULL, QUICK};
+use world::World;
 
 fn main() -> Result<()> {
-    let bar = ProgressBar::new_spinner();
+    let plan = if env::var_os("QUICK").is_some_and(|quick| !quick.is_empty()) { QUICK } else { FULL };
+    let bar = ProgressBar::no_length().with_style(ProgressStyle::with_template("{elapsed_precise} [{bar:30}] {msg}")?);
+    bar.enable_steady_tick(Duration::from_millis(500));
     let folder = programs::workspace().join("target/bench");
-    let programs = programs::build(|what| bar.println(what))?;
+    let programs = programs::build(|what| bar.set_message(what.to_owned()))?;
+    bar.set_message("benchmarks of parts");
+    let parts = micro::run_all()?;
     let world = World::start(&folder)?;
     let bench = Bench { world: &world, programs: &programs, bar: &bar, number: 0.into() };
-    let contestants: Vec<Contestant> =
-        Contestant::ALL.into_iter().filter(|c| programs.contains_key(&(*c, "chats"))).collect();
-    runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-        for setting in [
-            Setting { way: Way::Plain, memory: None },
-            Setting { way: Way::Tls, memory: None },
-            Setting { way: Way::Tls, memory: Some(128) },
-        ] {
-            let cold = bench.cold(&contestants, &LIST_10, setting, 15).await?;
-            for c in &contestants {
-                println!(
-                    "{setting:?} {:12} init {:8.2} first {:8.2} total {:8.2}",
-                    c.name(),
-                    middle(&cold, *c, |r| r.init),
-                    middle(&cold, *c, |r| r.first),
-                    middle(&cold, *c, |r| r.total())
-                );
-            }
-        }
-        for case in &CASES {
-            let warm = bench
-                .warm(
-                    if case.name == "list 10" { &contestants } else { &[Contestant::Ours] },
-                    case,
-                    Setting { way: Way::Plain, memory: None },
-                    3,
-                    1000,
-                )
-                .await?;
-            for (c, rounds) in &warm {
-                let _ = rounds;
-                println!(
-                    "{:10} {:12} p50 {:8.3} p99 {:8.3} cpu {:8.3} peak {}",
-                    case.name,
-                    c.name(),
-                    middle(&warm, *c, |r| r.quantile(0.5)),
-                    middle(&warm, *c, |r| r.quantile(0.99)),
-                    middle(&warm, *c, |r| r.cpu),
-                    middle(&warm, *c, |r| r.used.peak_memory as f64)
-                );
-            }
-        }
-        Ok(())
-    })
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let results = runtime.block_on(plan.carry_out(&bench, parts))?;
+    bar.finish_and_clear();
+    report::write(&results, &plan)
 }

@@ -128,7 +128,7 @@ fn cargo(arguments: &[&str]) -> Command {
     cargo
 }
 
-fn run(command: &mut Command) -> Result<()> {
+pub(crate) fn run(command: &mut Command) -> Result<()> {
     let output = command.current_dir(workspace()).stdin(Stdio::null()).output().context("it does not start")?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{command:?} failed ({}):\n{said}", output.status);

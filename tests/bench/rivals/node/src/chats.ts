@@ -1,0 +1,160 @@
+import { DeleteCommand, GetCommand, PutCommand, QueryCommand, UpdateCommand } from "@aws-sdk/lib-dynamodb";
+import { unmarshall } from "@aws-sdk/util-dynamodb";
+import { v7 as uuidv7, validate, version as uuidVersion } from "uuid";
+
+import { handler as answering, object, Problem, type Answer, type Request } from "./api.js";
+import { reading, writing } from "./auth.js";
+import { ConditionalCheckFailedException, dynamo, required } from "./dynamo.js";
+
+const TABLE = required("CHATS_TABLE");
+
+interface Chat {
+  chatId: string;
+  title: string;
+  createdTitle?: string;
+  createdAt: number;
+  updatedAt: number;
+  version: number;
+}
+
+const shown = ({ chatId, title, createdAt, updatedAt, version }: Chat) =>
+  ({ id: chatId, title, createdAt, updatedAt, version });
+const tagged = (status: number, chat: Chat, headers = {}): Answer =>
+  ({ status, body: shown(chat), headers: { etag: `"${chat.version}"`, ...headers } });
+const notFound = () => new Problem(404, "not_found", "There is no such chat.");
+
+function idIn(text: unknown): string {
+  if (typeof text !== "string" || !validate(text) || uuidVersion(text) !== 7) {
+    throw new Problem(400, "invalid_id", "An id is a UUIDv7.");
+  }
+  return text.toLowerCase();
+}
+
+function titleIn(body: Record<string, unknown>): string {
+  const title = typeof body.title === "string" ? body.title.trim() : "";
+  if (title.length < 1 || [...title].length > 200 || /\p{Cc}/u.test(title)) {
+    throw new Problem(422, "invalid_body", "title: 1 to 200 characters, none of them a control character.");
+  }
+  return title;
+}
+
+/** The item as it was when a write's condition failed; anything else is thrown on. */
+function present(error: unknown): Chat | undefined {
+  if (!(error instanceof ConditionalCheckFailedException)) throw error;
+  return error.Item && (unmarshall(error.Item) as Chat);
+}
+
+function unmet(error: unknown): Problem {
+  const chat = present(error);
+  if (!chat) return notFound();
+  const { version } = chat;
+  return new Problem(412, "version_mismatch", "It was changed meanwhile.", { version }, { etag: `"${version}"` });
+}
+
+const list = (request: Request) => reading(request, async ({ userId }) => {
+  const limit = Number(request.query.limit ?? 50);
+  if (!Number.isInteger(limit) || limit < 1 || limit > 100) {
+    throw new Problem(400, "invalid_query", "limit is a number from 1 to 100.");
+  }
+  const after = request.query.cursor && Buffer.from(request.query.cursor, "base64url").toString();
+  const { Items: items = [] } = await dynamo.send(new QueryCommand({
+    TableName: TABLE,
+    KeyConditionExpression: "userId = :user",
+    ExpressionAttributeValues: { ":user": userId },
+    ExclusiveStartKey: after ? { userId, chatId: idIn(after) } : undefined,
+    ScanIndexForward: false,
+    ConsistentRead: true,
+    Limit: limit + 1,
+  }));
+  const chats = items.slice(0, limit) as Chat[];
+  const last = items.length > limit ? chats.at(-1) : undefined;
+  const cursor = last ? Buffer.from(last.chatId).toString("base64url") : null;
+  return { status: 200, body: { chats: chats.map(shown), cursor } };
+});
+
+const create = (request: Request) => writing(request, async ({ userId }) => {
+  const body = object(request.body);
+  const now = Date.now();
+  const chatId = body.id === undefined ? uuidv7() : idIn(body.id);
+  const chat = { chatId, title: titleIn(body), createdAt: now, updatedAt: now, version: 1 };
+  try {
+    await dynamo.send(new PutCommand({
+      TableName: TABLE,
+      Item: { userId, ...chat, change: uuidv7() },
+      ConditionExpression: "attribute_not_exists(chatId)",
+      ReturnValuesOnConditionCheckFailure: "ALL_OLD",
+    }));
+    return tagged(201, chat, { location: `/chats/${chat.chatId}` });
+  } catch (error) {
+    const there = present(error);
+    if (!there || (there.createdTitle ?? there.title) !== chat.title) {
+      throw new Problem(409, "id_taken", "There is another chat with this id.");
+    }
+    return tagged(200, there);
+  }
+});
+
+const get = (request: Request, chatId: string) => reading(request, async ({ userId }) => {
+  const { Item: item } = await dynamo.send(new GetCommand({
+    TableName: TABLE, Key: { userId, chatId }, ConsistentRead: true,
+  }));
+  if (!item) throw notFound();
+  return tagged(200, item as Chat);
+});
+
+function condition(request: Request) {
+  const tag = request.headers["if-match"];
+  if (!tag || tag === "*") return { text: "attribute_exists(chatId)", values: {} };
+  return { text: "version = :version", values: { ":version": Number(/^"(\d+)"$/.exec(tag)?.[1] ?? 0) } };
+}
+
+const rename = (request: Request, chatId: string) => writing(request, async ({ userId }) => {
+  const { text, values } = condition(request);
+  const title = titleIn(object(request.body));
+  try {
+    const { Attributes: chat } = await dynamo.send(new UpdateCommand({
+      TableName: TABLE,
+      Key: { userId, chatId },
+      UpdateExpression: "SET createdTitle = if_not_exists(createdTitle, title), title = :title, updatedAt = :now, "
+        + "#change = :change ADD version :one",
+      ConditionExpression: text,
+      ExpressionAttributeNames: { "#change": "change" },
+      ExpressionAttributeValues: { ":title": title, ":now": Date.now(), ":change": uuidv7(), ":one": 1, ...values },
+      ReturnValues: "ALL_NEW",
+      ReturnValuesOnConditionCheckFailure: "ALL_OLD",
+    }));
+    return tagged(200, chat as Chat);
+  } catch (error) {
+    throw unmet(error);
+  }
+});
+
+const remove = (request: Request, chatId: string) => writing(request, async ({ userId }) => {
+  const { text, values } = condition(request);
+  try {
+    await dynamo.send(new DeleteCommand({
+      TableName: TABLE,
+      Key: { userId, chatId },
+      ConditionExpression: text,
+      ExpressionAttributeValues: Object.keys(values).length ? values : undefined,
+      ReturnValuesOnConditionCheckFailure: "ALL_OLD",
+    }));
+    return { status: 204 };
+  } catch (error) {
+    throw unmet(error);
+  }
+});
+
+const MANY: Record<string, (request: Request) => Promise<Answer>> = { GET: list, POST: create };
+const ONE: Record<string, (request: Request, id: string) => Promise<Answer>> =
+  { GET: get, PATCH: rename, DELETE: remove };
+
+export const handler = answering(async (request) => {
+  const [, collection, id, ...more] = request.path.split("/");
+  if (collection !== "chats" || more.length) throw new Problem(404, "no_such_path", "There is nothing at this path.");
+  const many = id === undefined ? MANY[request.method] : undefined;
+  const one = id === undefined ? undefined : ONE[request.method];
+  if (many) return many(request);
+  if (one) return one(request, idIn(id));
+  throw new Problem(405, "method_not_allowed", "This path does not take this method.");
+});

@@ -1,0 +1,171 @@
+//! What is measured, and how often.
+
+use anyhow::Result;
+
+use crate::{
+    growth::{self, CHATS, Growth, USERS},
+    load::{self, CONCURRENCY, Load, Memory},
+    measure::{Bench, Cold, Rounds, Setting, Warm},
+    micro::Parts,
+    programs::{Contestant, FUNCTIONS, Programs},
+    requests::{CASES, Case, LIST_10, Operation},
+    share::Share,
+    world::Way,
+};
+
+/// How often each measurement is made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) name: &'static str,
+    /// Rounds of cold starts, with a whole processor and with a share.
+    pub(crate) cold: usize,
+    pub(crate) cold_shared: usize,
+    /// Rounds of warm requests, and the requests of each.
+    pub(crate) warm: usize,
+    pub(crate) requests: usize,
+    /// Rounds of growth.
+    pub(crate) growth: usize,
+    /// How many people are in the tables at most.
+    pub(crate) users: usize,
+    /// Requests under load, for each number of clients.
+    pub(crate) load: usize,
+    pub(crate) soak: usize,
+}
+
+/// For the committed document.
+pub(crate) const FULL: Plan = Plan {
+    name: "full",
+    cold: 40,
+    cold_shared: 15,
+    warm: 5,
+    requests: 1000,
+    growth: 20,
+    users: 1_000_000,
+    load: 6_400,
+    soak: 200_000,
+};
+
+/// For a look.
+pub(crate) const QUICK: Plan = Plan {
+    name: "quick",
+    cold: 5,
+    cold_shared: 2,
+    warm: 1,
+    requests: 300,
+    growth: 3,
+    users: 1_000,
+    load: 640,
+    soak: 10_000,
+};
+
+/// How functions are started: with a whole processor, and with the shares that come with these sizes in MB.
+pub(crate) const WHOLE: Setting = Setting { way: Way::Plain, memory: None };
+const SETTINGS: [Setting; 6] = [
+    WHOLE,
+    Setting { way: Way::Jwks, memory: None },
+    Setting { way: Way::Tls, memory: None },
+    Setting { way: Way::Tls, memory: Some(1769) },
+    Setting { way: Way::Tls, memory: Some(512) },
+    SMALL,
+];
+/// Lambda's smallest, over TLS.
+pub(crate) const SMALL: Setting = Setting { way: Way::Tls, memory: Some(128) };
+/// Requests in a block of growth.
+const BLOCK: usize = 50;
+
+/// All that was measured.
+pub(crate) struct Results<'a> {
+    pub(crate) programs: &'a Programs,
+    pub(crate) parts: Parts,
+    /// Cold starts for the list of ten.
+    pub(crate) cold: Vec<(Setting, Rounds<Cold>)>,
+    /// Why there are none on a share of a processor, if there are none.
+    pub(crate) skipped: Option<String>,
+    /// Cold starts of the other functions.
+    pub(crate) others: Vec<(&'static Case, Rounds<Cold>)>,
+    pub(crate) warm: Vec<(&'static Case, Rounds<Warm>)>,
+    /// The list of ten from a distant database.
+    pub(crate) far: Rounds<Warm>,
+    pub(crate) of_chats: Growth,
+    pub(crate) of_users: Growth,
+    pub(crate) loads: Vec<Load>,
+    pub(crate) memory: Memory,
+}
+
+impl Plan {
+    /// The numbers of people that are tried.
+    pub(crate) fn users(&self) -> Vec<usize> {
+        USERS.into_iter().filter(|users| *users <= self.users).collect()
+    }
+
+    /// Measures.
+    pub(crate) async fn carry_out<'a>(&self, bench: &Bench<'a>, parts: Parts) -> Result<Results<'a>> {
+        let say = |what: &'static str| bench.bar.set_message(what);
+        let skipped = Share::of(128).err().map(|error| format!("{error:#}"));
+        let settings: Vec<Setting> =
+            SETTINGS.into_iter().filter(|setting| skipped.is_none() || setting.memory.is_none()).collect();
+        bench.bar.set_position(0);
+        bench.bar.set_length(self.steps(&settings));
+
+        say("cold starts");
+        let mut cold = Vec::new();
+        for setting in settings {
+            let contestants: &[Contestant] =
+                if setting.way == Way::Jwks { &Contestant::WHOLE } else { &Contestant::ALL };
+            cold.push((setting, bench.cold(contestants, &LIST_10, setting, self.rounds(setting)).await?));
+        }
+        let mut others = Vec::new();
+        for case in CASES.iter().filter(|case| case.function != "chats") {
+            others.push((case, bench.cold(&Contestant::WHOLE, case, WHOLE, self.cold).await?));
+        }
+
+        say("warm requests");
+        let mut warm = Vec::new();
+        for case in &CASES {
+            let contestants: &[Contestant] =
+                if case.name == LIST_10.name { &Contestant::ALL } else { &Contestant::WHOLE };
+            warm.push((case, bench.warm(contestants, case, WHOLE, self.warm, self.requests).await?));
+        }
+        let distant = Setting { way: Way::Far, memory: None };
+        let far = bench.warm(&Contestant::ALL, &LIST_10, distant, self.warm, self.requests / 5).await?;
+
+        say("growth");
+        let of_chats = growth::of_chats(bench, self.growth, BLOCK).await?;
+        let of_users = growth::of_users(bench, &self.users(), self.growth, BLOCK).await?;
+
+        say("load");
+        let mut loads = Vec::new();
+        for clients in CONCURRENCY {
+            loads.push(load::concurrency(bench, clients, self.load).await?);
+        }
+        say("soak");
+        let memory = load::soak(bench, self.soak).await?;
+        Ok(Results {
+            programs: bench.programs,
+            parts,
+            cold,
+            skipped,
+            others,
+            warm,
+            far,
+            of_chats,
+            of_users,
+            loads,
+            memory,
+        })
+    }
+
+    fn rounds(&self, setting: Setting) -> usize {
+        if setting.memory.is_some() { self.cold_shared } else { self.cold }
+    }
+
+    /// How often the bar moves.
+    fn steps(&self, settings: &[Setting]) -> u64 {
+        let contestants = |way| if way == Way::Jwks { Contestant::WHOLE.len() } else { Contestant::ALL.len() };
+        let cold: usize = settings.iter().map(|setting| (self.rounds(*setting) + 1) * contestants(setting.way)).sum();
+        let others = (self.cold + 1) * Contestant::WHOLE.len() * (FUNCTIONS.len() - 1);
+        let warm = self.warm * (Contestant::WHOLE.len() * (CASES.len() - 1) + 2 * Contestant::ALL.len());
+        let growth = self.growth * Operation::ALL.len() * (CHATS.len() + self.users().len());
+        (cold + others + warm + growth + CONCURRENCY.len() + load::SAMPLES) as u64
+    }
+}
