@@ -70,6 +70,10 @@ fuzz: $(TOOLS)/cargo-fuzz/bin/cargo-fuzz ## Fuzz what reads strangers' input (SE
 			target/fuzz-corpus/$$target tests/fuzz/seeds/$$target -- -max_total_time=$(SECONDS_EACH) || exit 1; \
 	done
 
+.PHONY: bench
+bench: $(TOOLS)/cargo-lambda/installed $(TOOLS)/aws-lambda-ric/installed $(TOOLS)/awslambdaric/installed ## Measure, and write docs/benchmarks.md (QUICK=1: a look alone)
+	cargo run --quiet --release --package bench
+
 .PHONY: lint
 lint: $(TOOLS)/sam/installed $(TOOLS)/cfn-lint/installed $(TOOLS)/checkov/installed $(DENY) ## Check formatting, lints, dependencies and the templates
 	cargo fmt --all --check

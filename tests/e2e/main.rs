@@ -17,6 +17,7 @@ mod docker;
 mod events;
 mod faults;
 mod isolation;
+mod managed_instances;
 mod notes;
 mod profile;
 mod requests;

@@ -7,9 +7,6 @@ use serde_json::Value;
 
 use crate::{Code, Problem, context, events, log};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// What a function serves, once it is configured.
 pub type Service = Router;
 

@@ -125,8 +125,11 @@ impl Function {
         let mut word = process.stdin.take().context("standard input is piped")?;
         let started = Instant::now();
         word.write_all(b"go\n").await?;
-        let first = timeout(PATIENCE, heard.recv()).await;
-        let (asked, first) = first.with_context(|| unanswered(program, log))?.context("the stand-in has ended")?;
+        let first = tokio::select! {
+            first = timeout(PATIENCE, heard.recv()) => first.with_context(|| unanswered(program, log))?,
+            ended = process.wait() => bail!("{} ({})", unanswered(program, log), ended?),
+        };
+        let (asked, first) = first.context("the stand-in has ended")?;
         if let Said::Failed(error) | Said::Answer(error) = first {
             bail!("{} does not start: {}", program.display(), String::from_utf8_lossy(&error));
         }

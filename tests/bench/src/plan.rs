@@ -20,9 +20,12 @@ pub(crate) struct Plan {
     /// Rounds of cold starts, with a whole processor and with a share.
     pub(crate) cold: usize,
     pub(crate) cold_shared: usize,
-    /// Rounds of warm requests, and the requests of each.
+    /// Rounds of warm requests for the list of ten, and the requests of each.
     pub(crate) warm: usize,
     pub(crate) requests: usize,
+    /// The same for each other case.
+    pub(crate) other_warm: usize,
+    pub(crate) other_requests: usize,
     /// Rounds of growth.
     pub(crate) growth: usize,
     /// How many people are in the tables at most.
@@ -36,9 +39,11 @@ pub(crate) struct Plan {
 pub(crate) const FULL: Plan = Plan {
     name: "full",
     cold: 40,
-    cold_shared: 15,
+    cold_shared: 10,
     warm: 5,
     requests: 1000,
+    other_warm: 3,
+    other_requests: 500,
     growth: 20,
     users: 1_000_000,
     load: 6_400,
@@ -52,6 +57,8 @@ pub(crate) const QUICK: Plan = Plan {
     cold_shared: 2,
     warm: 1,
     requests: 300,
+    other_warm: 1,
+    other_requests: 100,
     growth: 3,
     users: 1_000,
     load: 640,
@@ -122,9 +129,12 @@ impl Plan {
         say("warm requests");
         let mut warm = Vec::new();
         for case in &CASES {
-            let contestants: &[Contestant] =
-                if case.name == LIST_10.name { &Contestant::ALL } else { &Contestant::WHOLE };
-            warm.push((case, bench.warm(contestants, case, WHOLE, self.warm, self.requests).await?));
+            let (contestants, rounds, requests): (&[Contestant], _, _) = if case.name == LIST_10.name {
+                (&Contestant::ALL, self.warm, self.requests)
+            } else {
+                (&Contestant::WHOLE, self.other_warm, self.other_requests)
+            };
+            warm.push((case, bench.warm(contestants, case, WHOLE, rounds, requests).await?));
         }
         let distant = Setting { way: Way::Far, memory: None };
         let far = bench.warm(&Contestant::ALL, &LIST_10, distant, self.warm, self.requests / 5).await?;
@@ -164,7 +174,8 @@ impl Plan {
         let contestants = |way| if way == Way::Jwks { Contestant::WHOLE.len() } else { Contestant::ALL.len() };
         let cold: usize = settings.iter().map(|setting| (self.rounds(*setting) + 1) * contestants(setting.way)).sum();
         let others = (self.cold + 1) * Contestant::WHOLE.len() * (FUNCTIONS.len() - 1);
-        let warm = self.warm * (Contestant::WHOLE.len() * (CASES.len() - 1) + 2 * Contestant::ALL.len());
+        let warm =
+            self.other_warm * Contestant::WHOLE.len() * (CASES.len() - 1) + self.warm * 2 * Contestant::ALL.len();
         let growth = self.growth * Operation::ALL.len() * (CHATS.len() + self.users().len());
         (cold + others + warm + growth + CONCURRENCY.len() + load::SAMPLES) as u64
     }

@@ -354,13 +354,15 @@ fn machine() -> String {
 
 fn run_of(plan: &Plan) -> String {
     format!(
-        "{} rounds of cold starts ({} on a share of a processor), {} rounds of {} warm requests, {} rounds of growth in \
+        "{} rounds of cold starts ({} on a share of a processor), {} rounds of {} warm requests ({} of {} for cases other than the list of ten), {} rounds of growth in \
          blocks of 50, {} requests for each number of clients, {} requests to the soaking process; the largest numbers of \
          the growth are {} chats and {} people",
         plan.cold,
         plan.cold_shared,
         plan.warm,
         plan.requests,
+        plan.other_warm,
+        plan.other_requests,
         plan.growth,
         plan.load,
         plan.soak,

@@ -1,0 +1,130 @@
+//! Lambda Managed Instances: one environment, which is given several events at once.
+
+use std::{
+    process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use local::{
+    clerk::SigningKey,
+    dynamodb::{InMemory, in_memory},
+};
+use reqwest::Client;
+use serde_json::{Value, json};
+use tokio::{
+    net::TcpListener,
+    process::Command,
+    sync::{Barrier, mpsc},
+    time::timeout,
+};
+
+use crate::{events::event, stack::program};
+
+const CONCURRENCY: usize = 16;
+const ISSUER: &str = "https://test.clerk.accounts.dev";
+/// How long all of it may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Seconds since the epoch.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// Lambda's Runtime API: hands out one event to each of as many who ask, and to nobody after them.
+struct Runtime {
+    event: Value,
+    handed_out: AtomicUsize,
+    answers: mpsc::UnboundedSender<Value>,
+}
+
+async fn next(State(runtime): State<Arc<Runtime>>) -> Response {
+    let number = runtime.handed_out.fetch_add(1, Ordering::SeqCst);
+    if number >= CONCURRENCY {
+        std::future::pending::<()>().await;
+    }
+    let headers = [
+        ("Lambda-Runtime-Aws-Request-Id", format!("request-{number}")),
+        ("Lambda-Runtime-Deadline-Ms", ((now() + 25) * 1000).to_string()),
+        ("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-east-1:123456789012:function:chats".to_owned()),
+    ];
+    (headers, runtime.event.to_string()).into_response()
+}
+
+async fn answered(State(runtime): State<Arc<Runtime>>, body: Bytes) -> StatusCode {
+    // The test may have failed, and be gone.
+    let _ = runtime.answers.send(serde_json::from_slice(&body).unwrap_or_default());
+    StatusCode::ACCEPTED
+}
+
+/// DynamoDB that answers no query before as many queries as there may be requests have come.
+struct Gathering {
+    all: Barrier,
+    engine: InMemory,
+    http: Client,
+}
+
+async fn gather(State(gathering): State<Arc<Gathering>>, headers: HeaderMap, body: Bytes) -> Response {
+    if headers["x-amz-target"].as_bytes().ends_with(b".Query") {
+        gathering.all.wait().await;
+    }
+    let sent = gathering.http.post(gathering.engine.url()).headers(headers).body(body).send().await.expect("an answer");
+    (sent.status(), sent.headers().clone(), sent.bytes().await.expect("a body")).into_response()
+}
+
+async fn serve(router: Router) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound").to_string();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address
+}
+
+#[tokio::test]
+async fn sixteen_requests_are_served_at_once_by_one_environment() {
+    // Found first: should it have to be built, a token would not outlive that.
+    let program = program("chats");
+    let key = SigningKey::generate().expect("a key");
+    let token = key.session_token(ISSUER, "user_ada", "sess_1", now(), &json!({})).expect("a token");
+    let (answers, mut answered_with) = mpsc::unbounded_channel();
+    let runtime = Runtime { event: event("GET", "/chats", &token), handed_out: AtomicUsize::new(0), answers };
+    let runtime = Router::new()
+        .route("/2018-06-01/runtime/invocation/next", get(next))
+        .route("/2018-06-01/runtime/invocation/{id}/response", post(answered))
+        .with_state(Arc::new(runtime));
+    let engine = in_memory().await.expect("an engine");
+    let gathering = Gathering { all: Barrier::new(CONCURRENCY), engine, http: Client::new() };
+    let dynamodb = Router::new().fallback(gather).with_state(Arc::new(gathering));
+
+    let _function = Command::new(program)
+        .env_clear()
+        .env("AWS_LAMBDA_RUNTIME_API", serve(runtime).await)
+        .env("AWS_LAMBDA_MAX_CONCURRENCY", CONCURRENCY.to_string())
+        .env("AWS_ENDPOINT_URL", format!("http://{}", serve(dynamodb).await))
+        .envs([("AWS_LAMBDA_FUNCTION_NAME", "chats"), ("AWS_LAMBDA_FUNCTION_VERSION", "1")])
+        .envs([("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"), ("AWS_REGION", "us-east-1")])
+        .envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")])
+        .envs([("CHATS_TABLE", "ChatsTable"), ("USERS_TABLE", "UsersTable"), ("SESSIONS_TABLE", "SessionsTable")])
+        .env("CLERK_ISSUER", ISSUER)
+        .env("CLERK_JWT_KEY", key.public_key_pem().expect("a key"))
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the function starts");
+
+    for _ in 0..CONCURRENCY {
+        let answer = timeout(PATIENCE, answered_with.recv()).await.expect("it answers").expect("the stand-in lives");
+        assert_eq!(answer["statusCode"], 200, "{answer}");
+        assert_eq!(answer["body"], r#"{"chats":[],"cursor":null}"#);
+    }
+}
