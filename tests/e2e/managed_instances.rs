@@ -3,7 +3,7 @@
 use std::{
     process::Stdio,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -46,10 +46,14 @@ fn now() -> u64 {
 struct Runtime {
     event: Value,
     handed_out: AtomicUsize,
+    /// How often the database was asked before the function asked for an event.
+    connected: OnceLock<usize>,
+    asked: Arc<AtomicUsize>,
     answers: mpsc::UnboundedSender<Value>,
 }
 
 async fn next(State(runtime): State<Arc<Runtime>>) -> Response {
+    runtime.connected.get_or_init(|| runtime.asked.load(Ordering::SeqCst));
     let number = runtime.handed_out.fetch_add(1, Ordering::SeqCst);
     if number >= CONCURRENCY {
         std::future::pending::<()>().await;
@@ -71,11 +75,13 @@ async fn answered(State(runtime): State<Arc<Runtime>>, body: Bytes) -> StatusCod
 /// DynamoDB that answers no query before as many queries as there may be requests have come.
 struct Gathering {
     all: Barrier,
+    asked: Arc<AtomicUsize>,
     engine: InMemory,
     http: Client,
 }
 
 async fn gather(State(gathering): State<Arc<Gathering>>, headers: HeaderMap, body: Bytes) -> Response {
+    gathering.asked.fetch_add(1, Ordering::SeqCst);
     if headers["x-amz-target"].as_bytes().ends_with(b".Query") {
         gathering.all.wait().await;
     }
@@ -97,13 +103,15 @@ async fn sixteen_requests_are_served_at_once_by_one_environment() {
     let key = SigningKey::generate().expect("a key");
     let token = key.session_token(ISSUER, "user_ada", "sess_1", now(), &json!({})).expect("a token");
     let (answers, mut answered_with) = mpsc::unbounded_channel();
-    let runtime = Runtime { event: event("GET", "/chats", &token), handed_out: AtomicUsize::new(0), answers };
+    let (event, asked) = (event("GET", "/chats", &token), Arc::new(AtomicUsize::new(0)));
+    let (handed_out, connected) = (AtomicUsize::new(0), OnceLock::new());
+    let lambda = Arc::new(Runtime { event, handed_out, connected, asked: asked.clone(), answers });
     let runtime = Router::new()
         .route("/2018-06-01/runtime/invocation/next", get(next))
         .route("/2018-06-01/runtime/invocation/{id}/response", post(answered))
-        .with_state(Arc::new(runtime));
+        .with_state(lambda.clone());
     let engine = in_memory().await.expect("an engine");
-    let gathering = Gathering { all: Barrier::new(CONCURRENCY), engine, http: Client::new() };
+    let gathering = Gathering { all: Barrier::new(CONCURRENCY), asked, engine, http: Client::new() };
     let dynamodb = Router::new().fallback(gather).with_state(Arc::new(gathering));
 
     let _function = Command::new(program)
@@ -127,4 +135,5 @@ async fn sixteen_requests_are_served_at_once_by_one_environment() {
         assert_eq!(answer["statusCode"], 200, "{answer}");
         assert_eq!(answer["body"], r#"{"chats":[],"cursor":null}"#);
     }
+    assert_eq!(lambda.connected.get(), Some(&2), "two connections are open before the first event");
 }

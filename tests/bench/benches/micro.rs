@@ -1,5 +1,7 @@
 //! Parts of a request by themselves: no process, no network.
 
+#![allow(clippy::expect_used, missing_docs, reason = "a benchmark ends where something is missing")]
+
 use std::{hint::black_box, time::SystemTime};
 
 use api::{Code, Problem};

@@ -33,7 +33,7 @@ use tokio::{
 use crate::share::Share;
 
 /// How long a program may take to answer, at a hundredth of a processor.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How long an invocation may take, as the program is told.
 const DEADLINE: Duration = Duration::from_secs(25);
 

@@ -30,7 +30,7 @@ use crate::{
 pub(crate) const CONCURRENCY: [usize; 4] = [1, 4, 16, 64];
 /// How often a soaking process is looked at.
 pub(crate) const SAMPLES: usize = 40;
-const START: Duration = Duration::from_secs(120);
+const START: Duration = Duration::from_mins(2);
 
 /// What many clients saw.
 #[derive(Clone, Copy, Debug)]
@@ -97,7 +97,6 @@ async fn under_load(bench: &Bench<'_>, port: u16, clients: usize, requests: usiz
     timeout(START, wave(4)).await.context("the instances do not start")??;
     let started = Instant::now();
     let latencies = wave(requests / clients).await?;
-    #[allow(clippy::cast_precision_loss)]
     let throughput = latencies.len() as f64 / started.elapsed().as_secs_f64();
     bench.bar.inc(1);
     Ok(Load { concurrency: clients, throughput, p50: quantile(&latencies, 0.5), p99: quantile(&latencies, 0.99) })

@@ -1,7 +1,11 @@
 //! Measures the functions beside what people would use instead. `make bench` runs it.
 
-// Telling its user what happens is this program's job.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "numbers are small, JSON gives null for what is not there, and telling is this program's job"
+)]
 
 mod growth;
 mod lambda;

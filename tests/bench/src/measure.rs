@@ -171,8 +171,7 @@ impl Bench<'_> {
                     latencies.push(self.request(contestant, &mut function, case).await?);
                 }
                 let used = function.used()?;
-                #[allow(clippy::cast_precision_loss)]
-                let cpu = milliseconds(used.cpu - before) / requests as f64;
+                let cpu = milliseconds(used.cpu.saturating_sub(before)) / requests as f64;
                 function.stop().await?;
                 results.entry(contestant).or_insert_with(Vec::new).push(Warm { latencies, used, cpu });
                 self.bar.inc(1);

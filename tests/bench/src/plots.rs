@@ -42,7 +42,6 @@ pub(crate) fn distribution(
             let colour = colour(*contestant);
             let mut sorted = values.clone();
             sorted.sort_by(f64::total_cmp);
-            #[allow(clippy::cast_precision_loss)]
             let share = |rank: usize| 100.0 * (rank + 1) as f64 / sorted.len() as f64;
             // As many points as can be seen.
             let step = (sorted.len() / 200).max(1);
@@ -65,7 +64,6 @@ pub(crate) fn distribution(
 
 /// The latency of each operation as the data grows.
 pub(crate) fn growth(file: &Path, title: &str, what: &str, growth: &Growth) -> Result<()> {
-    #[allow(clippy::cast_precision_loss)]
     let sizes: Vec<f64> = growth.keys().map(|(_, size)| *size as f64).collect();
     let (low, high) = (sizes.iter().copied().fold(f64::INFINITY, f64::min), sizes.iter().copied().fold(0.0, f64::max));
     let top = growth.values().map(|cost| cost.latency).fold(0.0, f64::max);
@@ -80,7 +78,6 @@ pub(crate) fn growth(file: &Path, title: &str, what: &str, growth: &Growth) -> R
             .build_cartesian_2d((low..high * 1.2).log_scale(), 0.0..top * 1.4)?;
         chart.configure_mesh().x_desc(what).y_desc("ms").light_line_style(WHITE).draw()?;
         for (operation, colour) in Operation::ALL.into_iter().zip(COLOURS.into_iter().step_by(3)) {
-            #[allow(clippy::cast_precision_loss)]
             let points: Vec<(f64, f64)> = growth
                 .iter()
                 .filter(|((of, _), _)| *of == operation)

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use pem::Pem;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy, copy_bidirectional},
@@ -61,9 +62,10 @@ pub(crate) async fn tls(upstream: String, folder: &Path) -> Result<(String, Root
     let [own, amazon, system] = ["own", "amazon", "system"].map(|name| folder.join(name).with_extension("pem"));
     let all = SYSTEM_ROOTS.iter().find_map(|path| fs::read_to_string(path).ok());
     let all = all.context("this system has no root certificates; its package is called ca-certificates")?;
-    fs::write(&own, root.pem())?;
-    fs::write(&amazon, format!("{AMAZON_ROOTS}\n{}", root.pem()))?;
-    fs::write(&system, format!("{all}\n{}", root.pem()))?;
+    let root = pem::encode(&Pem::new("CERTIFICATE", root.der().to_vec()));
+    fs::write(&own, &root)?;
+    fs::write(&amazon, format!("{AMAZON_ROOTS}\n{root}"))?;
+    fs::write(&system, format!("{all}\n{root}"))?;
     let roots = Roots { own, amazon, system };
 
     let chain = vec![leaf.der().clone(), between.der().clone()];

@@ -95,7 +95,6 @@ fn shown(ratio: Ratio) -> String {
     format!("{:.2} ({:.2} to {:.2})", ratio.median, ratio.low, ratio.high)
 }
 
-#[allow(clippy::cast_precision_loss)]
 fn targets(results: &Results<'_>) -> Vec<Target> {
     use Contestant::{Node, Ours, Query, Unchecked, Untuned};
     let mut targets = Vec::new();
@@ -257,7 +256,6 @@ fn other_tables(results: &Results<'_>) -> String {
     results.others.iter().map(table).collect::<Vec<_>>().join("\n").trim_end().to_owned()
 }
 
-#[allow(clippy::cast_precision_loss)]
 fn warm_table(rounds: &Rounds<Warm>) -> String {
     let mut text = "| | p50 ms | p99 ms | CPU ms a request | peak memory MiB | p50, times ours | p99, times ours |\n\
         | --- | --- | --- | --- | --- | --- | --- |\n"
@@ -284,7 +282,6 @@ fn warm_tables(results: &Results<'_>) -> String {
     results.warm.iter().map(table).collect::<Vec<_>>().join("\n").trim_end().to_owned()
 }
 
-#[allow(clippy::cast_precision_loss)]
 fn zips(results: &Results<'_>) -> String {
     let mut text = "| | function | zip, MB |\n| --- | --- | --- |\n".to_owned();
     for ((who, function), program) in results.programs {
@@ -311,7 +308,6 @@ fn loads(results: &Results<'_>) -> String {
     text.trim_end().to_owned()
 }
 
-#[allow(clippy::cast_precision_loss)]
 fn soak(results: &Results<'_>) -> String {
     let mut text = "| requests | resident memory MiB |\n| --- | --- |\n".to_owned();
     for (number, memory) in results.memory.iter().step_by(5) {

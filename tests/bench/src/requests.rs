@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use axum::body::Bytes;
 use serde_json::{Value, json};
 
-use crate::world::{WRITER, World, chat_id, now, owner_of};
+use crate::world::{WRITER, World, chat_id, now, owner_of, sign};
 
 /// A request, as often as it is wanted.
 pub(crate) struct Case {
@@ -167,7 +167,7 @@ fn api_call(world: &World, user: &str, method: &str, path: &str, body: Option<Va
 }
 
 /// A newer state of somebody each time.
-fn webhook(world: &World, number: u64) -> Result<Value> {
+fn webhook(_: &World, number: u64) -> Result<Value> {
     let (id, timestamp, updated_at) = (format!("msg_{number}"), now(), 1_700_000_000_001 + number);
     let body = json!({
         "type": "user.updated", "object": "event", "timestamp": timestamp * 1000, "instance_id": "ins_bench",
@@ -183,7 +183,7 @@ fn webhook(world: &World, number: u64) -> Result<Value> {
     event["headers"]["content-type"] = "application/json".into();
     event["headers"]["svix-id"] = id.clone().into();
     event["headers"]["svix-timestamp"] = timestamp.to_string().into();
-    event["headers"]["svix-signature"] = world.sign(&id, timestamp, &body)?.into();
+    event["headers"]["svix-signature"] = sign(&id, timestamp, &body)?.into();
     event["body"] = body.into();
     Ok(event)
 }

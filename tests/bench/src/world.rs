@@ -186,12 +186,6 @@ impl World {
     pub(crate) fn token(&self, user: &str) -> Result<String> {
         self.key.session_token(&self.issuer, user, "sess_1", now(), &json!({}))
     }
-
-    /// The signature of a webhook, as Clerk makes it.
-    pub(crate) fn sign(&self, id: &str, timestamp: u64, body: &str) -> Result<String> {
-        let signer = svix::webhooks::Webhook::new(WEBHOOK_SECRET)?;
-        Ok(signer.sign(id, timestamp.try_into()?, body.as_bytes())?)
-    }
 }
 
 fn profile(user: &str) -> Value {
@@ -208,4 +202,10 @@ fn chat(user: &str, number: usize) -> Value {
         "createdAt": { "N": "1700000000000" }, "updatedAt": { "N": "1700000000000" }, "version": { "N": "1" },
         "change": { "S": chat_id(number) },
     })
+}
+
+/// The signature of a webhook, as Clerk makes it.
+pub(crate) fn sign(id: &str, timestamp: u64, body: &str) -> Result<String> {
+    let signer = svix::webhooks::Webhook::new(WEBHOOK_SECRET)?;
+    Ok(signer.sign(id, timestamp.try_into()?, body.as_bytes())?)
 }
