@@ -78,6 +78,9 @@ bench: $(TOOLS)/cargo-lambda/installed $(TOOLS)/aws-lambda-ric/installed $(TOOLS
 lint: $(TOOLS)/sam/installed $(TOOLS)/cfn-lint/installed $(TOOLS)/checkov/installed $(DENY) ## Check formatting, lints, dependencies and the templates
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features -- --deny warnings
+	@# Their lock files follow what they take from here.
+	cargo metadata --format-version 1 --locked --manifest-path tests/bench/rivals/untuned/Cargo.toml > /dev/null
+	cargo metadata --format-version 1 --locked --manifest-path tests/fuzz/Cargo.toml > /dev/null
 	$(DENY) --workspace check --hide-inclusion-graph bans licenses sources
 	sam validate --lint --region us-east-1
 	$(TOOLS)/cfn-lint/bin/cfn-lint --append-rules cfn_lint_serverless.rules --template $(TEMPLATES)

@@ -2,6 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    sync::mpsc,
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -15,7 +16,7 @@ use local::{
     template::Template,
 };
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, runtime, sync::oneshot};
+use tokio::{net::TcpListener, runtime};
 
 use crate::{
     programs::Contestant,
@@ -83,7 +84,7 @@ impl World {
         let database = dynamodb::with_tables(Database::memory()?, &Template::load()?)?;
         let (served, folder_of_thread) = (database.clone(), folder.to_owned());
         let keys = json!({ "keys": [key.jwk()] });
-        let (addresses, are_there) = oneshot::channel();
+        let (addresses, are_there) = mpsc::channel();
         thread::spawn(move || -> Result<()> {
             let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
             runtime.block_on(async move {
@@ -102,7 +103,7 @@ impl World {
                 Ok(())
             })
         });
-        let (plain, tls, far, issuer, roots) = are_there.blocking_recv().context("the database does not start")?;
+        let (plain, tls, far, issuer, roots) = are_there.recv().context("the database does not start")?;
         let world = Self { database, key, plain, tls, far, issuer, roots, folder: folder.to_owned() };
         for chats in LISTS {
             world.add_person(&owner_of(chats), chats)?;
