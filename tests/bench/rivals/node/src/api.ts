@@ -13,6 +13,22 @@ export class Problem extends Error {
   }
 }
 
+/** Something that is needed does not answer. */
+export const unavailable = (cause: unknown) =>
+  Object.assign(new Problem(503, "unavailable", "Send the request again later.", {}, { "retry-after": "2" }), { cause });
+
+/** Errors of DynamoDB's and of the SDK's that may not come again. */
+const TRANSIENT = /Throttl|LimitExceeded|ThroughputExceeded|TransactionConflict|Timeout/;
+
+function problem(error: unknown): Problem {
+  if (error instanceof Problem) return error;
+  const { name, code, $metadata: answer } = error as { name: string; code?: string; $metadata?: { httpStatusCode?: number } };
+  // The network's errors have codes like ECONNREFUSED.
+  const unanswered = /^E[A-Z]+$/.test(code ?? "") || (answer?.httpStatusCode ?? 0) >= 500;
+  if (unanswered || TRANSIENT.test(name)) return unavailable(error);
+  return Object.assign(new Problem(500, "internal", "Something went wrong here."), { cause: error });
+}
+
 export interface Request {
   method: string;
   path: string;
@@ -53,15 +69,15 @@ export function handler(serve: (request: Request) => Promise<Answer>) {
     try {
       answer = await serve(asked);
     } catch (error) {
-      const problem = error instanceof Problem ? error : new Problem(500, "internal", "Something went wrong here.");
-      if (problem !== error) console.error(JSON.stringify({ level: "ERROR", cause: String(error) }));
-      code = problem.code;
-      const { status, message: detail, members, headers } = problem;
-      const body = { type: `urn:problem:${code}`, title: TITLES[status] ?? "", status, detail, code, ...members };
+      const { status, message: detail, members, headers, cause, ...rest } = problem(error);
+      if (cause) console.error(JSON.stringify({ level: "ERROR", cause: String(cause) }));
+      code = rest.code;
+      const body = { type: "about:blank", title: TITLES[status] ?? "", status, detail, code, ...members };
       answer = { status, body, headers: { "content-type": "application/problem+json", ...headers } };
     }
     console.log(JSON.stringify({
-      level: "INFO", message: "request", requestId: context.awsRequestId, method: asked.method, path: asked.path,
+      level: "INFO", message: "request", requestId: context.awsRequestId, method: asked.method,
+      route: asked.path.replace(/(?<=^\/chats\/).+/, "{id}"),
       status: answer.status, code, durationMs: performance.now() - started,
     }));
     return {

@@ -14,18 +14,21 @@ interface Chat {
   createdTitle?: string;
   createdAt: number;
   updatedAt: number;
+  change: string;
   version: number;
 }
 
-const shown = ({ chatId, title, createdAt, updatedAt, version }: Chat) =>
+type Shown = Omit<Chat, "createdTitle" | "change">;
+
+const shown = ({ chatId, title, createdAt, updatedAt, version }: Shown) =>
   ({ id: chatId, title, createdAt, updatedAt, version });
-const tagged = (status: number, chat: Chat, headers = {}): Answer =>
+const tagged = (status: number, chat: Shown, headers = {}): Answer =>
   ({ status, body: shown(chat), headers: { etag: `"${chat.version}"`, ...headers } });
 const notFound = () => new Problem(404, "not_found", "There is no such chat.");
 
-function idIn(text: unknown): string {
+function idIn(text: unknown, status: number, code: string): string {
   if (typeof text !== "string" || !validate(text) || uuidVersion(text) !== 7) {
-    throw new Problem(400, "invalid_id", "An id is a UUIDv7.");
+    throw new Problem(status, code, "An id is a UUIDv7, a cursor one that this API gave out.");
   }
   return text.toLowerCase();
 }
@@ -44,8 +47,7 @@ function present(error: unknown): Chat | undefined {
   return error.Item && (unmarshall(error.Item) as Chat);
 }
 
-function unmet(error: unknown): Problem {
-  const chat = present(error);
+function unmet(chat: Chat | undefined): Problem {
   if (!chat) return notFound();
   const { version } = chat;
   return new Problem(412, "version_mismatch", "It was changed meanwhile.", { version }, { etag: `"${version}"` });
@@ -61,7 +63,7 @@ const list = (request: Request) => reading(request, async ({ userId }) => {
     TableName: TABLE,
     KeyConditionExpression: "userId = :user",
     ExpressionAttributeValues: { ":user": userId },
-    ExclusiveStartKey: after ? { userId, chatId: idIn(after) } : undefined,
+    ExclusiveStartKey: after ? { userId, chatId: idIn(after, 400, "invalid_query") } : undefined,
     ScanIndexForward: false,
     ConsistentRead: true,
     Limit: limit + 1,
@@ -75,18 +77,21 @@ const list = (request: Request) => reading(request, async ({ userId }) => {
 const create = (request: Request) => writing(request, async ({ userId }) => {
   const body = object(request.body);
   const now = Date.now();
-  const chatId = body.id === undefined ? uuidv7() : idIn(body.id);
+  const chatId = body.id === undefined ? uuidv7() : idIn(body.id, 422, "invalid_body");
+  const change = uuidv7();
   const chat = { chatId, title: titleIn(body), createdAt: now, updatedAt: now, version: 1 };
   try {
     await dynamo.send(new PutCommand({
       TableName: TABLE,
-      Item: { userId, ...chat, change: uuidv7() },
+      Item: { userId, ...chat, change },
       ConditionExpression: "attribute_not_exists(chatId)",
       ReturnValuesOnConditionCheckFailure: "ALL_OLD",
     }));
-    return tagged(201, chat, { location: `/chats/${chat.chatId}` });
+    return tagged(201, chat, { location: `/chats/${chatId}` });
   } catch (error) {
     const there = present(error);
+    // An attempt before this one may have made it, and lost its answer.
+    if (there?.change === change) return tagged(201, there, { location: `/chats/${chatId}` });
     if (!there || (there.createdTitle ?? there.title) !== chat.title) {
       throw new Problem(409, "id_taken", "There is another chat with this id.");
     }
@@ -105,27 +110,33 @@ const get = (request: Request, chatId: string) => reading(request, async ({ user
 function condition(request: Request) {
   const tag = request.headers["if-match"];
   if (!tag || tag === "*") return { text: "attribute_exists(chatId)", values: {} };
-  return { text: "version = :version", values: { ":version": Number(/^"(\d+)"$/.exec(tag)?.[1] ?? 0) } };
+  const opaque = /^(?:W\/)?"([^"]*)"$/.exec(tag)?.[1];
+  if (opaque === undefined) throw new Problem(400, "invalid_if_match", "If-Match: a chat's ETag as it came, or *.");
+  // A weak tag, or one that is none of ours, matches nothing; versions begin at 1.
+  const version = !tag.startsWith("W/") && /^\d+$/.test(opaque) ? Number(opaque) : 0;
+  return { text: "version = :version", values: { ":version": version } };
 }
 
 const rename = (request: Request, chatId: string) => writing(request, async ({ userId }) => {
   const { text, values } = condition(request);
   const title = titleIn(object(request.body));
+  const change = uuidv7();
   try {
     const { Attributes: chat } = await dynamo.send(new UpdateCommand({
       TableName: TABLE,
       Key: { userId, chatId },
       UpdateExpression: "SET createdTitle = if_not_exists(createdTitle, title), title = :title, updatedAt = :now, "
-        + "#change = :change ADD version :one",
-      ConditionExpression: text,
-      ExpressionAttributeNames: { "#change": "change" },
-      ExpressionAttributeValues: { ":title": title, ":now": Date.now(), ":change": uuidv7(), ":one": 1, ...values },
+        + "change = :change ADD version :one",
+      ConditionExpression: `${text} AND change <> :change`,
+      ExpressionAttributeValues: { ":title": title, ":now": Date.now(), ":change": change, ":one": 1, ...values },
       ReturnValues: "ALL_NEW",
       ReturnValuesOnConditionCheckFailure: "ALL_OLD",
     }));
     return tagged(200, chat as Chat);
   } catch (error) {
-    throw unmet(error);
+    const there = present(error);
+    if (there?.change === change) return tagged(200, there);
+    throw unmet(there);
   }
 });
 
@@ -141,7 +152,7 @@ const remove = (request: Request, chatId: string) => writing(request, async ({ u
     }));
     return { status: 204 };
   } catch (error) {
-    throw unmet(error);
+    throw unmet(present(error));
   }
 });
 
@@ -155,6 +166,6 @@ export const handler = answering(async (request) => {
   const many = id === undefined ? MANY[request.method] : undefined;
   const one = id === undefined ? undefined : ONE[request.method];
   if (many) return many(request);
-  if (one) return one(request, idIn(id));
+  if (one) return one(request, idIn(id, 400, "invalid_id"));
   throw new Problem(405, "method_not_allowed", "This path does not take this method.");
 });

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 
 import { UpdateCommand, type UpdateCommandInput } from "@aws-sdk/lib-dynamodb";
-import { Webhook } from "svix";
+import { Webhook, WebhookVerificationError } from "svix";
 
 import { handler as answering, Problem } from "./api.js";
 import { ConditionalCheckFailedException, dynamo, required } from "./dynamo.js";
@@ -72,8 +72,11 @@ function userChanged(user: User): Promise<void> {
 export const handler = answering(async ({ body, headers }) => {
   try {
     WEBHOOK.verify(body, headers as Record<string, string>);
-  } catch {
-    throw new Problem(400, "bad_signature", "The body is not signed with the endpoint's secret.");
+  } catch (error) {
+    if (!(error instanceof WebhookVerificationError)) throw error;
+    const code = error.message === "Missing required headers" ? "webhook_headers_missing"
+      : error.message === "No matching signature found" ? "webhook_bad_signature" : "webhook_stale";
+    throw new Problem(400, code, "This is no webhook that was signed just now with the endpoint's secret.");
   }
   const event = JSON.parse(body) as Event;
   switch (event.type) {

@@ -14,18 +14,26 @@ export const handler = answering(async (request) => {
       TableName: TABLE, Key: { userId }, ConsistentRead: true,
     }));
     if (!item) throw new Problem(404, "not_found", "There is no profile yet.");
-    const known = item.clerkVersion !== undefined;
-    const createdAt = item.createdAt ?? item.callerCreatedAt;
+    // A version begins with the time as of which it was true.
+    const at = (version?: string) => (version === undefined ? -1 : Number(version.split("-")[0]));
+    const told = at(item.clerkVersion);
+    const claimed = at(item.claimedVersion);
+    /** The newest that Clerk vouched for, by webhook or token; the caller's word where Clerk has not told yet. */
+    const newest = (name: string) => {
+      const register = name[0]?.toUpperCase() + name.slice(1);
+      const claim = claimed > told ? item[`claimed${register}`] : undefined;
+      return claim ?? item[told >= 0 ? name : `caller${register}`] ?? null;
+    };
     return {
       status: 200,
       body: {
         id: userId,
-        email: (known ? item.email : item.callerEmail) ?? null,
-        firstName: (known ? item.firstName : item.callerFirstName) ?? null,
-        lastName: (known ? item.lastName : item.callerLastName) ?? null,
-        imageUrl: (known ? item.imageUrl : item.callerImageUrl) ?? null,
-        createdAt,
-        updatedAt: known ? Number(String(item.clerkVersion).split("-")[0]) : (item.callerUpdatedAt ?? createdAt),
+        email: newest("email"),
+        firstName: newest("firstName"),
+        lastName: newest("lastName"),
+        imageUrl: newest("imageUrl"),
+        createdAt: item.createdAt ?? item.callerCreatedAt ?? item.deletedAt ?? 0,
+        updatedAt: Math.max(told, claimed, item.deletedAt ?? 0, told < 0 ? (item.callerUpdatedAt ?? 0) : 0),
         isActive: (item.isActive ?? true) && !item.banned,
       },
     };
