@@ -38,13 +38,13 @@ pub(crate) struct Plan {
 /// For the committed document.
 pub(crate) const FULL: Plan = Plan {
     name: "full",
-    cold: 40,
-    cold_shared: 10,
+    cold: 30,
+    cold_shared: 8,
     warm: 5,
     requests: 1000,
     other_warm: 3,
     other_requests: 500,
-    growth: 20,
+    growth: 15,
     users: 1_000_000,
     load: 6_400,
     soak: 200_000,
