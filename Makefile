@@ -15,6 +15,8 @@ HERE := .aws-sam/here
 # What `make invoke` runs, and on which sample of infra/events.
 FUNCTION ?= chats
 EVENT ?= list-chats
+# The web workspace's npm, with the Node of infra/tools/node.txt.
+NPM := PATH=$(CURDIR)/$(TOOLS)/node/bin:$$PATH npm --prefix web --silent
 # How long each fuzz target runs.
 SECONDS_EACH ?= 30
 
@@ -23,7 +25,7 @@ help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 .PHONY: run
-run: $(TOOLS)/cargo-lambda/installed ## Start everything on this machine (FRESH=1: with empty tables)
+run: $(TOOLS)/cargo-lambda/installed $(TOOLS)/web/installed ## Start everything on this machine (FRESH=1: with empty tables)
 	@cargo run --quiet --package local -- run $(if $(FRESH),--fresh)
 
 .PHONY: test
@@ -31,6 +33,19 @@ test: $(TOOLS)/cargo-lambda/installed $(TOOLS)/clerk-backend/installed ## Run ev
 	@# The stack's programs first, as cargo-lambda builds them, so that no test waits for a compiler.
 	cargo build --workspace --bins
 	cargo test --workspace
+	@$(MAKE) --no-print-directory test-web
+
+.PHONY: test-web
+test-web: $(TOOLS)/cargo-lambda/installed $(TOOLS)/web/installed ## Run the tests of the client library and the application
+	cargo build --workspace --bins
+	$(NPM) test --workspace client
+	@if browser=$$(web/testing/browser); then CHROMIUM=$$browser $(NPM) test --workspace app; \
+	else echo "skipped: the application's tests; there is no Chromium, and none can be installed"; fi
+
+.PHONY: images
+images: $(TOOLS)/cargo-lambda/installed $(TOOLS)/web/installed ## Take the pictures of docs/images anew
+	cargo build --workspace --bins
+	UPDATE_IMAGES=1 CHROMIUM=$$(web/testing/browser) $(NPM) test --workspace app -- screens
 
 .PHONY: test-contract
 test-contract: $(TOOLS)/cargo-lambda/installed $(TOOLS)/schemathesis/installed ## Try out the API against its document (SEED=1)
@@ -75,12 +90,13 @@ bench: $(TOOLS)/cargo-lambda/installed $(TOOLS)/aws-lambda-ric/installed $(TOOLS
 	cargo run --quiet --release --package bench
 
 .PHONY: lint
-lint: $(TOOLS)/sam/installed $(TOOLS)/cfn-lint/installed $(TOOLS)/checkov/installed $(DENY) ## Check formatting, lints, dependencies and the templates
+lint: $(TOOLS)/sam/installed $(TOOLS)/web/installed $(TOOLS)/cfn-lint/installed $(TOOLS)/checkov/installed $(DENY) ## Check formatting, lints, dependencies and the templates
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features -- --deny warnings
 	@# Their lock files follow what they take from here.
 	cargo metadata --format-version 1 --locked --manifest-path tests/bench/rivals/untuned/Cargo.toml > /dev/null
 	cargo metadata --format-version 1 --locked --manifest-path tests/fuzz/Cargo.toml > /dev/null
+	$(NPM) run lint
 	$(DENY) --workspace check --hide-inclusion-graph bans licenses sources
 	sam validate --lint --region us-east-1
 	$(TOOLS)/cfn-lint/bin/cfn-lint --append-rules cfn_lint_serverless.rules --template $(TEMPLATES)
@@ -100,7 +116,7 @@ deploy: build ## Deploy to AWS as samconfig.toml says (STAGE=dev or prod)
 
 .PHONY: clean
 clean: ## Remove what was built, the local data and the tools
-	rm -rf target .aws-sam .local $(TOOLS)
+	rm -rf target .aws-sam .local $(TOOLS) web/node_modules web/*/node_modules web/*/dist
 
 $(DENY):
 	cargo install --quiet --locked --root $(TOOLS)/cargo-deny --version 0.20.2 cargo-deny
@@ -124,6 +140,13 @@ $(TOOLS)/clerk-backend/installed: $(TOOLS)/node/installed $(CLERK_BACKEND)/packa
 	@mkdir -p $(@D)
 	@cp $(CLERK_BACKEND)/package.json $(CLERK_BACKEND)/package-lock.json $(@D)
 	@cd $(@D) && $(CURDIR)/$(TOOLS)/node/bin/npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
+	@touch $@
+
+# What the web workspace is made with, in web/node_modules, where Node looks for it.
+$(TOOLS)/web/installed: $(TOOLS)/node/installed web/package-lock.json web/package.json web/client/package.json web/app/package.json
+	@echo "setting up web in web/node_modules"
+	@PATH=$(CURDIR)/$(TOOLS)/node/bin:$$PATH npm --prefix web ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
+	@mkdir -p $(@D)
 	@touch $@
 
 # Lambda's own runtime client for Node, which a benchmark runs Node behind. Its install script compiles a part in C++.

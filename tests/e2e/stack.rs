@@ -58,7 +58,7 @@ impl Stack {
         fs::create_dir_all(&data).expect("the target folder can be written to");
         let (api_port, clerk_port) = (free_port(), free_port());
         let mut process = Command::new(program("local"))
-            .args(["run", "--no-reload", "--until-stdin-closes"])
+            .args(["run", "--no-reload", "--api-only", "--until-stdin-closes"])
             .current_dir(workspace())
             .env("API_PORT", api_port.to_string())
             .env("CLERK_PORT", clerk_port.to_string())

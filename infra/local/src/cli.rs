@@ -36,7 +36,7 @@ struct Place {
     data: Option<PathBuf>,
 }
 
-/// Where the stack listens, on 127.0.0.1.
+/// Where the stack listens, on this machine alone.
 #[derive(Args, Clone, Copy)]
 pub(crate) struct Ports {
     /// Port of the API and the function URL
@@ -48,6 +48,9 @@ pub(crate) struct Ports {
     /// Port of DynamoDB
     #[arg(long = "dynamodb-port", env = "DYNAMODB_PORT", default_value_t = 8000, global = true)]
     pub(crate) dynamodb: u16,
+    /// Port of the example application
+    #[arg(long = "web-port", env = "WEB_PORT", default_value_t = 3000, global = true)]
+    pub(crate) web: u16,
 }
 
 impl Ports {
@@ -64,6 +67,9 @@ enum Command {
         /// Do not build and load code again when it is edited
         #[arg(long)]
         no_reload: bool,
+        /// Leave the example application out
+        #[arg(long)]
+        api_only: bool,
         /// Stop as well when standard input is closed, as it is when the program that started this ends
         #[arg(long)]
         until_stdin_closes: bool,
@@ -105,7 +111,7 @@ enum Command {
     },
     /// Serve the API from Docker, with `sam local start-api`
     StartApi {
-        /// Options of `sam local start-api`, such as --port 3001
+        /// Options of `sam local start-api`, such as --port 3002
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<String>,
     },
@@ -183,8 +189,9 @@ impl Cli {
     pub async fn run(self) -> Result<()> {
         let folder = self.place.data.unwrap_or_else(stack::default_folder);
         let ports = self.place.ports;
-        if let Command::Run { fresh, no_reload, until_stdin_closes } = self.command {
-            return stack::run(Options { ports, folder, fresh, reload: !no_reload, until_stdin_closes }).await;
+        if let Command::Run { fresh, no_reload, api_only, until_stdin_closes } = self.command {
+            let reload = !no_reload;
+            return stack::run(Options { ports, folder, fresh, reload, api_only, until_stdin_closes }).await;
         }
         let secrets = Secrets::load(&folder)?;
         if let Command::Reconcile(reconcile) = self.command {
@@ -239,6 +246,10 @@ impl Cli {
             }
             Command::StartApi { mut options } => {
                 options.insert(0, "start-api".to_owned());
+                if !options.iter().any(|option| option == "-p" || option.starts_with("--port")) {
+                    // The SAM CLI's own default is the application's.
+                    options.extend(["--port".to_owned(), "3001".to_owned()]);
+                }
                 in_docker(&options, None, ports, &secrets).await
             }
         }

@@ -15,5 +15,6 @@ mod reconcile;
 mod samples;
 mod stack;
 pub mod template;
+mod web;
 
 pub use cli::Cli;

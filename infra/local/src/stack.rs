@@ -20,6 +20,7 @@ use crate::{
     dynamodb,
     functions::{self, Functions, url_path, workspace},
     template::Template,
+    web,
 };
 
 /// The engine's file in the data folder; SQLite makes two more beside it.
@@ -31,6 +32,8 @@ pub(crate) struct Options {
     pub(crate) folder: PathBuf,
     pub(crate) fresh: bool,
     pub(crate) reload: bool,
+    /// Without the application.
+    pub(crate) api_only: bool,
     pub(crate) until_stdin_closes: bool,
 }
 
@@ -53,7 +56,8 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     };
     tokio::pin!(stop);
 
-    let Options { ports, folder, fresh, reload, .. } = &options;
+    let Options { ports, folder, fresh, reload, api_only, .. } = &options;
+    let web_listener = if *api_only { None } else { Some(listen(ports.web, "WEB_PORT").await?) };
     let dynamodb_listener = listen(ports.dynamodb, "DYNAMODB_PORT").await?;
     let clerk_listener = listen(ports.clerk, "CLERK_PORT").await?;
     // cargo-lambda listens here itself, later; a port that is taken is better known now.
@@ -68,9 +72,14 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let database = dynamodb::open(&folder.join(DATABASE[0]), &template)?;
     let webhook = template.functions.iter().find(|function| function.has_url);
     let webhook = webhook.map(|function| url_path(&function.binary)).context("no function has a URL")?;
-    let clerk = Clerk::load(folder, issuer(*ports), format!("http://127.0.0.1:{}{webhook}", ports.api))?;
+    let api = format!("http://127.0.0.1:{}", ports.api);
+    let clerk = Clerk::load(folder, issuer(*ports), origin(*ports), format!("{api}{webhook}"))?;
     let database_url = format!("http://127.0.0.1:{}", ports.dynamodb);
     let mut environment = environment(*ports, clerk.secrets(), database_url);
+    if let Ok(key) = std::env::var(web::PUBLISHABLE_KEY) {
+        // People sign in with the real Clerk, whose tokens the functions have to expect.
+        environment.insert("CLERK_ISSUER".to_owned(), web::issuer(&key)?);
+    }
     environment.extend(template.functions.iter().flat_map(|function| function.tables.clone()));
 
     let dynamodb = dynamodb::serve(dynamodb_listener, database);
@@ -89,9 +98,15 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     }
     let mut functions = Functions::start(&template, ports.api, &environment, folder, *reload)?;
     let ready = async {
-        functions.ready(&template).await?;
+        let application = async {
+            match web_listener {
+                Some(listener) => Ok(Some(web::serve(listener, &web::build(folder, &api).await?, &clerk))),
+                None => Ok(None),
+            }
+        };
+        let (_application, ()) = tokio::try_join!(application, functions.ready(&template))?;
         clerk.resume();
-        greet(*ports, &webhook);
+        greet(*ports, &webhook, *api_only);
         let status = functions.ended().await?;
         bail!("cargo-lambda has stopped ({status})")
     };
@@ -105,6 +120,11 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     outcome
 }
 
+/// Where the front end is, which is what tokens are issued to.
+fn origin(ports: Ports) -> String {
+    format!("http://localhost:{}", ports.web)
+}
+
 fn issuer(ports: Ports) -> String {
     format!("http://127.0.0.1:{}", ports.clerk)
 }
@@ -116,7 +136,7 @@ pub(crate) fn environment(ports: Ports, secrets: &Secrets, database: String) -> 
         ("AWS_ENDPOINT_URL_DYNAMODB", database),
         ("AWS_REGION", "us-east-1".to_owned()),
         ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
-        ("CLERK_AUTHORIZED_PARTIES", clerk::ORIGIN.to_owned()),
+        ("CLERK_AUTHORIZED_PARTIES", origin(ports)),
         ("CLERK_ISSUER", issuer(ports)),
         ("CLERK_WEBHOOK_SIGNING_SECRET", secrets.webhook_secret.clone()),
     ]
@@ -166,15 +186,16 @@ fn empty(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn greet(ports: Ports, webhook: &str) {
-    let Ports { api, clerk, dynamodb } = ports;
+fn greet(ports: Ports, webhook: &str, api_only: bool) {
+    let Ports { api, clerk, dynamodb, .. } = ports;
+    let application = if api_only { String::new() } else { format!("  open      {}\n", origin(ports)) };
     // A command reaches the stack by Clerk's port.
     let set = if clerk == Ports::CLERK { String::new() } else { format!("CLERK_PORT={clerk} ") };
     println!(
         "
 ready
 
-  API       http://127.0.0.1:{api}
+{application}  API       http://127.0.0.1:{api}
   webhook   http://127.0.0.1:{api}{webhook}
   Clerk     http://127.0.0.1:{clerk}
   DynamoDB  http://127.0.0.1:{dynamodb}

@@ -16,7 +16,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     routing::post,
 };
-use local::clerk::Clerk;
+use local::clerk::{Clerk, ORIGIN};
 use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
@@ -57,8 +57,8 @@ impl Instance {
 
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("its address").port();
-        let clerk =
-            Clerk::load(folder.path(), format!("http://127.0.0.1:{port}"), webhook_url.clone()).expect("it starts");
+        let issuer = format!("http://127.0.0.1:{port}");
+        let clerk = Clerk::load(folder.path(), issuer, ORIGIN.to_owned(), webhook_url.clone()).expect("it starts");
         clerk.serve(listener);
         Self { clerk, port, folder, webhook_url, answers, deliveries: received }
     }

@@ -1,5 +1,6 @@
 //! A development Clerk: it signs people up and in, issues session tokens, and sends webhooks.
 
+mod browser;
 mod keys;
 mod routes;
 mod state;
@@ -20,12 +21,13 @@ pub use state::Secrets;
 pub(crate) use routes::WEBHOOKS_HEADER;
 pub(crate) use state::{FILES, new_id, now_ms};
 
-/// The origin that asks for tokens: where front ends are served in development.
+/// The origin that asks for tokens, unless another is named: where front ends are served in development.
 pub const ORIGIN: &str = "http://localhost:3000";
 
 /// A running instance.
 pub struct Clerk {
     issuer: String,
+    origin: String,
     webhook_url: String,
     key: SigningKey,
     secrets: Secrets,
@@ -36,11 +38,12 @@ pub struct Clerk {
 
 impl Clerk {
     /// The instance whose data is in `folder`; a new one if there is none. `issuer` and `webhook_url` are where it and
-    /// the receiver of its webhooks are reached.
-    pub fn load(folder: &Path, issuer: String, webhook_url: String) -> Result<Arc<Self>> {
+    /// the receiver of its webhooks are reached, `origin` is where the front end is.
+    pub fn load(folder: &Path, issuer: String, origin: String, webhook_url: String) -> Result<Arc<Self>> {
         let (secrets, key) = Secrets::load_or_make(folder)?;
         Ok(Arc::new(Self {
             issuer,
+            origin,
             webhook_url,
             key,
             secrets,
@@ -65,6 +68,11 @@ impl Clerk {
     pub fn serve(self: &Arc<Self>, listener: TcpListener) -> JoinHandle<std::io::Result<()>> {
         let router = routes::router(Arc::clone(self));
         tokio::spawn(async move { axum::serve(listener, router).await })
+    }
+
+    /// What browsers ask of it: a page to sign in on, and tokens.
+    pub(crate) fn browser(self: &Arc<Self>) -> axum::Router {
+        browser::router(Arc::clone(self))
     }
 
     /// Sends what was not delivered when the stack was last stopped.

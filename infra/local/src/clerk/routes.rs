@@ -47,12 +47,12 @@ pub(crate) fn router(clerk: Arc<Clerk>) -> Router {
         .with_state(clerk)
 }
 
-type Clerks = State<Arc<Clerk>>;
+pub(super) type Clerks = State<Arc<Clerk>>;
 
 /// A refusal in Clerk's form.
-struct Refusal(StatusCode, &'static str, String);
+pub(super) struct Refusal(pub(super) StatusCode, pub(super) &'static str, pub(super) String);
 
-type Answer = Result<Response, Refusal>;
+pub(super) type Answer = Result<Response, Refusal>;
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
@@ -97,7 +97,7 @@ async fn openid_configuration(State(clerk): Clerks) -> Json<Value> {
 }
 
 /// Sends events and answers with what changed.
-fn announce(clerk: &Arc<Clerk>, answer: Value, events: &[(&str, Value)]) -> Answer {
+pub(super) fn announce(clerk: &Arc<Clerk>, answer: Value, events: &[(&str, Value)]) -> Answer {
     let messages: Vec<_> = events.iter().map(|(kind, data)| webhooks::event(clerk, kind, data)).collect();
     let ids = messages.iter().map(|message| message.id.as_str()).collect::<Vec<_>>().join(",");
     clerk.change(|state| {
@@ -138,16 +138,17 @@ async fn list_users(
 }
 
 /// Empty strings are as good as nothing.
-#[derive(Deserialize)]
-struct UserBody {
-    id: Option<String>,
-    email_address: Option<Vec<String>>,
-    first_name: Option<String>,
-    last_name: Option<String>,
-    image_url: Option<String>,
+#[derive(Default, Deserialize)]
+pub(super) struct UserBody {
+    pub(super) id: Option<String>,
+    pub(super) email_address: Option<Vec<String>>,
+    pub(super) first_name: Option<String>,
+    pub(super) last_name: Option<String>,
+    pub(super) image_url: Option<String>,
 }
 
-async fn create_user(State(clerk): Clerks, Json(body): Json<UserBody>) -> Answer {
+/// Adds a user whom nobody has been told of yet.
+pub(super) fn sign_up(clerk: &Clerk, body: UserBody) -> Result<User, Refusal> {
     let email = body.email_address.and_then(|addresses| addresses.into_iter().next()).ok_or_else(|| {
         let message = "A user needs an address: \"email_address\": [\"ada@example.com\"].".to_owned();
         Refusal(StatusCode::UNPROCESSABLE_ENTITY, "form_param_missing", message)
@@ -184,6 +185,11 @@ async fn create_user(State(clerk): Clerks, Json(body): Json<UserBody>) -> Answer
         let message = format!("There is a user {} already.", user.id);
         return Err(Refusal(StatusCode::UNPROCESSABLE_ENTITY, "form_identifier_exists", message));
     }
+    Ok(user)
+}
+
+async fn create_user(State(clerk): Clerks, Json(body): Json<UserBody>) -> Answer {
+    let user = sign_up(&clerk, body)?;
     announce(&clerk, user.json(), &[("user.created", user.json())])
 }
 
@@ -274,11 +280,18 @@ async fn list_sessions(State(clerk): Clerks, Query(OfUser { user_id }): Query<Of
     })
 }
 
-async fn create_session(State(clerk): Clerks, Json(OfUser { user_id }): Json<OfUser>) -> Answer {
-    may_sign_in(&clerk, &user_id)?;
+/// Opens a session, in the browser that shows `client` if there is one, that nobody has been told of yet.
+pub(super) fn sign_in(clerk: &Clerk, user_id: String, client: Option<String>) -> Result<Session, Refusal> {
+    may_sign_in(clerk, &user_id)?;
     let now = now_ms();
-    let session = Session { id: new_id("sess"), user_id, status: Status::Active, created_at: now, updated_at: now };
+    let (id, status) = (new_id("sess"), Status::Active);
+    let session = Session { id, user_id, client, status, created_at: now, updated_at: now };
     clerk.change(|state| state.sessions.insert(session.id.clone(), session.clone()))?;
+    Ok(session)
+}
+
+async fn create_session(State(clerk): Clerks, Json(OfUser { user_id }): Json<OfUser>) -> Answer {
+    let session = sign_in(&clerk, user_id, None)?;
     announce(&clerk, session.json(), &[("session.created", session.json())])
 }
 
@@ -292,14 +305,20 @@ fn may_sign_in(clerk: &Clerk, user_id: &str) -> Result<User, Refusal> {
 }
 
 async fn create_token(State(clerk): Clerks, Path(id): Path<String>) -> Answer {
-    let session = clerk.read(|state| state.sessions.get(&id).cloned()).ok_or_else(|| not_found("session", &id))?;
+    token(&clerk, &id)
+}
+
+/// A fresh token of a session.
+pub(super) fn token(clerk: &Clerk, id: &str) -> Answer {
+    let session = clerk.read(|state| state.sessions.get(id).cloned()).ok_or_else(|| not_found("session", id))?;
     if session.status != Status::Active {
         let message = format!("The session {id} is over; sign in again.");
         return Err(Refusal(StatusCode::UNPROCESSABLE_ENTITY, "session_not_active", message));
     }
-    let user = may_sign_in(&clerk, &session.user_id)?;
+    let user = may_sign_in(clerk, &session.user_id)?;
     // What the README has developers add to the session token in Clerk's dashboard.
-    let extra = json!({ "email": user.email, "firstName": user.first_name, "lastName": user.last_name });
+    let User { email, first_name, last_name, .. } = &user;
+    let extra = json!({ "azp": clerk.origin, "email": email, "firstName": first_name, "lastName": last_name });
     let token = clerk.key.session_token(&clerk.issuer, &user.id, &session.id, now_ms() / 1000, &extra)?;
     Ok(Json(json!({ "object": "token", "jwt": token })).into_response())
 }
@@ -312,7 +331,7 @@ async fn revoke_session(State(clerk): Clerks, Path(id): Path<String>) -> Answer 
     over(&clerk, &id, Status::Revoked, "session.revoked")
 }
 
-fn over(clerk: &Arc<Clerk>, id: &str, status: Status, kind: &str) -> Answer {
+pub(super) fn over(clerk: &Arc<Clerk>, id: &str, status: Status, kind: &str) -> Answer {
     let session = clerk.change(|state| Some(close(state.sessions.get_mut(id)?, status)))?;
     let session = session.ok_or_else(|| not_found("session", id))?;
     announce(clerk, session.clone(), &[(kind, session)])

@@ -119,6 +119,9 @@ pub(crate) enum Status {
 pub(crate) struct Session {
     pub(crate) id: String,
     pub(crate) user_id: String,
+    /// What the browser that it was opened in shows to have its tokens; none where a command opened it.
+    #[serde(default)]
+    pub(crate) client: Option<String>,
     pub(crate) status: Status,
     pub(crate) created_at: u64,
     pub(crate) updated_at: u64,

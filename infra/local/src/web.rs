@@ -1,0 +1,89 @@
+//! The example application: built by Vite for this stack, and served with the development Clerk under `/clerk`.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::Arc,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use axum::{
+    Router,
+    extract::Request,
+    http::{HeaderValue, header},
+    middleware::{self, Next},
+    response::Response,
+};
+use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
+use tokio::{net::TcpListener, process::Command, task::JoinHandle};
+use tower_http::services::{ServeDir, ServeFile};
+
+use crate::{clerk::Clerk, functions::workspace};
+
+/// With it set, the application uses Clerk itself.
+pub(crate) const PUBLISHABLE_KEY: &str = "VITE_CLERK_PUBLISHABLE_KEY";
+
+/// The issuer that a publishable key names: `pk_test_` or `pk_live_`, and in base64 a host and a dollar sign.
+pub(crate) fn issuer(key: &str) -> Result<String> {
+    let encoded = key.strip_prefix("pk_test_").or_else(|| key.strip_prefix("pk_live_"));
+    let host = encoded.and_then(|encoded| BASE64_STANDARD_NO_PAD.decode(encoded.trim_end_matches('=')).ok());
+    let host = host.and_then(|host| String::from_utf8(host).ok());
+    let host = host.as_deref().and_then(|host| host.strip_suffix('$'));
+    let host = host.with_context(|| format!("{PUBLISHABLE_KEY} is no publishable key of Clerk's"))?;
+    Ok(format!("https://{host}"))
+}
+
+/// Builds the application, which is to call the API at `api`, into a folder of the stack's data.
+pub(crate) async fn build(folder: &Path, api: &str) -> Result<PathBuf> {
+    let node = workspace().join(".tools/node/bin/node");
+    let vite = workspace().join("web/node_modules/vite/bin/vite.js");
+    if !node.exists() || !vite.exists() {
+        bail!("{} or {} is missing; `make run` sets them up", node.display(), vite.display());
+    }
+    let built = folder.join("web");
+    let output = Command::new(node)
+        .arg(vite)
+        .args(["build", "--logLevel", "warn", "--emptyOutDir", "--outDir"])
+        .arg(std::path::absolute(&built)?)
+        .current_dir(workspace().join("web/app"))
+        .env("VITE_API_URL", api)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .context("node cannot be started")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "the application does not build:\n{said}");
+    Ok(built)
+}
+
+/// Serves what was built until the task is dropped or aborted. Paths that are no file are the application's own.
+pub(crate) fn serve(listener: TcpListener, built: &Path, clerk: &Arc<Clerk>) -> JoinHandle<std::io::Result<()>> {
+    let files = ServeDir::new(built).fallback(ServeFile::new(built.join("index.html")));
+    let router =
+        Router::new().nest("/clerk", clerk.browser()).fallback_service(files).layer(middleware::from_fn(revalidated));
+    tokio::spawn(async move { axum::serve(listener, router).await })
+}
+
+/// Has browsers ask again for what the next build may replace; what has its hash in its name stays.
+async fn revalidated(request: Request, next: Next) -> Response {
+    let caching =
+        if request.uri().path().starts_with("/assets/") { "public, max-age=31536000, immutable" } else { "no-cache" };
+    let mut response = next.run(request).await;
+    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static(caching));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::issuer;
+
+    #[test]
+    fn a_publishable_key_names_its_issuer() {
+        let found = issuer("pk_test_Y2xlcmsuZXhhbXBsZS5jb20k").ok();
+        assert_eq!(found.as_deref(), Some("https://clerk.example.com"));
+        for key in ["", "sk_test_Y2xlcmsuZXhhbXBsZS5jb20k", "pk_test_", "pk_test_Y2xlcms", "pk_test_?"] {
+            assert!(issuer(key).is_err(), "{key}");
+        }
+    }
+}

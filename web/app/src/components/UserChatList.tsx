@@ -1,0 +1,52 @@
+import { type ApiError, useChats, useCreateChat } from "clerk-backend-client";
+import { useRef, useState } from "react";
+
+import { ChatItem } from "./ChatItem.tsx";
+import { Notice } from "./Notice.tsx";
+import { Spinner } from "./Spinner.tsx";
+
+/** The caller's chats, and a way to more of them. */
+export function UserChatList() {
+  const { chats, status, loadMore, error } = useChats();
+  const createChat = useCreateChat();
+  const [problem, setProblem] = useState("");
+  const newChat = useRef<HTMLButtonElement>(null);
+
+  const handleNewChat = () => {
+    setProblem("");
+    createChat({ title: "New Chat" }).catch((error: ApiError) => setProblem(`No chat was created: ${error.message}`));
+  };
+
+  const handleRemove = (removal: Promise<string>) => {
+    // The button that was pressed goes with its chat.
+    newChat.current?.focus();
+    setProblem("");
+    void removal.then((why) => why && setProblem(why));
+  };
+
+  if (status === "LoadingFirstPage") {
+    return error ? <Notice>{error.message}</Notice> : <Spinner label="Reading your chats" />;
+  }
+  return (
+    <>
+      <button ref={newChat} type="button" className="primary" onClick={handleNewChat}>
+        <span aria-hidden="true">+</span> New Chat
+      </button>
+      {problem && <Notice onDismiss={() => setProblem("")}>{problem}</Notice>}
+      {chats.length === 0 ? (
+        <p className="empty">No chats yet. Create your first chat!</p>
+      ) : (
+        <ul className="chats" aria-label="Chats">
+          {chats.map((chat) => (
+            <ChatItem key={chat.id} chat={chat} onRemove={handleRemove} />
+          ))}
+        </ul>
+      )}
+      {status !== "Exhausted" && (
+        <button type="button" onClick={loadMore} disabled={status === "LoadingMore"}>
+          {status === "LoadingMore" ? "Loading…" : "Load more"}
+        </button>
+      )}
+    </>
+  );
+}

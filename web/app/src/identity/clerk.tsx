@@ -1,0 +1,20 @@
+import { ClerkProvider, SignIn, UserButton, useAuth } from "@clerk/react";
+import type { ReactNode } from "react";
+
+import type { Identity } from "./index.ts";
+
+const publishableKey = import.meta.env.VITE_CLERK_PUBLISHABLE_KEY ?? "";
+
+function Provider({ children }: { children: ReactNode }) {
+  return (
+    <ClerkProvider publishableKey={publishableKey} signInUrl="/sign-in" afterSignOutUrl="/sign-in">
+      {children}
+    </ClerkProvider>
+  );
+}
+
+const SignInHere = () => <SignIn routing="hash" />;
+const Account = () => <UserButton showName />;
+
+/** Clerk's own components. */
+export const clerk: Identity = { Provider, useAuth, SignIn: SignInHere, Account };

@@ -1,0 +1,11 @@
+import { UserChatList } from "../components/UserChatList.tsx";
+
+export function ChatsPage() {
+  return (
+    <>
+      <title>Your Chats</title>
+      <h1>Your Chats</h1>
+      <UserChatList />
+    </>
+  );
+}

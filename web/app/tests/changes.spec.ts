@@ -1,0 +1,97 @@
+import { expect, hold, newChat, refuse, rename, stack, test, titles, token } from "./people.ts";
+
+test("a new chat is there before the answer, and stays", async ({ signedIn: page }) => {
+  const request = await hold(page, "POST", "/chats", (route) => route.continue());
+  await page.getByRole("button", { name: "New Chat", exact: true }).click();
+  await request.come;
+  await expect(titles(page)).toHaveText(["New Chat"]);
+  await expect(page.getByText("Saving…")).toBeVisible();
+  const item = await page.locator(".chat").elementHandle();
+  request.release();
+  await expect(page.getByText("Saving…")).toHaveCount(0);
+  // The same element: nothing was taken away and put back.
+  expect(await item?.evaluate((element) => element.isConnected)).toBe(true);
+});
+
+test("a new chat that the server refuses goes, and the reason is told", async ({ signedIn: page }) => {
+  const request = await hold(page, "POST", "/chats", refuse(422, "invalid_body", "title: is not for you."));
+  await page.getByRole("button", { name: "New Chat", exact: true }).click();
+  await request.come;
+  await expect(titles(page)).toHaveCount(1);
+  request.release();
+  await expect(page.getByRole("alert")).toContainText("No chat was created: title: is not for you.");
+  await expect(titles(page)).toHaveCount(0);
+});
+
+test("a new title is there before the answer; if it is refused, the old one is back", async ({ signedIn: page }) => {
+  await newChat(page);
+  const request = await hold(page, "PATCH", "/chats/*", refuse(422, "invalid_body", "title: is not for you."));
+  await rename(page, "New Chat", "Plans");
+  await request.come;
+  await expect(titles(page)).toHaveText(["Plans"]);
+  request.release();
+  await expect(page.getByRole("alert")).toContainText("Not renamed: title: is not for you.");
+  await expect(titles(page)).toHaveText(["New Chat"]);
+  await page.getByRole("button", { name: "Dismiss" }).click();
+  await expect(page.getByRole("alert")).toHaveCount(0);
+});
+
+test("two tabs that rename the same chat end in a conflict that can be settled either way", async ({
+  signedIn: page,
+  context,
+}) => {
+  await newChat(page, "Before");
+  const other = await context.newPage();
+  await other.goto(stack().web);
+  await expect(titles(other)).toHaveText(["Before"]);
+
+  const conflict = async (mine: string, theirs: string, seen: string) => {
+    // This tab asks for no news, so that it still shows what it saw.
+    await rename(page, seen, theirs);
+    await expect(page.getByText("Saving…")).toHaveCount(0);
+    await other.getByRole("button", { name: /^Rename / }).click();
+    await other.getByLabel("Title").fill(mine);
+    await other.getByRole("button", { name: "Save" }).click();
+    await expect(other.getByRole("alert")).toContainText(`renamed to “${theirs}” elsewhere`);
+    await expect(titles(other)).toHaveText([theirs]);
+  };
+  await conflict("Mine", "Theirs", "Before");
+  await other.getByRole("button", { name: "Use “Mine”" }).click();
+  await expect(titles(other)).toHaveText(["Mine"]);
+  await expect(other.getByText("Saving…")).toHaveCount(0);
+  await page.reload();
+  await expect(titles(page)).toHaveText(["Mine"]);
+
+  await conflict("Mine again", "Theirs again", "Mine");
+  await other.getByRole("button", { name: "Keep “Theirs again”" }).click();
+  await expect(other.getByRole("alert")).toHaveCount(0);
+  await other.reload();
+  await expect(titles(other)).toHaveText(["Theirs again"]);
+});
+
+test("five hundred chats come page by page", async ({ signedIn: page, context }) => {
+  const authorization = `Bearer ${await token(context)}`;
+  const numbers = Array.from({ length: 500 }, (_, index) => index + 1);
+  const ids = numbers.map((number) => `018f0000-0000-7000-8000-${String(number).padStart(12, "0")}`);
+  while (numbers.length > 0) {
+    const some = numbers.splice(0, 8);
+    await Promise.all(
+      some.map(async (number) => {
+        const answer = await context.request.post(`${stack().api}/chats`, {
+          headers: { authorization },
+          data: { id: ids[number - 1], title: `Chat ${number}` },
+        });
+        expect(answer.status()).toBe(201);
+      }),
+    );
+  }
+  await page.reload();
+  for (let shown = 50; shown < 500; shown += 50) {
+    await expect(titles(page)).toHaveCount(shown);
+    await page.getByRole("button", { name: "Load more" }).click();
+  }
+  await expect(titles(page)).toHaveCount(500);
+  await expect(page.getByRole("button", { name: "Load more" })).toHaveCount(0);
+  const found = await titles(page).allTextContents();
+  expect(found).toEqual(Array.from({ length: 500 }, (_, index) => `Chat ${500 - index}`));
+});

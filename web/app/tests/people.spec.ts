@@ -1,0 +1,100 @@
+import { expect, newChat, rename, signUp, somebody, stack, test, titles } from "./people.ts";
+
+test("from signing up to signing out", async ({ page }) => {
+  const ada = await signUp(page);
+  await expect(page.getByText("No chats yet. Create your first chat!")).toBeVisible();
+  await expect(page.getByRole("banner")).toContainText("Ada");
+
+  await newChat(page);
+  await newChat(page, "Plans");
+  await expect(titles(page)).toHaveText(["Plans", "New Chat"]);
+  await page.reload();
+  await expect(titles(page)).toHaveText(["Plans", "New Chat"]);
+
+  await page.getByRole("button", { name: "Delete New Chat" }).click();
+  await page.getByRole("button", { name: "Keep" }).click();
+  await page.getByRole("button", { name: "Delete New Chat" }).click();
+  await page.getByRole("group", { name: "Delete New Chat?" }).getByRole("button", { name: "Delete" }).click();
+  await expect(titles(page)).toHaveText(["Plans"]);
+
+  await page.getByRole("link", { name: "Your Profile" }).click();
+  await expect(page.getByRole("region", { name: "Profile" })).toContainText(ada.email);
+  await page.getByRole("button", { name: "Refresh" }).click();
+  await expect(page.getByText("Your profile is up to date.")).toBeVisible();
+
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await expect(page).toHaveURL(/\/clerk\/sign-in/);
+  // There is no way back to the data.
+  await page.goto(`${stack().web}/profile`);
+  await expect(page).toHaveURL(/\/clerk\/sign-in/);
+});
+
+test("who signs in again finds their chats, and whoever signs in after them does not", async ({ page }) => {
+  const ada = await signUp(page);
+  await newChat(page, "Ada's");
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await expect(page).toHaveURL(/\/clerk\/sign-in/);
+  await signUp(page, somebody("Eve"));
+  await expect(page.getByText("No chats yet.")).toBeVisible();
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await expect(page).toHaveURL(/\/clerk\/sign-in/);
+  const form = page.locator("form", { has: page.getByRole("button", { name: "Sign in", exact: true }) });
+  await form.getByLabel("E-mail address").fill(ada.email);
+  await form.getByRole("button").click();
+  await expect(titles(page)).toHaveText(["Ada's"]);
+});
+
+test("two people never see each other's chats", async ({ browser }) => {
+  const [ada, eve] = await Promise.all([browser.newContext(), browser.newContext()]);
+  const [hers, others] = await Promise.all([ada.newPage(), eve.newPage()]);
+  await Promise.all([signUp(hers, somebody("Ada")), signUp(others, somebody("Eve"))]);
+  await Promise.all([newChat(hers, "Ada's"), newChat(others, "Eve's")]);
+  await Promise.all([hers.reload(), others.reload()]);
+  await expect(titles(hers)).toHaveText(["Ada's"]);
+  await expect(titles(others)).toHaveText(["Eve's"]);
+  await Promise.all([ada.close(), eve.close()]);
+});
+
+test("an address that is unknown, or known already, is said to be", async ({ page }) => {
+  const ada = await signUp(page);
+  await page.getByRole("button", { name: "Sign out" }).click();
+  const signIn = page.locator("form", { has: page.getByRole("button", { name: "Sign in", exact: true }) });
+  await signIn.getByLabel("E-mail address").fill("nobody@example.com");
+  await signIn.getByRole("button").click();
+  await expect(page.getByRole("alert")).toHaveText("Nobody has signed up as nobody@example.com yet.");
+  const signUpForm = page.locator("form", { hasText: "First name" });
+  await signUpForm.getByLabel("E-mail address").fill(ada.email);
+  await signUpForm.getByRole("button").click();
+  await expect(page.getByRole("alert")).toContainText("already");
+});
+
+test("everything can be done with the keyboard alone", async ({ signedIn: page }) => {
+  const press = async (name: string) => {
+    const button = page.getByRole("button", { name });
+    for (let tabs = 0; !(await button.evaluate((element) => element === document.activeElement)); tabs += 1) {
+      expect(tabs, `${name} can be reached`).toBeLessThan(20);
+      await page.keyboard.press("Tab");
+    }
+    await page.keyboard.press("Enter");
+  };
+  await press("New Chat");
+  await press("Rename New Chat");
+  await page.keyboard.press("ControlOrMeta+a");
+  await page.keyboard.type("Typed");
+  await page.keyboard.press("Enter");
+  await expect(titles(page)).toHaveText(["Typed"]);
+  await expect(page.getByRole("button", { name: "Rename Typed" })).toBeFocused();
+  await page.keyboard.press("Enter");
+  await page.keyboard.type("not this");
+  await page.keyboard.press("Escape");
+  await expect(titles(page)).toHaveText(["Typed"]);
+  await expect(page.getByRole("button", { name: "Rename Typed" })).toBeFocused();
+});
+
+test("a title is what the API takes", async ({ signedIn: page }) => {
+  await newChat(page);
+  await rename(page, "New Chat", "   ");
+  await expect(titles(page)).toHaveText(["New Chat"]);
+  await rename(page, "New Chat", "<b>bold</b>");
+  await expect(titles(page)).toHaveText(["<b>bold</b>"]);
+});

@@ -1,0 +1,100 @@
+import { randomUUID } from "node:crypto";
+
+import { type BrowserContext, test as base, expect, type Page, type Route } from "@playwright/test";
+
+import type { Stack } from "../../testing/stack.ts";
+
+export { expect, type Page };
+
+type Running = Omit<Stack, "stop">;
+
+/** The stack that all tests share. */
+export function stack(): Running {
+  const running = process.env["STACK"];
+  if (!running) throw new Error("playwright.config.ts has a stack started");
+  return JSON.parse(running) as Running;
+}
+
+/** Somebody with an address of their own. */
+export function somebody(firstName: string) {
+  return { firstName, email: `${firstName.toLowerCase()}-${randomUUID()}@example.com` };
+}
+
+/** Signs somebody up on the development Clerk's page, and waits for their chats. */
+export async function signUp(page: Page, person = somebody("Ada"), { web } = stack()) {
+  await page.goto(web);
+  const form = page.locator("form", { hasText: "First name" });
+  await form.getByLabel("E-mail address").fill(person.email);
+  await form.getByLabel("First name").fill(person.firstName);
+  await form.getByRole("button", { name: "Sign up" }).click();
+  await expect(page.getByRole("heading", { name: "Your Chats" })).toBeVisible();
+  await expect(page.getByRole("button", { name: "New Chat", exact: true })).toBeVisible();
+  return person;
+}
+
+export const test = base.extend<{ signedIn: Page }>({
+  signedIn: async ({ page }, use) => {
+    await signUp(page);
+    await use(page);
+  },
+});
+
+/** The titles on the screen, from the top. */
+export const titles = (page: Page) => page.locator(".chat .title");
+
+export async function newChat(page: Page, title?: string) {
+  const before = await titles(page).count();
+  await page.getByRole("button", { name: "New Chat", exact: true }).click();
+  await expect(titles(page)).toHaveCount(before + 1);
+  if (title) await rename(page, "New Chat", title);
+}
+
+export async function rename(page: Page, from: string, to: string) {
+  await page
+    .getByRole("button", { name: `Rename ${from}`, exact: true })
+    .first()
+    .click();
+  await page.getByLabel("Title").fill(to);
+  await page.getByRole("button", { name: "Save" }).click();
+}
+
+/** A session token of who is signed in, as the application gets one. */
+export async function token(context: BrowserContext, { web } = stack()): Promise<string> {
+  const client = await (await context.request.get(`${web}/clerk/v1/client`)).json();
+  const session = client.response.last_active_session_id;
+  return (await (await context.request.post(`${web}/clerk/v1/client/sessions/${session}/tokens`)).json()).jwt;
+}
+
+/** Holds requests of a method back until they are let go, and says when one has come. */
+export async function hold(page: Page, method: string, path: string, go: (route: Route) => Promise<void>) {
+  const held = Promise.withResolvers<void>();
+  const come = Promise.withResolvers<void>();
+  await page.route(`${stack().api}${path}`, async (route) => {
+    if (route.request().method() !== method) return route.fallback();
+    come.resolve();
+    await held.promise;
+    await go(route);
+  });
+  return { come: come.promise, release: held.resolve };
+}
+
+export const refuse = (status: number, code: string, detail: string) => (route: Route) =>
+  route.fulfill({
+    status,
+    headers: { "access-control-allow-origin": "*", "content-type": "application/problem+json" },
+    body: JSON.stringify({ type: "about:blank", title: "No", status, detail, code }),
+  });
+
+/** Watches for the dashboard leaving the screen, be it for a moment. */
+export async function watchForBlinks(page: Page): Promise<() => Promise<number>> {
+  await page.evaluate(() => {
+    const root = document.getElementById("root");
+    if (!root) throw new Error("the page has a root");
+    const watched = window as unknown as { blinks: number };
+    watched.blinks = 0;
+    new MutationObserver(() => {
+      if (!document.querySelector(".dashboard .chats")) watched.blinks += 1;
+    }).observe(root, { childList: true, subtree: true });
+  });
+  return () => page.evaluate(() => (window as unknown as { blinks: number }).blinks);
+}

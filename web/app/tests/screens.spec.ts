@@ -1,0 +1,75 @@
+import path from "node:path";
+
+import AxeBuilder from "@axe-core/playwright";
+import { devices } from "@playwright/test";
+
+import { expect, hold, newChat, type Page, rename, signUp, somebody, stack, test, titles } from "./people.ts";
+
+/** With UPDATE_IMAGES set, the pictures are those of the documents. */
+const IMAGES = process.env["UPDATE_IMAGES"]
+  ? path.resolve(import.meta.dirname, "../../../docs/images")
+  : path.resolve(import.meta.dirname, "../test-results/images");
+
+const { viewport, deviceScaleFactor, isMobile, hasTouch } = devices["Pixel 7"];
+const LOOKS = {
+  light: { colorScheme: "light", viewport: { width: 1024, height: 640 } },
+  dark: { colorScheme: "dark", viewport: { width: 1024, height: 640 } },
+  phone: { colorScheme: "light", viewport, deviceScaleFactor, isMobile, hasTouch },
+} as const;
+
+for (const [look, options] of Object.entries(LOOKS)) {
+  test.describe(look, () => {
+    test.use({ ...options, reducedMotion: "reduce" } as Parameters<typeof test.use>[0]);
+
+    /** No finding of axe-core, nothing beyond the edge, and a picture. */
+    async function check(page: Page, screen: string) {
+      const { violations } = await new AxeBuilder({ page }).analyze();
+      expect(violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(" ")}`)).toEqual([]);
+      const beyond = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+      expect(beyond, "nothing is wider than the screen").toBeLessThanOrEqual(0);
+      await page.screenshot({ path: path.join(IMAGES, `${screen}-${look}.png`) });
+    }
+
+    test("every screen is accessible", async ({ page, context }) => {
+      await page.goto(stack().web);
+      await expect(page.getByRole("heading", { name: "Sign up" })).toBeVisible();
+      await check(page, "sign-in");
+      await signUp(page, somebody("Ada"));
+      await check(page, "empty");
+
+      for (const title of ["Groceries", "Notes on the Analytical Engine", "Holidays"]) await newChat(page, title);
+      await expect(page.getByText("Saving…")).toHaveCount(0);
+      await check(page, "chats");
+      await page.getByRole("button", { name: "Rename Holidays" }).click();
+      await check(page, "rename");
+      await page.keyboard.press("Escape");
+      await page.getByRole("button", { name: "Delete Groceries" }).click();
+      await check(page, "delete");
+      await page.getByRole("button", { name: "Keep" }).click();
+
+      const other = await context.newPage();
+      await other.goto(stack().web);
+      await rename(other, "Holidays", "Holidays in June");
+      await expect(titles(other).first()).toHaveText("Holidays in June");
+      await expect(other.getByText("Saving…")).toHaveCount(0);
+      await rename(page, "Holidays", "Holidays in July");
+      await expect(page.getByRole("alert")).toBeVisible();
+      await check(page, "conflict");
+      await other.close();
+
+      await page.getByRole("link", { name: "Your Profile" }).click();
+      await expect(page.getByRole("region", { name: "Profile" })).toBeVisible();
+      await check(page, "profile");
+
+      const list = await hold(page, "GET", "/chats*", (route) => route.continue());
+      await page.goto(stack().web);
+      await list.come;
+      await expect(page.getByRole("status").filter({ hasText: "Reading your chats" })).toBeVisible();
+      await check(page, "loading");
+      list.release();
+      await context.setOffline(true);
+      await expect(page.getByText("You are offline.")).toBeVisible();
+      await check(page, "offline");
+    });
+  });
+}

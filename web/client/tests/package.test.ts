@@ -1,0 +1,62 @@
+// @vitest-environment node
+import { readFile } from "node:fs/promises";
+import path from "node:path";
+import { gzipSync } from "node:zlib";
+import openapi, { astToString } from "openapi-typescript";
+import { build } from "vite";
+import { expect, test } from "vitest";
+
+const ROOT = path.resolve(import.meta.dirname, "..");
+
+/** Bytes of a module, bundled, minified and gzipped, with React and TanStack Query left out. */
+async function size(code: string): Promise<number> {
+  const entry = "\0entry";
+  const output = await build({
+    root: ROOT,
+    configFile: false,
+    logLevel: "silent",
+    resolve: { conditions: ["source"] },
+    plugins: [
+      {
+        name: "entry",
+        resolveId: (id) => (id === entry ? id : undefined),
+        load: (id) => (id === entry ? code : undefined),
+      },
+    ],
+    build: {
+      write: false,
+      target: "es2022",
+      rolldownOptions: {
+        input: entry,
+        external: [/^react/, /^@tanstack/],
+        preserveEntrySignatures: "strict",
+        output: { format: "es", minify: true },
+      },
+    },
+  });
+  if (!("output" in output)) throw new Error("one output");
+  return gzipSync(output.output[0].code, { level: 9 }).length;
+}
+
+const INDEX = JSON.stringify(path.join(ROOT, "src/index.ts"));
+
+test("the types are those of the OpenAPI document", async () => {
+  const document = new URL("../../../docs/openapi.json", import.meta.url);
+  const types = astToString(await openapi(document, { alphabetize: true }));
+  const committed = await readFile(path.join(ROOT, "src/openapi.ts"), "utf8");
+  expect(committed.endsWith(types), "run `npm run generate` in web/client").toBe(true);
+});
+
+test("all of it takes 5 kB at most, and a part of it less", async () => {
+  const all = await size(`export * from ${INDEX};`);
+  const part = await size(`export { ApiError } from ${INDEX};`);
+  console.info(`the whole library: ${all} bytes gzipped; ApiError alone: ${part}`);
+  expect(all).toBeLessThanOrEqual(5_000);
+  expect(part).toBeLessThan(all / 3);
+});
+
+test("the README's example is one that compiles", async () => {
+  const readme = await readFile(path.join(ROOT, "../../README.md"), "utf8");
+  const example = await readFile(path.join(ROOT, "tests/readme.tsx"), "utf8");
+  expect(readme).toContain(`\n\`\`\`tsx\n${example}\`\`\`\n`);
+});
