@@ -87,7 +87,7 @@ fuzz: $(TOOLS)/cargo-fuzz/bin/cargo-fuzz ## Fuzz what reads strangers' input (SE
 
 .PHONY: bench
 bench: $(TOOLS)/cargo-lambda/installed $(TOOLS)/aws-lambda-ric/installed $(TOOLS)/awslambdaric/installed ## Measure, and write docs/benchmarks.md (QUICK=1: a look alone)
-	cargo run --quiet --release --package bench
+	cargo run --quiet --profile driver --package bench
 
 .PHONY: lint
 lint: $(TOOLS)/sam/installed $(TOOLS)/web/installed $(TOOLS)/cfn-lint/installed $(TOOLS)/checkov/installed $(DENY) ## Check formatting, lints, dependencies and the templates

@@ -10,15 +10,13 @@ export type Answer<O extends Operation> = {
 export type Body<O extends Operation> = operations[O] extends { requestBody: infer B } ? Content<B> : never;
 type Query<O extends Operation> = NonNullable<operations[O]["parameters"]["query"]>;
 
-/** Sends a request with a token, and gives the answer of one that succeeded. */
-export type Send = (path: string, init: RequestInit) => Promise<Response>;
+/** Sends a request with a token, and gives what the answer of one that succeeded holds. */
+export type Send = (path: string, init: RequestInit) => Promise<unknown>;
 
 /** The API's operations, by their names and types in its document. */
 export function operationsOf(send: Send) {
-  async function call<O extends Operation>(method: string, path: string, init: RequestInit = {}): Promise<Answer<O>> {
-    const response = await send(path, { ...init, method });
-    return (response.status === 204 ? undefined : await response.json()) as Answer<O>;
-  }
+  const call = <O extends Operation>(method: string, path: string, init?: RequestInit) =>
+    send(path, { ...init, method }) as Promise<Answer<O>>;
   const json = (body: unknown, headers?: HeadersInit): RequestInit => ({
     body: JSON.stringify(body),
     headers: { "content-type": "application/json", ...headers },

@@ -15,14 +15,14 @@ export interface Chats {
   readonly status: PagesStatus;
   /** Reads the next page, if `status` is `CanLoadMore`. */
   readonly loadMore: () => void;
-  /** Why the last read failed; it is tried again by itself if that can help. */
+  /** Why the last read failed; it is tried again by itself if that can help, and by `loadMore`. */
   readonly error: ApiError | null;
 }
 
 /** The caller's chats, in pages of `pageSize` (1 to 100). */
 export function useChats({ pageSize = 50 }: { readonly pageSize?: number } = {}): Chats {
   const { session, auth } = useApi();
-  const { data, error, hasNextPage, isFetching, fetchNextPage } = useInfiniteQuery(
+  const { data, error, hasNextPage, isFetching, fetchNextPage, refetch } = useInfiniteQuery(
     {
       queryKey: [...CHATS, pageSize],
       queryFn: ({ pageParam, signal }) =>
@@ -49,11 +49,16 @@ export function useChats({ pageSize = 50 }: { readonly pageSize?: number } = {})
   useEffect(() => {
     if (isWanting && !isFetching && !error) void fetchNextPage();
   }, [isWanting, isFetching, error, fetchNextPage]);
-  const loadMore = useCallback(() => setWanted(read + 1), [read]);
+  const hasFailed = error !== null;
+  const loadMore = useCallback(() => {
+    setWanted(read + 1);
+    // From the first page on, since a cursor may have lost its meaning; then it goes on as above.
+    if (hasFailed) void refetch();
+  }, [read, hasFailed, refetch]);
 
   let status: PagesStatus = hasNextPage ? "CanLoadMore" : "Exhausted";
   if (!data) status = "LoadingFirstPage";
-  else if (isWanting) status = "LoadingMore";
+  else if (isWanting && !hasFailed) status = "LoadingMore";
   return { chats, status, loadMore, error: error as ApiError | null };
 }
 
@@ -96,7 +101,7 @@ export interface UserProfile {
 /** The signed-in person's profile, synchronised on sign-in. */
 export function useUserProfile(): UserProfile {
   const { session, auth } = useApi();
-  const { data, error } = useProfile(session, auth.status === "authenticated");
+  const { data, error } = useProfile(session, { enabled: auth.status === "authenticated" });
   const refreshProfile = useCallback((details?: ProfileChange) => synchronize(session, details), [session]);
   return { isLoaded: data !== undefined, profile: data, refreshProfile, error: error as ApiError | null };
 }

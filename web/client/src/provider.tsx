@@ -2,7 +2,7 @@ import { onlineManager, useQuery } from "@tanstack/react-query";
 import { createContext, type ReactNode, useContext, useEffect, useMemo, useRef, useSyncExternalStore } from "react";
 
 import type { ApiError, Profile, ProfileChange } from "./errors.ts";
-import { type Auth, type Connection, openSession, type Session } from "./session.ts";
+import { AGAIN, type Auth, type Connection, openSession, type Session } from "./session.ts";
 
 /**
  * Whether somebody is signed in, in the **server's** eyes.
@@ -40,13 +40,13 @@ export async function synchronize({ api, queries }: Session, body: ProfileChange
 }
 
 /** The profile: synchronised when it is read for the first time in a session, which is on sign-in. */
-export function useProfile(session: Session, enabled: boolean) {
+export function useProfile(session: Session, options: { enabled: boolean; refetchInterval?: number }) {
   return useQuery(
     {
       queryKey: PROFILE,
       queryFn: ({ signal }) =>
         session.queries.getQueryData(PROFILE) ? session.api.getProfile(signal) : synchronize(session),
-      enabled,
+      ...options,
     },
     session.queries,
   );
@@ -59,7 +59,8 @@ export function ApiProvider({ baseUrl, useAuth, children }: ApiProviderProps) {
   useEffect(() => {
     getToken.current = auth.getToken;
   });
-  // While Clerk brings itself up to date it knows nobody for a moment; what it said before holds meanwhile.
+  // While Clerk brings itself up to date it knows nobody for a moment; what it said before holds meanwhile. Another
+  // render with the same `auth` would do the same.
   const known = useRef<Auth>(auth);
   if (auth.isLoaded) known.current = auth;
   const { isLoaded, isSignedIn, userId, sessionId } = known.current;
@@ -81,8 +82,12 @@ export function ApiProvider({ baseUrl, useAuth, children }: ApiProviderProps) {
     return () => session.queries.unmount();
   }, [session]);
 
-  const profile = useProfile(session, identity !== "");
   const state = useSyncExternalStore(session.subscribe, session.state, session.state);
+  const profile = useProfile(session, {
+    enabled: identity !== "",
+    // Nothing else may be asking, and the connection would stay lost.
+    ...(state === "unreachable" && { refetchInterval: AGAIN }),
+  });
   const error = profile.error as ApiError | null;
   let status: AuthState["status"] = "loading";
   if (isLoaded && (!isSignedIn || state === "refused" || error?.status === 401)) status = "unauthenticated";
@@ -115,15 +120,14 @@ export const Unauthenticated = showIf("unauthenticated");
 /** Shows its children until either is known. */
 export const AuthLoading = showIf("loading");
 
+const subscribeToNetwork = (listener: () => void) => onlineManager.subscribe(listener);
+const hasNetwork = () => onlineManager.isOnline();
+
 /** How the API is reached at the moment. */
 export function useConnection(): Connection {
   const { session } = useApi();
   const state = useSyncExternalStore(session.subscribe, session.state, session.state);
-  const isOnline = useSyncExternalStore(
-    (listener) => onlineManager.subscribe(listener),
-    () => onlineManager.isOnline(),
-    () => true,
-  );
+  const isOnline = useSyncExternalStore(subscribeToNetwork, hasNetwork, () => true);
   if (!isOnline) return "offline";
   return state === "refused" ? "online" : state;
 }

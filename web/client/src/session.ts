@@ -35,7 +35,7 @@ export interface Session {
   /** Whether requests wait or fail, and whether the API has refused the session's tokens. */
   state(): SessionState;
   subscribe(listener: () => void): () => void;
-  /** From here on nothing is sent or answered. */
+  /** From here on nothing is sent, what waits fails, and nothing that was read is left. */
   end(): void;
 }
 
@@ -44,6 +44,8 @@ export type SessionState = "online" | "refused" | "slow" | "unreachable";
 /** Longer than API Gateway waits for a function. */
 const TIMEOUT = 31_000;
 const SLOW = 3_000;
+/** How often a server that did not answer is asked again. */
+export const AGAIN = 5_000;
 /** Attempts after the first; with the waits between them a quarter of a minute. */
 const RETRIES = 5;
 
@@ -84,7 +86,7 @@ export function openSession(baseUrl: string, userId: string | undefined, getToke
     });
   }
 
-  async function send(path: string, init: RequestInit): Promise<Response> {
+  async function send(path: string, init: RequestInit): Promise<unknown> {
     let isSlow = false;
     const timer = setTimeout(() => {
       isSlow = true;
@@ -98,11 +100,12 @@ export function openSession(baseUrl: string, userId: string | undefined, getToke
       failing = false;
       refused = response.status === 401;
       if (!response.ok) throw await problemOf(response);
-      return response;
+      return response.status === 204 ? undefined : await response.json();
     } catch (error) {
       // A query that nobody needs any more; TanStack Query knows.
       if (error instanceof ApiError || init.signal?.aborted) throw error;
       if (end.signal.aborted) throw new ApiError("signed_out", "You signed out meanwhile.");
+      if (error instanceof SyntaxError) throw new ApiError("unexpected", "The answer was not the API's.", { cause: error });
       failing = true;
       const message = "The server cannot be reached; look at your connection and try again.";
       throw new ApiError("unreachable", message, { cause: error });
@@ -120,7 +123,7 @@ export function openSession(baseUrl: string, userId: string | undefined, getToke
         retryDelay,
         staleTime: 5_000,
         // What failed is tried again for as long as somebody looks at it.
-        refetchInterval: (query) => (isPassing(query.state.error) ? 5_000 : false),
+        refetchInterval: (query) => (isPassing(query.state.error) ? AGAIN : false),
       },
       mutations: { retry, retryDelay },
     },
@@ -137,7 +140,7 @@ export function openSession(baseUrl: string, userId: string | undefined, getToke
     },
     end() {
       end.abort();
-      queries.clear();
+      queries.getQueryCache().clear();
     },
   };
 }

@@ -268,3 +268,52 @@ test("a server that fails for a moment is asked again", async () => {
   const { titles } = await chatsOf(ada);
   expect(titles()).toEqual(["chat"]);
 });
+
+test("a chat that is created before the list is there is in it when it comes", async () => {
+  const ada = await withChats(await signUp(), "old");
+  const page = gate();
+  const asked = gate();
+  let isFirst = true;
+  between("GET", "/chats?", async (_, send) => {
+    const response = await send();
+    if (isFirst) {
+      isFirst = false;
+      asked.open();
+      await page.opened;
+    }
+    return response;
+  });
+  const { result } = use(() => ({ ...useChats(), create: useCreateChat() }), clerkOf(ada));
+  await asked.opened;
+  await act(() => result.current.create({ title: "new" }));
+  page.open();
+  await waitFor(() => expect(result.current.status).toBe("Exhausted"));
+  expect(result.current.chats.map((chat) => chat.title)).toEqual(["new", "old"]);
+});
+
+test("a page that cannot be read is an error until it is asked for again", async () => {
+  const ada = await withChats(await signUp(), "1", "2", "3");
+  const { result, titles } = await chatsOf(ada, 2);
+  let isRefused = true;
+  between("GET", "/chats?", (request, send) =>
+    isRefused && request.url.includes("cursor") ? problem(400, "invalid_query") : send(),
+  );
+  act(() => result.current.loadMore());
+  await waitFor(() => expect(result.current.error).toMatchObject({ code: "invalid_query" }));
+  expect(result.current.status).toBe("CanLoadMore");
+  isRefused = false;
+  act(() => result.current.loadMore());
+  await waitFor(() => expect(titles()).toEqual(["3", "2", "1"]));
+  expect(result.current).toMatchObject({ error: null, status: "Exhausted" });
+});
+
+test("an answer that is not the API's is an error of its own", async () => {
+  const { result } = await chatsOf(await signUp());
+  between("POST", "/chats", () => new Response("<html>Welcome to our WiFi</html>", { status: 200 }));
+  expect(await act(() => failure(result.current.create({ title: "new" })))).toMatchObject({ code: "unexpected" });
+  between("POST", "/chats", () => new Response(JSON.stringify({ message: "Too Many Requests" }), { status: 403 }));
+  expect(await act(() => failure(result.current.create({ title: "new" })))).toMatchObject({
+    code: "unexpected",
+    status: 403,
+  });
+});

@@ -1,6 +1,8 @@
 // @vitest-environment node
+import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import path from "node:path";
+import { promisify } from "node:util";
 import { gzipSync } from "node:zlib";
 import openapi, { astToString } from "openapi-typescript";
 import { build } from "vite";
@@ -45,6 +47,17 @@ test("the types are those of the OpenAPI document", async () => {
   const types = astToString(await openapi(document, { alphabetize: true }));
   const committed = await readFile(path.join(ROOT, "src/openapi.ts"), "utf8");
   expect(committed.endsWith(types), "run `npm run generate` in web/client").toBe(true);
+});
+
+test("what is built can be imported without a bundler", async () => {
+  const node = promisify(execFile);
+  await node(process.execPath, [path.join(ROOT, "../node_modules/typescript/bin/tsc"), "--build", ROOT]);
+  const program = "console.log(Object.keys(await import('clerk-backend-client')).sort().join())";
+  const { stdout } = await node(process.execPath, ["--input-type=module", "--eval", program], { cwd: ROOT });
+  const exported =
+    "ApiError,ApiProvider,AuthLoading,Authenticated,Unauthenticated,useAuthState,useChats,useConnection," +
+    "useCreateChat,useDeleteChat,useRenameChat,useUserProfile";
+  expect(stdout.trim()).toBe(exported);
 });
 
 test("all of it takes 5 kB at most, and a part of it less", async () => {

@@ -42,6 +42,7 @@ export function UserChatList() {
           ))}
         </ul>
       )}
+      {error && <Notice>{error.message}</Notice>}
       {status !== "Exhausted" && (
         <button type="button" onClick={loadMore} disabled={status === "LoadingMore"}>
           {status === "LoadingMore" ? "Loading…" : "Load more"}
