@@ -27,6 +27,7 @@ use crate::{
 const DATABASE: [&str; 3] = ["dynamodb.sqlite", "dynamodb.sqlite-shm", "dynamodb.sqlite-wal"];
 
 /// How to start.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command")]
 pub(crate) struct Options {
     pub(crate) ports: Ports,
     pub(crate) folder: PathBuf,

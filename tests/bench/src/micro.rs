@@ -16,7 +16,13 @@ pub(crate) const PARTS: [&str; 5] =
 
 /// Runs them, and reads what criterion wrote down.
 pub(crate) fn run_all() -> Result<Parts> {
-    run(Command::new(env!("CARGO")).args(["bench", "--quiet", "--profile=driver", "--package=bench", "--bench=micro"]))?;
+    run(Command::new(env!("CARGO")).args([
+        "bench",
+        "--quiet",
+        "--profile=driver",
+        "--package=bench",
+        "--bench=micro",
+    ]))?;
     let folder = workspace().join("target/criterion");
     let median = |name: &'static str| {
         let file = folder.join(name).join("new/estimates.json");

@@ -3,7 +3,7 @@ import path from "node:path";
 import AxeBuilder from "@axe-core/playwright";
 import { devices } from "@playwright/test";
 
-import { expect, hold, newChat, type Page, rename, signUp, somebody, stack, test, titles } from "./people.ts";
+import { expect, hold, newChat, type Page, rename, signUp, stack, test, titles } from "./people.ts";
 
 /** With UPDATE_IMAGES set, the pictures are those of the documents. */
 const IMAGES = process.env["UPDATE_IMAGES"]
@@ -27,14 +27,14 @@ for (const [look, options] of Object.entries(LOOKS)) {
       expect(violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(" ")}`)).toEqual([]);
       const beyond = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
       expect(beyond, "nothing is wider than the screen").toBeLessThanOrEqual(0);
-      await page.screenshot({ path: path.join(IMAGES, `${screen}-${look}.png`) });
+      await page.screenshot({ path: path.join(IMAGES, `${screen}-${look}.png`), scale: "css" });
     }
 
     test("every screen is accessible", async ({ page, context }) => {
       await page.goto(stack().web);
       await expect(page.getByRole("heading", { name: "Sign up" })).toBeVisible();
       await check(page, "sign-in");
-      await signUp(page, somebody("Ada"));
+      await signUp(page, { firstName: "Ada", email: `ada@${look}.example.com` });
       await check(page, "empty");
 
       for (const title of ["Groceries", "Notes on the Analytical Engine", "Holidays"]) await newChat(page, title);

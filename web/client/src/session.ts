@@ -105,7 +105,8 @@ export function openSession(baseUrl: string, userId: string | undefined, getToke
       // A query that nobody needs any more; TanStack Query knows.
       if (error instanceof ApiError || init.signal?.aborted) throw error;
       if (end.signal.aborted) throw new ApiError("signed_out", "You signed out meanwhile.");
-      if (error instanceof SyntaxError) throw new ApiError("unexpected", "The answer was not the API's.", { cause: error });
+      if (error instanceof SyntaxError)
+        throw new ApiError("unexpected", "The answer was not the API's.", { cause: error });
       failing = true;
       const message = "The server cannot be reached; look at your connection and try again.";
       throw new ApiError("unreachable", message, { cause: error });

@@ -156,9 +156,8 @@ async fn read_client(State(clerk): Clerks, jar: CookieJar) -> Response {
         Some((session, user))
     });
     let response = session.map_or(Value::Null, |(session, user)| {
-        let id = session.id.clone();
-        let mut session = session.json();
-        session["user"] = user.json();
+        let Session { id, user_id, .. } = session;
+        let session = json!({ "object": "session", "id": id, "user_id": user_id, "user": user.json() });
         json!({ "object": "client", "sessions": [session], "last_active_session_id": id })
     });
     ([(header::CACHE_CONTROL, "no-store")], Json(json!({ "response": response }))).into_response()
