@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtemp, readFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import path from "node:path";
 import { createInterface } from "node:readline";
@@ -39,7 +39,9 @@ export async function somewhere(): Promise<Place> {
     await freePort(),
     await freePort(),
   ];
-  const data = await mkdtemp(path.join(WORKSPACE, "target/tmp/web-"));
+  const folder = path.join(WORKSPACE, "target/tmp");
+  await mkdir(folder, { recursive: true });
+  const data = await mkdtemp(path.join(folder, "web-"));
   return { ports: { API_PORT, CLERK_PORT, DYNAMODB_PORT, WEB_PORT }, data };
 }
 
