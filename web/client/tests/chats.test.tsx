@@ -42,6 +42,22 @@ function loseTheFirstAnswer(method: string, path: string): { readonly attempts: 
   return lost;
 }
 
+/** Keeps the next page that is read, as it was when it was asked for, until it is let go. */
+function holdTheNextPage() {
+  const [asked, page] = [gate(), gate()];
+  let isNext = true;
+  between("GET", "/chats?", async (_, send) => {
+    const response = await send();
+    if (isNext) {
+      isNext = false;
+      asked.open();
+      await page.opened;
+    }
+    return response;
+  });
+  return { asked, page };
+}
+
 test("chats come in pages, newest first, until there are no more", async () => {
   const ada = await withChats(await signUp(), "1", "2", "3", "4", "5");
   const { result, titles } = await chatsOf(ada, 2);
@@ -239,18 +255,7 @@ test("a deleted chat is gone at once, is back if that fails, and deleting it twi
 test("a list that was asked for before a change does not take it back", async () => {
   const ada = await withChats(await signUp(), "1", "2", "3");
   const { result, titles } = await chatsOf(ada, 2);
-  const page = gate();
-  const asked = gate();
-  let isFirst = true;
-  between("GET", "/chats?", async (_, send) => {
-    const response = await send();
-    if (isFirst) {
-      isFirst = false;
-      asked.open();
-      await page.opened;
-    }
-    return response;
-  });
+  const { asked, page } = holdTheNextPage();
   act(() => result.current.loadMore());
   await asked.opened;
   await act(() => result.current.create({ title: "4" }));
@@ -271,18 +276,7 @@ test("a server that fails for a moment is asked again", async () => {
 
 test("a chat that is created before the list is there is in it when it comes", async () => {
   const ada = await withChats(await signUp(), "old");
-  const page = gate();
-  const asked = gate();
-  let isFirst = true;
-  between("GET", "/chats?", async (_, send) => {
-    const response = await send();
-    if (isFirst) {
-      isFirst = false;
-      asked.open();
-      await page.opened;
-    }
-    return response;
-  });
+  const { asked, page } = holdTheNextPage();
   const { result } = use(() => ({ ...useChats(), create: useCreateChat() }), clerkOf(ada));
   await asked.opened;
   await act(() => result.current.create({ title: "new" }));
