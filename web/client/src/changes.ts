@@ -70,38 +70,32 @@ export function createChat(session: Session, title: string): Promise<Chat> {
   });
 }
 
+/** The version that this session's own renames made of one. */
+function latest({ successors }: Pick<Session, "successors">, id: string, version: number): number {
+  const next = successors.get(`${id}@${version}`);
+  return next === undefined ? version : latest({ successors }, id, next);
+}
+
 /** Renames the version that the caller saw, or what this session's own renames made of it. */
-export function renameChat(
-  session: Session,
-  { id, version }: Pick<Chat, "id" | "version">,
-  title: string,
-): Promise<Chat> {
-  let isRepeated = false;
-  return make(session, { kind: "rename", id, title: title.trim() }, async () => {
-    const { api, successors } = session;
-    let expected = version;
-    for (let next = successors.get(`${id}@${expected}`); next; next = successors.get(`${id}@${expected}`)) {
-      expected = next;
-    }
-    const renamed = async (chat: Chat) => {
-      successors.set(`${id}@${expected}`, chat.version);
+export function renameChat(session: Session, { id, version }: Pick<Chat, "id" | "version">, to: string): Promise<Chat> {
+  const title = to.trim();
+  return make(session, { kind: "rename", id, title }, async () => {
+    const expected = latest(session, id, version);
+    try {
+      const chat = await session.api.renameChat(id, expected, { title }).catch(async (error: ApiError) => {
+        if (error.code !== "version_mismatch") throw error;
+        const current = await session.api.getChat(id);
+        // Somebody wanted the same, or the answer to an attempt before this one was lost.
+        if (current.title === title) return current;
+        await confirm(session, id, current);
+        throw new ApiError(error.code, error.message, { status: error.status, current });
+      });
+      session.successors.set(`${id}@${expected}`, chat.version);
       await confirm(session, id, chat);
       return chat;
-    };
-    const wasRepeated = isRepeated;
-    isRepeated = true;
-    try {
-      return await renamed(await api.renameChat(id, expected, { title }));
     } catch (error) {
-      if (!(error instanceof ApiError) || error.code !== "version_mismatch") {
-        if (error instanceof ApiError && error.code === "not_found") await confirm(session, id, undefined);
-        throw error;
-      }
-      const current = await api.getChat(id);
-      // The answer to an attempt before this one was lost; the rename was not.
-      if (wasRepeated && current.version === expected + 1 && current.title === title.trim()) return renamed(current);
-      await confirm(session, id, current);
-      throw new ApiError(error.code, error.message, { status: error.status, current });
+      if (error instanceof ApiError && error.code === "not_found") await confirm(session, id, undefined);
+      throw error;
     }
   });
 }

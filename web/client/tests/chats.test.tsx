@@ -160,10 +160,12 @@ test("a chat is renamed again, and deleted, before its creation is confirmed", a
   await waitFor(() => expect(titles()).toEqual(["2"]));
   const third = result.current.rename(first(), { title: "3" });
   await waitFor(() => expect(titles()).toEqual(["3"]));
+  const fourth = result.current.rename(first(), { title: "4" });
+  await waitFor(() => expect(titles()).toEqual(["4"]));
   creating.open();
-  await act(() => Promise.all([created, second, third]));
-  expect(await stored(ada)).toMatchObject([{ title: "3", version: 3 }]);
-  await waitFor(() => expect(first()).toMatchObject({ title: "3", version: 3, isPending: false }));
+  await act(() => Promise.all([created, second, third, fourth]));
+  expect(await stored(ada)).toMatchObject([{ title: "4", version: 4 }]);
+  await waitFor(() => expect(first()).toMatchObject({ title: "4", version: 4, isPending: false }));
   await act(() => result.current.remove(first()));
   expect(await stored(ada)).toEqual([]);
 });
@@ -203,6 +205,14 @@ test("a rename whose answer is lost is no conflict with itself", async () => {
   expect(lost.attempts).toBe(2);
   expect(await stored(ada)).toMatchObject([{ title: "after", version: 2 }]);
   await waitFor(() => expect(first()).toMatchObject({ title: "after", version: 2, isPending: false }));
+});
+
+test("a rename that somebody else has made already is no conflict", async () => {
+  const ada = await withChats(await signUp(), "before");
+  const { result, first } = await chatsOf(ada);
+  await api(ada, "PATCH", `/chats/${first().id}`, { title: "after" });
+  const chat = await act(() => result.current.rename(first(), { title: "after" }));
+  expect(chat).toMatchObject({ title: "after", version: 2 });
 });
 
 test("a rename that fails shows the old title again", async () => {
