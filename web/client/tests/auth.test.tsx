@@ -157,6 +157,29 @@ test("a server that does not answer leaves it open who is there, says so, and is
   expect(result.current.connection).toBe("online");
 });
 
+test("a server that is lost is asked again, though nothing else is asking", async () => {
+  const { result } = use(
+    () => ({ create: useCreateChat(), state: useAuthState().status, connection: useConnection() }),
+    clerkOf(await signUp()),
+  );
+  await waitFor(() => expect(result.current.state).toBe("authenticated"));
+  const repeated = gate();
+  let isFirst = true;
+  between("POST", "/chats", async (_, send) => {
+    if (isFirst) {
+      isFirst = false;
+      throw new TypeError("Failed to fetch");
+    }
+    await repeated.opened;
+    return send();
+  });
+  const created = result.current.create({ title: "new" });
+  await waitFor(() => expect(result.current.connection).toBe("unreachable"));
+  await waitFor(() => expect(result.current.connection).not.toBe("unreachable"), { timeout: 10_000 });
+  repeated.open();
+  await act(() => created);
+});
+
 test("a request that takes long makes the connection a slow one until it ends", async () => {
   const fake = clerkOf(await signUp());
   const answer = gate();
