@@ -158,7 +158,8 @@ impl Aws {
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(REGION))
             .credentials_provider(Credentials::new("test", "test", None, None, "test"))
-            .endpoint_url(self.url());
+            .endpoint_url(self.url())
+            .http_client(store::http_client());
         aws_sdk_dynamodb::Client::from_conf(config.build())
     }
 
@@ -167,7 +168,8 @@ impl Aws {
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(REGION))
             .credentials_provider(Credentials::new("test", "test", None, None, "test"))
-            .endpoint_url(self.url());
+            .endpoint_url(self.url())
+            .http_client(store::http_client());
         aws_sdk_secretsmanager::Client::from_conf(config.build())
     }
 }

@@ -34,6 +34,8 @@ use crate::{events::event, stack::program};
 
 const CONCURRENCY: usize = 16;
 const ISSUER: &str = "https://test.clerk.accounts.dev";
+const ACCESS_KEY_ID: &str = "AKIAFROMTHECONTAINER";
+const CONTAINER_TOKEN: &str = "the environment's own";
 /// How long all of it may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -72,6 +74,17 @@ async fn answered(State(runtime): State<Arc<Runtime>>, body: Bytes) -> StatusCod
     StatusCode::ACCEPTED
 }
 
+/// Credentials behind a URL, as a function has them that outlives those of its environment.
+async fn credentials(headers: HeaderMap) -> Response {
+    if headers.get("authorization").is_none_or(|token| token != CONTAINER_TOKEN) {
+        return StatusCode::FORBIDDEN.into_response();
+    }
+    let credentials = json!({
+        "AccessKeyId": ACCESS_KEY_ID, "SecretAccessKey": "secret", "Token": "token", "Expiration": "2999-01-01T00:00:00Z",
+    });
+    credentials.to_string().into_response()
+}
+
 /// DynamoDB that answers no query before as many queries as there may be requests have come.
 struct Gathering {
     all: Barrier,
@@ -82,6 +95,10 @@ struct Gathering {
 
 async fn gather(State(gathering): State<Arc<Gathering>>, headers: HeaderMap, body: Bytes) -> Response {
     gathering.asked.fetch_add(1, Ordering::SeqCst);
+    let signature = headers["authorization"].to_str().unwrap_or_default();
+    if !signature.contains(&format!("Credential={ACCESS_KEY_ID}/")) {
+        return (StatusCode::BAD_REQUEST, signature.to_owned()).into_response();
+    }
     if headers["x-amz-target"].as_bytes().ends_with(b".Query") {
         gathering.all.wait().await;
     }
@@ -112,6 +129,7 @@ async fn sixteen_requests_are_served_at_once_by_one_environment() {
         .with_state(lambda.clone());
     let engine = in_memory().await.expect("an engine");
     let gathering = Gathering { all: Barrier::new(CONCURRENCY), asked, engine, http: Client::new() };
+    let container = Router::new().fallback(credentials);
     let dynamodb = Router::new().fallback(gather).with_state(Arc::new(gathering));
 
     let _function = Command::new(program)
@@ -121,7 +139,8 @@ async fn sixteen_requests_are_served_at_once_by_one_environment() {
         .env("AWS_ENDPOINT_URL", format!("http://{}", serve(dynamodb).await))
         .envs([("AWS_LAMBDA_FUNCTION_NAME", "chats"), ("AWS_LAMBDA_FUNCTION_VERSION", "1")])
         .envs([("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"), ("AWS_REGION", "us-east-1")])
-        .envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")])
+        .env("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("http://{}", serve(container).await))
+        .env("AWS_CONTAINER_AUTHORIZATION_TOKEN", CONTAINER_TOKEN)
         .envs([("CHATS_TABLE", "ChatsTable"), ("USERS_TABLE", "UsersTable"), ("SESSIONS_TABLE", "SessionsTable")])
         .env("CLERK_ISSUER", ISSUER)
         .env("CLERK_JWT_KEY", key.public_key_pem().expect("a key"))

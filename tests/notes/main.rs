@@ -10,7 +10,7 @@ use store::{Database, Notes};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     api::run(async || {
-        let database = Database::connect().await;
+        let database = Database::from_env();
         let notes = Notes::new(&database, required("NOTES_TABLE")?);
         Ok(routes::router().with_state(Context::from_env(&database, notes)?.connected().await))
     })

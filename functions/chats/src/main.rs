@@ -8,7 +8,7 @@ use store::{Chats, Database};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     api::run(async || {
-        let database = Database::connect().await;
+        let database = Database::from_env();
         let chats = Chats::new(&database, required("CHATS_TABLE")?);
         Ok(chats::router().with_state(Context::from_env(&database, chats)?.connected().await))
     })

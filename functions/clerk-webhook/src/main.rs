@@ -15,7 +15,7 @@ use secret::Secret;
 async fn main() -> ExitCode {
     api::run(async || {
         let (users, sessions) = (required("USERS_TABLE")?, required("SESSIONS_TABLE")?);
-        let (secret, database) = tokio::join!(Secret::from_env(), Database::connect());
+        let (secret, database) = (Secret::from_env().await, Database::from_env());
         let profiles = Profiles::new(&database, users.clone());
         let accounts = Accounts::new(&database, users, sessions);
         Ok(routes::router().with_state(Arc::new(Receiver { secret, profiles, accounts })))

@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use api::{Problem, required, var};
-use aws_config::{BehaviorVersion, timeout::TimeoutConfig};
-use aws_sdk_secretsmanager::{Client, error::DisplayErrorContext, operation::get_secret_value::GetSecretValueError};
+use aws_sdk_secretsmanager::{
+    Client,
+    config::{self, timeout::TimeoutConfig},
+    error::DisplayErrorContext,
+    operation::get_secret_value::GetSecretValueError,
+};
 use clerk_auth::{ConfigError, WebhookVerifier};
 use tokio::sync::OnceCell;
 
 /// How long Secrets Manager may take, all attempts included: well below the function's time-out.
 const READ: Duration = Duration::from_secs(4);
-const CONNECT: Duration = Duration::from_secs(1);
 const SECRET: &str = "CLERK_WEBHOOK_SIGNING_SECRET";
 
 /// Makes the verifier once the secret is known.
@@ -36,10 +39,9 @@ impl Secret {
     pub(crate) async fn from_env() -> Self {
         let source = match var("CLERK_WEBHOOK_SIGNING_SECRET_ARN") {
             Some(id) => {
-                let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).operation_timeout(READ).build();
-                let config = aws_config::defaults(BehaviorVersion::latest()).http_client(store::http_client());
-                let config = config.timeout_config(timeouts).load().await;
-                Source::Manager { client: Client::new(&config), id }
+                let timeouts = TimeoutConfig::builder().operation_timeout(READ).build();
+                let config = config::Builder::from(&store::sdk_config("SECRETS_MANAGER")).timeout_config(timeouts);
+                Source::Manager { client: Client::from_conf(config.build()), id }
             }
             None => Source::Environment,
         };

@@ -8,7 +8,7 @@ use store::{Database, Profiles};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     api::run(async || {
-        let database = Database::connect().await;
+        let database = Database::from_env();
         let profiles = Profiles::new(&database, required("USERS_TABLE")?);
         Ok(profile::router().with_state(Context::from_env(&database, profiles)?.connected().await))
     })

@@ -29,7 +29,7 @@ pub(crate) struct Tables {
 
 impl Place {
     pub(crate) async fn open(self) -> Result<Tables> {
-        let config = aws_config::defaults(BehaviorVersion::latest());
+        let config = aws_config::defaults(BehaviorVersion::latest()).http_client(store::http_client());
         let Some(stack) = self.stack else {
             let config = config
                 .region(Region::from_static("us-east-1"))

@@ -15,7 +15,7 @@ pub type Service = Router;
 /// What `build` lacks is logged by name, and the function does not start.
 pub async fn run(build: impl AsyncFnOnce() -> Result<Service, ConfigError>) -> ExitCode {
     log::init();
-    // Reading the SDK's configuration makes large futures, which are of no use later.
+    // Opening the connections makes large futures, which are of no use later.
     let service = match Box::pin(build()).await {
         Ok(service) => finish(service),
         Err(error) => {

@@ -1,37 +1,84 @@
 //! How AWS's services are reached.
 
-use std::env;
+use std::{env, time::Duration};
 
-use aws_sdk_dynamodb::config::SharedHttpClient;
-use aws_smithy_http_client::{
-    Builder,
-    tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
+use aws_sdk_dynamodb::{
+    config::{RuntimeComponents, SharedHttpClient},
+    error::DisplayErrorContext,
 };
+use aws_smithy_runtime_api::client::{
+    http::{HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector},
+    orchestrator::{HttpRequest, HttpResponse},
+    result::ConnectorError,
+};
+use aws_smithy_types::body::SdkBody;
+use reqwest::{Body, Certificate, Client, Request, redirect};
 
 /// The five roots of Amazon Trust Services, which every certificate of an AWS service leads to; it recommends all of
 /// them for a trust store of one's own (<https://www.amazontrust.com/repository/>). The first ends in 2037.
-const AMAZON_ROOTS: &str = include_str!("amazon-roots.pem");
+const AMAZON_ROOTS: &[u8] = include_bytes!("amazon-roots.pem");
+
+/// How long a connection may take to come about. Short, because an environment that Lambda froze thaws with dead
+/// connections.
+const CONNECT: Duration = Duration::from_secs(1);
 
 /// A client for the SDK that trusts Amazon's own roots, and nobody else's.
 ///
 /// Reading the hundred and more that a system has takes most of a client's start. Where AWS is behind something with a
 /// certificate of another's, `SSL_CERT_FILE` names the file of roots to trust instead.
+///
+/// It is reqwest, which fetches Clerk's keys as well. The SDK's own would be a second one in each function, with an
+/// HTTP/2 that cannot be left out and that DynamoDB does not speak.
 pub fn http_client() -> SharedHttpClient {
-    trusting(if env::var_os("SSL_CERT_FILE").is_some() { TrustStore::default() } else { amazon() })
+    trusting(if env::var_os("SSL_CERT_FILE").is_some() { None } else { Some(AMAZON_ROOTS) })
 }
 
-fn amazon() -> TrustStore {
-    TrustStore::empty().with_pem_certificate(AMAZON_ROOTS)
+/// A client that trusts `roots` alone, in PEM; without any, those of the system.
+fn trusting(roots: Option<&[u8]>) -> SharedHttpClient {
+    let build = || {
+        let builder = Client::builder().connect_timeout(CONNECT).redirect(redirect::Policy::none());
+        match roots {
+            Some(roots) => builder.tls_certs_only(Certificate::from_pem_bundle(roots)?),
+            None => builder,
+        }
+        .build()
+    };
+    SharedHttpClient::new(Reqwest(build().map_err(|error| format!("{}", DisplayErrorContext(error)))))
 }
 
-fn trusting(roots: TrustStore) -> SharedHttpClient {
-    let builder = Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc));
-    match TlsContext::builder().with_trust_store(roots).build() {
-        Ok(context) => builder.tls_context(context),
-        // With the system's roots, then.
-        Err(_) => builder,
+/// The client, or why there is none, which every request then tells.
+#[derive(Clone, Debug)]
+struct Reqwest(Result<Client, String>);
+
+impl HttpClient for Reqwest {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
     }
-    .build_https()
+}
+
+impl HttpConnector for Reqwest {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let client = self.0.clone();
+        HttpConnectorFuture::new(async move {
+            let client = client.map_err(|error| ConnectorError::user(error.into()))?;
+            let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
+            let request = Request::try_from(request.map(Body::wrap)).map_err(error)?;
+            let response: http::Response<Body> = client.execute(request).await.map_err(error)?.into();
+            HttpResponse::try_from(response.map(SdkBody::from_body_1_x))
+                .map_err(|error| ConnectorError::other(error.into(), None))
+        })
+    }
+}
+
+/// Tells the SDK what it may try again.
+fn error(error: reqwest::Error) -> ConnectorError {
+    if error.is_timeout() {
+        ConnectorError::timeout(error.into())
+    } else if error.is_builder() {
+        ConnectorError::user(error.into())
+    } else {
+        ConnectorError::io(error.into())
+    }
 }
 
 #[cfg(test)]
@@ -41,7 +88,6 @@ mod tests {
     use aws_sdk_dynamodb::{
         Client, Config,
         config::{BehaviorVersion, Credentials, Region, retry::RetryConfig},
-        error::DisplayErrorContext,
     };
     use pem::Pem;
     use tokio::net::TcpListener;
@@ -82,9 +128,9 @@ mod tests {
     #[tokio::test]
     async fn only_amazons_roots_are_trusted() {
         let (url, certificate) = impostor().await;
-        let refused = what_goes_wrong(&url, trusting(amazon())).await;
+        let refused = what_goes_wrong(&url, trusting(Some(AMAZON_ROOTS))).await;
         assert!(refused.contains("UnknownIssuer"), "{refused}");
-        let believed = what_goes_wrong(&url, trusting(amazon().with_pem_certificate(certificate))).await;
+        let believed = what_goes_wrong(&url, trusting(Some(certificate.as_bytes()))).await;
         assert!(!believed.contains("UnknownIssuer"), "{believed}");
     }
 }

@@ -37,6 +37,7 @@ mod item;
 #[path = "../../../tests/notes/notes.rs"]
 mod notes;
 mod profiles;
+mod sdk;
 mod usage;
 
 pub use accounts::{Accounts, Authorized};
@@ -51,4 +52,5 @@ pub use id::{Id, InvalidId};
 #[cfg(feature = "example")]
 pub use notes::{Note, Notes, Text};
 pub use profiles::{AuthorProfile, Details, Email, ImageUrl, InvalidDetail, Name, Profile, Profiles, Put, UserProfile};
+pub use sdk::sdk_config;
 pub use usage::{Usage, Used};

@@ -1,6 +1,5 @@
 //! The query floor: the list of one person's chats with the SDK's bare query. It asks nobody who they are.
 
-use aws_config::BehaviorVersion;
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
@@ -19,7 +18,7 @@ struct Chat {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let config = aws_config::load_defaults(BehaviorVersion::latest()).await;
+    let config = store::sdk_config("DYNAMODB");
     let (client, table, user) = (Client::new(&config), std::env::var("CHATS_TABLE")?, std::env::var("QUERY_USER")?);
     // Connects while the function starts, as ours do.
     let nobody = || AttributeValue::S("-".to_owned());

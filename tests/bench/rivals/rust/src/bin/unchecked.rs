@@ -49,7 +49,7 @@ async fn list(
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     api::run(async || {
-        let database = Database::connect().await;
+        let database = Database::from_env();
         let chats = Chats::new(&database, required("CHATS_TABLE")?);
         let config = Config::from_env(var)?;
         let state = Unchecked { verifier: Verifier::new(config), chats };
