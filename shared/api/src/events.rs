@@ -10,7 +10,7 @@ use lambda_http::{
     request::LambdaRequest,
 };
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// What a path may not hold as it is (RFC 3986, section 3.3); API Gateway hands paths over decoded.
 const PATH: &AsciiSet = &CONTROLS
@@ -42,12 +42,9 @@ pub enum NotARequest {
     Base64,
 }
 
-/// Makes an event into one that `lambda_http` can read.
-pub fn request(mut event: Value) -> Result<LambdaRequest, NotARequest> {
-    if let Some(headers) = event.get_mut("headers").and_then(Value::as_object_mut) {
-        keep_readable(headers);
-    }
-    let mut event: ApiGatewayV2httpRequest = serde_json::from_value(event)?;
+/// Makes an event, which is JSON, into one that `lambda_http` can read.
+pub fn request(event: &str) -> Result<LambdaRequest, NotARequest> {
+    let mut event = serde_json::from_str(event).or_else(|_| mended(event))?;
 
     let path = event.raw_path.unwrap_or_default();
     let slash = if path.starts_with('/') { "" } else { "/" };
@@ -65,9 +62,15 @@ pub fn request(mut event: Value) -> Result<LambdaRequest, NotARequest> {
     Ok(LambdaRequest::ApiGatewayV2(event))
 }
 
-/// Drops headers that HTTP does not allow, so that one of them does not cost the caller an answer.
-fn keep_readable(headers: &mut Map<String, Value>) {
-    headers.retain(|name, value| {
-        HeaderName::try_from(name).is_ok() && value.as_str().is_some_and(|value| HeaderValue::from_str(value).is_ok())
-    });
+/// An event that cannot be read as it is, less the headers that HTTP does not allow: one of them must not cost the
+/// caller an answer.
+fn mended(event: &str) -> Result<ApiGatewayV2httpRequest, serde_json::Error> {
+    let mut event: Value = serde_json::from_str(event)?;
+    if let Some(headers) = event.get_mut("headers").and_then(Value::as_object_mut) {
+        headers.retain(|name, value| {
+            HeaderName::try_from(name).is_ok()
+                && value.as_str().is_some_and(|value| HeaderValue::from_str(value).is_ok())
+        });
+    }
+    serde_json::from_value(event)
 }

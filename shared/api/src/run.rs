@@ -3,9 +3,15 @@ use std::process::ExitCode;
 use axum::{Router, middleware};
 use clerk_auth::ConfigError;
 use lambda_http::{Adapter, LambdaEvent, Service as _, service_fn};
-use serde_json::Value;
+use lambda_runtime::Runtime;
+use mimalloc::MiMalloc;
+use serde_json::value::RawValue;
 
 use crate::{Code, Problem, context, events, log};
+
+/// Of every function: what the SDK allocates for a request is an eighth of its processor time with glibc's.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// What a function serves, once it is configured.
 pub type Service = Router;
@@ -23,16 +29,17 @@ pub async fn run(build: impl AsyncFnOnce() -> Result<Service, ConfigError>) -> E
             return ExitCode::FAILURE;
         }
     };
-    let handler = service_fn(move |event: LambdaEvent<Value>| {
+    let handler = service_fn(move |event: LambdaEvent<Box<RawValue>>| {
         let service = service.clone();
         async move {
-            let request = events::request(event.payload)?;
+            let request = events::request(event.payload.get())?;
             let answer = Adapter::from(service).call(LambdaEvent::new(request, event.context));
             let Ok(answer) = answer.await;
             Ok::<_, lambda_runtime::Error>(answer)
         }
     });
-    match lambda_runtime::run_concurrent(handler).await {
+    // Without lambda_runtime's span around each request: the one line of a request has all that it would say.
+    match Runtime::new(handler).run_concurrent().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "the function lost its connection to Lambda");

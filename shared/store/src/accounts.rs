@@ -88,7 +88,7 @@ impl Accounts {
         }
         let mut found = output.responses.unwrap_or_default();
         // An account that no webhook has told of yet is good.
-        if let Some(account) = found.remove(&self.users).unwrap_or_default().first() {
+        if let Some(account) = found.remove(&self.users).unwrap_or_default().pop() {
             let account: Account = item::read(Some(account))?;
             if !account.is_active || account.banned {
                 return Err(Error::AccountInactive);

@@ -34,13 +34,20 @@ pub struct Chat {
     pub updated_at: u64,
     /// 1 at creation, one more with each change.
     pub version: u64,
-    /// The title it was created with, kept from the first renaming on: a creation that is sent again is known by it.
-    #[serde(default, skip_serializing)]
-    #[schema(ignore)]
+}
+
+impl Chat {
+    /// What of an item is a chat's.
+    const ATTRIBUTES: &str = "chatId, title, createdAt, updatedAt, version";
+}
+
+/// What an item holds besides, by which a write that is sent again is known.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Marks {
+    /// The title it was created with, kept from the first renaming on.
     created_title: Option<Title>,
-    /// The change that led to this version: a write that is sent again because its answer was lost is known by it.
-    #[serde(skip_serializing)]
-    #[schema(ignore)]
+    /// The change that led to this version.
     change: Change,
 }
 
@@ -232,6 +239,7 @@ impl UserChats<'_> {
             .table_name(self.table)
             .key_condition_expression("userId = :user")
             .expression_attribute_values(":user", string(self.user_id))
+            .projection_expression(Chat::ATTRIBUTES)
             .set_exclusive_start_key(cursor.map(|Cursor(id)| self.key(id)))
             .scan_index_forward(false)
             .consistent_read(true)
@@ -256,6 +264,7 @@ impl UserChats<'_> {
             .get_item()
             .table_name(self.table)
             .set_key(Some(self.key(id)))
+            .projection_expression(Chat::ATTRIBUTES)
             .consistent_read(true)
             .send()
             .await
@@ -276,15 +285,8 @@ impl AuthorChats<'_> {
     /// Creates a chat; a creation that is sent again, with the same id and title, creates nothing.
     pub async fn create(&self, NewChat { id, title }: NewChat) -> Result<Created, Error> {
         let now = now();
-        let chat = Chat {
-            id: id.unwrap_or_default(),
-            title,
-            created_at: now,
-            updated_at: now,
-            version: 1,
-            created_title: None,
-            change: Change::new(),
-        };
+        let chat = Chat { id: id.unwrap_or_default(), title, created_at: now, updated_at: now, version: 1 };
+        let change = Change::new();
         let put = self
             .0
             .client
@@ -295,7 +297,7 @@ impl AuthorChats<'_> {
             .item("createdAt", number(now))
             .item("updatedAt", number(now))
             .item("version", number(chat.version))
-            .item("change", string(&chat.change))
+            .item("change", string(&change))
             .condition_expression("attribute_not_exists(chatId)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
@@ -304,12 +306,16 @@ impl AuthorChats<'_> {
             Ok(_) => Ok(Created::New(chat)),
             Err(error) => match error.as_service_error() {
                 Some(PutItemError::ConditionalCheckFailedException(failure)) => {
-                    let present: Chat = item::read(failure.item())?;
-                    if present.change == chat.change {
+                    let marks: Marks = item::read(failure.item().cloned())?;
+                    if marks.change == change {
                         return Ok(Created::New(chat));
                     }
-                    let created_as = present.created_title.as_ref().unwrap_or(&present.title);
-                    if *created_as == chat.title { Ok(Created::Already(present)) } else { Err(Error::Taken) }
+                    let present: Chat = item::read(failure.item().cloned())?;
+                    if marks.created_title.as_ref().unwrap_or(&present.title) == &chat.title {
+                        Ok(Created::Already(present))
+                    } else {
+                        Err(Error::Taken)
+                    }
                 }
                 _ => Err(Error::from_sdk(error)),
             },
@@ -341,10 +347,10 @@ impl AuthorChats<'_> {
             .send()
             .await;
         match update {
-            Ok(output) => item::read(output.attributes()),
+            Ok(output) => item::read(output.attributes),
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(failure)) => match unmet(failure.item()) {
-                    Unmet::By(chat) if chat.change == change => Ok(chat),
+                    Unmet::By(chat, marks) if marks.change == change => Ok(chat),
                     unmet => Err(unmet.into()),
                 },
                 _ => Err(Error::from_sdk(error)),
@@ -402,7 +408,7 @@ impl Precondition {
 /// Why a condition failed.
 enum Unmet {
     ByAbsence,
-    By(Chat),
+    By(Chat, Marks),
     Unknown(Error),
 }
 
@@ -411,14 +417,15 @@ fn unmet(item: Option<&Attributes>) -> Unmet {
     if item.is_none() {
         return Unmet::ByAbsence;
     }
-    item::read(item).map_or_else(Unmet::Unknown, Unmet::By)
+    let read = item::read(item.cloned()).and_then(|chat| Ok(Unmet::By(chat, item::read(item.cloned())?)));
+    read.unwrap_or_else(Unmet::Unknown)
 }
 
 impl From<Unmet> for Error {
     fn from(unmet: Unmet) -> Self {
         match unmet {
             Unmet::ByAbsence => Self::NotFound,
-            Unmet::By(chat) => Self::Changed { current: chat.version },
+            Unmet::By(chat, _) => Self::Changed { current: chat.version },
             Unmet::Unknown(error) => error,
         }
     }

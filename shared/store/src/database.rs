@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::{
     Client,
-    config::{self, retry::RetryConfig, timeout::TimeoutConfig},
+    config::{self, StalledStreamProtectionConfig, retry::RetryConfig, timeout::TimeoutConfig},
 };
 
 use crate::{sdk_config, usage::Meter};
@@ -23,6 +23,8 @@ impl Database {
             .build();
         let config = config::Builder::from(&sdk_config("DYNAMODB"))
             .retry_config(RetryConfig::standard().with_max_attempts(3))
+            // An attempt's time is limited as a whole, its stream included.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .timeout_config(timeouts);
         Self::from(config)
     }

@@ -1,10 +1,10 @@
 //! How AWS's services are reached.
 
-use std::{env, time::Duration};
+use std::{env, fs, time::Duration};
 
 use aws_sdk_dynamodb::{
     config::{RuntimeComponents, SharedHttpClient},
-    error::DisplayErrorContext,
+    error::{BoxError, DisplayErrorContext},
 };
 use aws_smithy_runtime_api::client::{
     http::{HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector},
@@ -12,14 +12,23 @@ use aws_smithy_runtime_api::client::{
     result::ConnectorError,
 };
 use aws_smithy_types::body::SdkBody;
-use reqwest::{Body, Certificate, Client, Request, redirect};
+use hyper_rustls::HttpsConnector;
+use hyper_util::{
+    client::legacy::{Client, connect},
+    rt::{TokioExecutor, TokioTimer},
+};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, pem::PemObject},
+};
 
 /// The five roots of Amazon Trust Services, which every certificate of an AWS service leads to; it recommends all of
 /// them for a trust store of one's own (<https://www.amazontrust.com/repository/>). The first ends in 2037.
 const AMAZON_ROOTS: &[u8] = include_bytes!("amazon-roots.pem");
 
-/// How long a connection may take to come about. Short, because an environment that Lambda froze thaws with dead
-/// connections.
+/// How long a connection may take to come about; its TLS counts as part of a request. Short, because an environment that
+/// Lambda froze thaws with dead connections.
 const CONNECT: Duration = Duration::from_secs(1);
 
 /// A client for the SDK that trusts Amazon's own roots, and nobody else's.
@@ -27,57 +36,66 @@ const CONNECT: Duration = Duration::from_secs(1);
 /// Reading the hundred and more that a system has takes most of a client's start. Where AWS is behind something with a
 /// certificate of another's, `SSL_CERT_FILE` names the file of roots to trust instead.
 ///
-/// It is reqwest, which fetches Clerk's keys as well. The SDK's own would be a second one in each function, with an
-/// HTTP/2 that cannot be left out and that DynamoDB does not speak.
+/// It is hyper's, which is in every function already, with nothing around it. The SDK's own brings an HTTP/2 that
+/// cannot be left out and that DynamoDB does not speak; reqwest, which fetches Clerk's keys, reads each request's URL
+/// twice more.
 pub fn http_client() -> SharedHttpClient {
-    trusting(if env::var_os("SSL_CERT_FILE").is_some() { None } else { Some(AMAZON_ROOTS) })
+    let roots = env::var_os("SSL_CERT_FILE")
+        .map(|file| fs::read(&file).map_err(|error| format!("{}: {error}", file.display())));
+    trusting(&roots.unwrap_or_else(|| Ok(AMAZON_ROOTS.to_vec())))
 }
 
-/// A client that trusts `roots` alone, in PEM; without any, those of the system.
-fn trusting(roots: Option<&[u8]>) -> SharedHttpClient {
-    let build = || {
-        let builder = Client::builder().connect_timeout(CONNECT).redirect(redirect::Policy::none());
-        match roots {
-            Some(roots) => builder.tls_certs_only(Certificate::from_pem_bundle(roots)?),
-            None => builder,
-        }
-        .build()
-    };
-    SharedHttpClient::new(Reqwest(build().map_err(|error| format!("{}", DisplayErrorContext(error)))))
+/// A client that trusts `roots` alone, in PEM.
+fn trusting(roots: &Result<Vec<u8>, String>) -> SharedHttpClient {
+    let client = roots
+        .as_ref()
+        .map_err(Clone::clone)
+        .and_then(|roots| connector(roots).map_err(|error| DisplayErrorContext(&*error).to_string()));
+    let client =
+        client.map(|connector| Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector));
+    SharedHttpClient::new(Hyper(client))
 }
+
+fn connector(roots: &[u8]) -> Result<HttpsConnector<connect::HttpConnector>, BoxError> {
+    let mut trusted = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(roots) {
+        trusted.add(certificate?)?;
+    }
+    let config = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(trusted)
+        .with_no_client_auth();
+    let mut tcp = connect::HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT));
+    Ok(HttpsConnector::from((tcp, config)))
+}
+
+type Pooled = Client<HttpsConnector<connect::HttpConnector>, SdkBody>;
 
 /// The client, or why there is none, which every request then tells.
 #[derive(Clone, Debug)]
-struct Reqwest(Result<Client, String>);
+struct Hyper(Result<Pooled, String>);
 
-impl HttpClient for Reqwest {
+impl HttpClient for Hyper {
     fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
         SharedHttpConnector::new(self.clone())
     }
 }
 
-impl HttpConnector for Reqwest {
+impl HttpConnector for Hyper {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let client = self.0.clone();
-        HttpConnectorFuture::new(async move {
-            let client = client.map_err(|error| ConnectorError::user(error.into()))?;
+        let sent = self.0.as_ref().map_err(|error| ConnectorError::user(error.clone().into())).and_then(|client| {
             let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
-            let request = Request::try_from(request.map(Body::wrap)).map_err(error)?;
-            let response: http::Response<Body> = client.execute(request).await.map_err(error)?.into();
+            Ok(client.request(request))
+        });
+        HttpConnectorFuture::new(async move {
+            // Whatever keeps an answer away, the SDK may try again.
+            let response = sent?.await.map_err(|error| ConnectorError::io(error.into()))?;
             HttpResponse::try_from(response.map(SdkBody::from_body_1_x))
                 .map_err(|error| ConnectorError::other(error.into(), None))
         })
-    }
-}
-
-/// Tells the SDK what it may try again.
-fn error(error: reqwest::Error) -> ConnectorError {
-    if error.is_timeout() {
-        ConnectorError::timeout(error.into())
-    } else if error.is_builder() {
-        ConnectorError::user(error.into())
-    } else {
-        ConnectorError::io(error.into())
     }
 }
 
@@ -91,7 +109,7 @@ mod tests {
     };
     use pem::Pem;
     use tokio::net::TcpListener;
-    use tokio_rustls::{TlsAcceptor, rustls};
+    use tokio_rustls::TlsAcceptor;
 
     use super::*;
 
@@ -128,9 +146,9 @@ mod tests {
     #[tokio::test]
     async fn only_amazons_roots_are_trusted() {
         let (url, certificate) = impostor().await;
-        let refused = what_goes_wrong(&url, trusting(Some(AMAZON_ROOTS))).await;
+        let refused = what_goes_wrong(&url, trusting(&Ok(AMAZON_ROOTS.to_vec()))).await;
         assert!(refused.contains("UnknownIssuer"), "{refused}");
-        let believed = what_goes_wrong(&url, trusting(Some(certificate.as_bytes()))).await;
+        let believed = what_goes_wrong(&url, trusting(&Ok(certificate.into_bytes()))).await;
         assert!(!believed.contains("UnknownIssuer"), "{believed}");
     }
 }

@@ -34,9 +34,9 @@ pub(crate) fn string(text: impl Into<String>) -> AttributeValue {
 }
 
 /// Reads an item that DynamoDB was asked to answer with.
-pub(crate) fn read<T: DeserializeOwned>(item: Option<&Attributes>) -> Result<T, Error> {
+pub(crate) fn read<T: DeserializeOwned>(item: Option<Attributes>) -> Result<T, Error> {
     let item = item.ok_or_else(|| Error::Internal("DynamoDB left out the item it was asked for".to_owned()))?;
-    Ok(serde_dynamo::from_item(item.clone())?)
+    Ok(serde_dynamo::from_item(item)?)
 }
 
 /// Milliseconds since the epoch.

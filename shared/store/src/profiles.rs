@@ -458,7 +458,7 @@ impl AuthorProfile<'_> {
         }
         match update.update_expression(expression).condition_expression(condition).send().await {
             Ok(output) => {
-                let item: Item = item::read(output.attributes())?;
+                let item: Item = item::read(output.attributes)?;
                 Ok(Some(if item.made_by(&change) {
                     Put::Created(item.profile())
                 } else {

@@ -6,7 +6,7 @@ use lambda_http::{Body, http::Request};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Ok(event) = serde_json::from_slice(bytes)
+    if let Ok(event) = str::from_utf8(bytes)
         && let Ok(request) = api::events::request(event)
     {
         let request: Request<Body> = request.into();

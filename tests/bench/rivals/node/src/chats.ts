@@ -7,6 +7,7 @@ import { reading, writing } from "./auth.js";
 import { ConditionalCheckFailedException, dynamo, required } from "./dynamo.js";
 
 const TABLE = required("CHATS_TABLE");
+const ATTRIBUTES = "chatId, title, createdAt, updatedAt, version";
 
 interface Chat {
   chatId: string;
@@ -62,6 +63,7 @@ const list = (request: Request) => reading(request, async ({ userId }) => {
   const { Items: items = [] } = await dynamo.send(new QueryCommand({
     TableName: TABLE,
     KeyConditionExpression: "userId = :user",
+    ProjectionExpression: ATTRIBUTES,
     ExpressionAttributeValues: { ":user": userId },
     ExclusiveStartKey: after ? { userId, chatId: idIn(after, 400, "invalid_query") } : undefined,
     ScanIndexForward: false,
@@ -101,7 +103,7 @@ const create = (request: Request) => writing(request, async ({ userId }) => {
 
 const get = (request: Request, chatId: string) => reading(request, async ({ userId }) => {
   const { Item: item } = await dynamo.send(new GetCommand({
-    TableName: TABLE, Key: { userId, chatId }, ConsistentRead: true,
+    TableName: TABLE, Key: { userId, chatId }, ProjectionExpression: ATTRIBUTES, ConsistentRead: true,
   }));
   if (!item) throw notFound();
   return tagged(200, item as Chat);

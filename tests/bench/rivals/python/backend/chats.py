@@ -16,6 +16,7 @@ from .auth import reads, writes
 from .dynamo import ConditionFailed, client, now
 
 TABLE = os.environ["CHATS_TABLE"]
+ATTRIBUTES = "chatId, title, createdAt, updatedAt, version"
 UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 # Control characters, and halves of surrogate pairs, which JSON can spell though they are no characters.
 NOT_IN_TITLES = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -124,6 +125,7 @@ def list_chats(request: Request, user_id: str) -> Response:
     answer = client.query(
         TableName=TABLE,
         KeyConditionExpression="userId = :user",
+        ProjectionExpression=ATTRIBUTES,
         ExpressionAttributeValues={":user": {"S": user_id}},
         ScanIndexForward=False,
         ConsistentRead=True,
@@ -180,7 +182,8 @@ def create_chat(request: Request, user_id: str) -> Response:
 
 @reads
 def read_chat(request: Request, user_id: str) -> Response:
-    answer = client.get_item(TableName=TABLE, Key=key_of(user_id, id_in(request)), ConsistentRead=True)
+    key = key_of(user_id, id_in(request))
+    answer = client.get_item(TableName=TABLE, Key=key, ProjectionExpression=ATTRIBUTES, ConsistentRead=True)
     if "Item" not in answer:
         raise not_found()
     return tagged(chat_of(answer["Item"]))

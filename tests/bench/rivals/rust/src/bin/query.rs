@@ -2,8 +2,12 @@
 
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
+use mimalloc::MiMalloc;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::{Value, json};
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -32,6 +36,7 @@ async fn main() -> Result<(), Error> {
             .table_name(table)
             .key_condition_expression("userId = :user")
             .expression_attribute_values(":user", AttributeValue::S(user.clone()))
+            .projection_expression("chatId, title, createdAt, updatedAt, version")
             .scan_index_forward(false)
             .consistent_read(true)
             .limit(11);
