@@ -89,6 +89,10 @@ fuzz: $(TOOLS)/cargo-fuzz/bin/cargo-fuzz ## Fuzz what reads strangers' input (SE
 bench: $(TOOLS)/cargo-lambda/installed $(TOOLS)/aws-lambda-ric/installed $(TOOLS)/awslambdaric/installed ## Measure, and write docs/benchmarks.md (QUICK=1: a look alone)
 	cargo run --quiet --profile driver --package bench
 
+.PHONY: profile
+profile: ## Count where a request's instructions go, and write docs/benchmarks/profile.md; needs valgrind
+	cargo run --quiet --profile driver --package bench -- profile
+
 .PHONY: lint
 lint: $(TOOLS)/sam/installed $(TOOLS)/web/installed $(TOOLS)/cfn-lint/installed $(TOOLS)/checkov/installed $(DENY) ## Check formatting, lints, dependencies and the templates
 	cargo fmt --all --check

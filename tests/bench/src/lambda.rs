@@ -30,7 +30,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::share::Share;
+use crate::{programs::run, share::Share};
 
 /// How long a program may take to answer, at a hundredth of a processor.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -136,6 +136,11 @@ impl Function {
         Ok(Self { process, pid, events, heard, server, init: asked - started })
     }
 
+    /// Puts it on a share of a processor from now on.
+    pub(crate) fn put_on(&self, share: &Share) -> Result<()> {
+        share.admit(self.pid)
+    }
+
     /// Hands over an event. Gives the answer and how long it took, from the event's leaving to the answer's arriving.
     /// Returns once the program waits for the next.
     pub(crate) async fn invoke(&mut self, event: Bytes) -> Result<(Duration, Value)> {
@@ -169,6 +174,13 @@ impl Function {
             nanoseconds += statistics.split(' ').next().context("the kernel tells it")?.parse::<u64>()?;
         }
         Ok(Used { peak_memory: kib("VmHWM")?, memory: kib("VmRSS")?, cpu: Duration::from_nanos(nanoseconds) })
+    }
+
+    /// Has it end, so that what runs it can write down what it saw.
+    pub(crate) async fn end(mut self) -> Result<()> {
+        run(Command::new("kill").arg(self.pid.to_string()).as_std_mut())?;
+        timeout(PATIENCE, self.process.wait()).await.context("the program does not end")??;
+        Ok(())
     }
 
     /// Ends it, as Lambda does after a while: without a word.

@@ -1,4 +1,5 @@
-//! Measures the functions beside what people would use instead. `make bench` runs it.
+//! Measures the functions beside what people would use instead. `make bench` runs it, and `make profile` with the word
+//! `profile`.
 
 #![allow(
     clippy::cast_precision_loss,
@@ -14,6 +15,7 @@ mod measure;
 mod micro;
 mod plan;
 mod plots;
+mod profile;
 mod programs;
 mod proxies;
 mod report;
@@ -22,9 +24,9 @@ mod share;
 mod statistics;
 mod world;
 
-use std::{env, time::Duration};
+use std::{env, fs, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::runtime;
 
@@ -37,12 +39,21 @@ fn main() -> Result<()> {
     let bar = ProgressBar::no_length().with_style(ProgressStyle::with_template("{elapsed_precise} [{bar:30}] {msg}")?);
     bar.enable_steady_tick(Duration::from_millis(500));
     let folder = programs::workspace().join("target/bench");
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    match env::args().nth(1).as_deref() {
+        None => {}
+        Some("profile") => {
+            fs::create_dir_all(&folder)?;
+            let world = World::start(&folder)?;
+            return runtime.block_on(profile::take(&world, |what| bar.set_message(what.to_owned())));
+        }
+        Some(other) => bail!("{other} is nothing that can be measured"),
+    }
     let programs = programs::build(|what| bar.set_message(what.to_owned()))?;
     bar.set_message("benchmarks of parts");
     let parts = micro::run_all()?;
     let world = World::start(&folder)?;
     let bench = Bench { world: &world, programs: &programs, bar: &bar, number: 0.into() };
-    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let results = runtime.block_on(plan.carry_out(&bench, parts))?;
     bar.finish_and_clear();
     report::write(&results, &plan)

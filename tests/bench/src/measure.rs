@@ -74,6 +74,9 @@ pub(crate) struct Bench<'a> {
     pub(crate) number: std::cell::Cell<u64>,
 }
 
+/// Requests to a process before the time of warm ones is taken, on a whole processor.
+const WARMING: usize = 200;
+
 fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
@@ -160,10 +163,13 @@ impl Bench<'_> {
         let mut results = Rounds::new();
         for _ in 0..rounds {
             for contestant in shuffled(contestants) {
-                let mut function = self.start(contestant, case.function, setting.way, share.as_ref()).await?;
+                let mut function = self.start(contestant, case.function, setting.way, None).await?;
                 // A compiler that works while the program runs has done the most by then.
-                for _ in 0..requests / 5 {
+                for _ in 0..WARMING {
                     self.request(contestant, &mut function, case).await?;
+                }
+                if let Some(share) = &share {
+                    function.put_on(share)?;
                 }
                 let before = function.used()?.cpu;
                 let mut latencies = Vec::with_capacity(requests);

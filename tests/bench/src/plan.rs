@@ -26,6 +26,9 @@ pub(crate) struct Plan {
     /// The same for each other case.
     pub(crate) other_warm: usize,
     pub(crate) other_requests: usize,
+    /// Rounds of warm requests over TLS, on each share of a processor, and the requests of each.
+    pub(crate) shared_warm: usize,
+    pub(crate) shared_requests: usize,
     /// Rounds of growth.
     pub(crate) growth: usize,
     /// How many people are in the tables at most.
@@ -44,6 +47,8 @@ pub(crate) const FULL: Plan = Plan {
     requests: 1000,
     other_warm: 3,
     other_requests: 500,
+    shared_warm: 3,
+    shared_requests: 200,
     growth: 15,
     users: 1_000_000,
     load: 6_400,
@@ -59,6 +64,8 @@ pub(crate) const QUICK: Plan = Plan {
     requests: 300,
     other_warm: 1,
     other_requests: 100,
+    shared_warm: 1,
+    shared_requests: 50,
     growth: 3,
     users: 1_000,
     load: 640,
@@ -70,6 +77,13 @@ pub(crate) const WHOLE: Setting = Setting { way: Way::Plain, memory: None };
 const SETTINGS: [Setting; 6] = [
     WHOLE,
     Setting { way: Way::Jwks, memory: None },
+    Setting { way: Way::Tls, memory: None },
+    Setting { way: Way::Tls, memory: Some(1769) },
+    Setting { way: Way::Tls, memory: Some(512) },
+    SMALL,
+];
+/// What of them warm requests are measured in as well.
+const WARM_SETTINGS: [Setting; 4] = [
     Setting { way: Way::Tls, memory: None },
     Setting { way: Way::Tls, memory: Some(1769) },
     Setting { way: Way::Tls, memory: Some(512) },
@@ -91,6 +105,8 @@ pub(crate) struct Results<'a> {
     /// Cold starts of the other functions.
     pub(crate) others: Vec<(&'static Case, Rounds<Cold>)>,
     pub(crate) warm: Vec<(&'static Case, Rounds<Warm>)>,
+    /// The list of ten over TLS, on shares of a processor.
+    pub(crate) shared: Vec<(Setting, Rounds<Warm>)>,
     /// The list of ten from a distant database.
     pub(crate) far: Rounds<Warm>,
     pub(crate) of_chats: Growth,
@@ -109,10 +125,11 @@ impl Plan {
     pub(crate) async fn carry_out<'a>(&self, bench: &Bench<'a>, parts: Parts) -> Result<Results<'a>> {
         let say = |what: &'static str| bench.bar.set_message(what);
         let skipped = Share::of(128).err().map(|error| format!("{error:#}"));
-        let settings: Vec<Setting> =
-            SETTINGS.into_iter().filter(|setting| skipped.is_none() || setting.memory.is_none()).collect();
+        let can = |setting: &Setting| skipped.is_none() || setting.memory.is_none();
+        let settings: Vec<Setting> = SETTINGS.into_iter().filter(can).collect();
+        let warm_settings: Vec<Setting> = WARM_SETTINGS.into_iter().filter(can).collect();
         bench.bar.set_position(0);
-        bench.bar.set_length(self.steps(&settings));
+        bench.bar.set_length(self.steps(&settings, &warm_settings));
 
         say("cold starts");
         let mut cold = Vec::new();
@@ -136,6 +153,11 @@ impl Plan {
             };
             warm.push((case, bench.warm(contestants, case, WHOLE, rounds, requests).await?));
         }
+        let mut shared = Vec::new();
+        for setting in warm_settings {
+            let (rounds, requests) = (self.shared_warm, self.shared_requests);
+            shared.push((setting, bench.warm(&Contestant::ALL, &LIST_10, setting, rounds, requests).await?));
+        }
         let distant = Setting { way: Way::Far, memory: None };
         let far = bench.warm(&Contestant::ALL, &LIST_10, distant, self.warm, self.requests / 5).await?;
 
@@ -157,6 +179,7 @@ impl Plan {
             skipped,
             others,
             warm,
+            shared,
             far,
             of_chats,
             of_users,
@@ -170,13 +193,14 @@ impl Plan {
     }
 
     /// How often the bar moves.
-    fn steps(&self, settings: &[Setting]) -> u64 {
+    fn steps(&self, settings: &[Setting], warm_settings: &[Setting]) -> u64 {
         let contestants = |way| if way == Way::Jwks { Contestant::WHOLE.len() } else { Contestant::ALL.len() };
         let cold: usize = settings.iter().map(|setting| (self.rounds(*setting) + 1) * contestants(setting.way)).sum();
         let others = (self.cold + 1) * Contestant::WHOLE.len() * (FUNCTIONS.len() - 1);
         let warm =
             self.other_warm * Contestant::WHOLE.len() * (CASES.len() - 1) + self.warm * 2 * Contestant::ALL.len();
+        let shared = self.shared_warm * warm_settings.len() * Contestant::ALL.len();
         let growth = self.growth * Operation::ALL.len() * (CHATS.len() + self.users().len());
-        (cold + others + warm + growth + CONCURRENCY.len() + load::SAMPLES) as u64
+        (cold + others + warm + shared + growth + CONCURRENCY.len() + load::SAMPLES) as u64
     }
 }

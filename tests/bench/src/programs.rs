@@ -119,7 +119,7 @@ fn zipped(program: &Path, folder: &Path) -> Result<PathBuf> {
     Ok(zip)
 }
 
-fn cargo(arguments: &[&str]) -> Command {
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--quiet", "--release"]).args(arguments);
     cargo

@@ -64,6 +64,7 @@ pub(crate) fn write(results: &Results<'_>, plan: &Plan) -> Result<()> {
         .replace("{{cold}}", &cold_tables(results))
         .replace("{{others}}", &other_tables(results))
         .replace("{{warm}}", &warm_tables(results))
+        .replace("{{shared}}", &shared_tables(results))
         .replace("{{far}}", &warm_table(&results.far))
         .replace("{{far-ms}}", &FAR.as_millis().to_string())
         .replace("{{zips}}", &zips(results))
@@ -274,6 +275,11 @@ fn warm_table(rounds: &Rounds<Warm>) -> String {
         );
     }
     text
+}
+
+fn shared_tables(results: &Results<'_>) -> String {
+    let table = |(setting, rounds): &(Setting, Rounds<Warm>)| format!("{}:\n\n{}", name(*setting), warm_table(rounds));
+    results.shared.iter().map(table).collect::<Vec<_>>().join("\n").trim_end().to_owned()
 }
 
 fn warm_tables(results: &Results<'_>) -> String {
