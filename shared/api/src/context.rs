@@ -11,8 +11,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use clerk_auth::{Config, ConfigError, Identity, Refusal, Verifier};
-use store::{Accounts, Authorized, Database, Usage};
-use tokio::task::{JoinHandle, yield_now};
+use store::{Accounts, Authorized, Database};
+use tokio::{sync::oneshot, task::yield_now};
 
 use crate::{Problem, log::Caller, required, var};
 
@@ -53,25 +53,39 @@ impl<T> Context<T> {
     }
 }
 
-/// A look at an account and a session that is still under way.
-type Check = JoinHandle<Result<Authorized, store::Error>>;
+/// Whose account and session are to be looked up.
+struct Look {
+    accounts: Accounts,
+    identity: Identity,
+}
 
-/// Where the look that a reading handler does not wait for is kept, until its answer is due.
-#[derive(Clone, Default)]
-struct Gate(Arc<Mutex<Option<Check>>>);
+/// Where the extractor of a reading handler leaves the look that the handler does not wait for.
+#[derive(Clone)]
+struct Gate(Arc<Mutex<Option<oneshot::Sender<Look>>>>);
 
-/// Middleware: holds an answer back until the account and the session of whoever asked are found good.
-pub(crate) async fn gate(mut request: Request, next: Next) -> Response {
-    let gate = Gate::default();
-    request.extensions_mut().insert(gate.clone());
-    let response = next.run(request).await;
-    let check = gate.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let Some(check) = check else { return response };
-    match check.await {
-        Ok(Ok(_)) => response,
-        Ok(Err(error)) => Problem::from(error).into_response(),
-        Err(error) => Problem::internal(error.to_string()).into_response(),
+impl Gate {
+    /// Has the answer wait for `look`. Says whether it will.
+    fn hold_for(&self, look: Look) -> bool {
+        let asked = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        asked.is_some_and(|asked| asked.send(look).is_ok())
     }
+}
+
+/// Middleware: looks up the account and the session of whoever asks, beside the handler, and holds the answer back until
+/// they are found good.
+pub(crate) async fn gate(mut request: Request, next: Next) -> Response {
+    let (ask, asked) = oneshot::channel();
+    request.extensions_mut().insert(Gate(Arc::new(Mutex::new(Some(ask)))));
+    let look = async {
+        // A handler that needs no look goes without asking for one.
+        let Ok(Look { accounts, identity }) = asked.await else { return Ok(()) };
+        // The read is on its way before the look is made, which then costs the caller no time.
+        yield_now().await;
+        accounts.authorize(identity).await.map(drop)
+    };
+    // Not in a task of its own: moving what is under way into one costs as much as verifying a token.
+    let (response, found) = tokio::join!(next.run(request), look);
+    found.map_or_else(|error| Problem::from(error).into_response(), |()| response)
 }
 
 /// The "authorized" extractor of handlers that read: verifies the token of `Authorization: Bearer`, or answers for the
@@ -82,19 +96,10 @@ impl<T: Send + Sync> FromRequestParts<Context<T>> for Identity {
 
     async fn from_request_parts(parts: &mut Parts, context: &Context<T>) -> Result<Self, Problem> {
         let identity = context.identify(parts).await?;
-        match parts.extensions.get::<Gate>() {
-            Some(Gate(gate)) => {
-                let (accounts, asked) = (context.accounts.clone(), identity.clone());
-                let usage = Usage::current();
-                let check = tokio::spawn(async move {
-                    // The read is on its way before the look is made, which then costs nobody time.
-                    yield_now().await;
-                    usage.count(accounts.authorize(asked)).await
-                });
-                *gate.lock().unwrap_or_else(PoisonError::into_inner) = Some(check);
-            }
+        let look = || Look { accounts: context.accounts.clone(), identity: identity.clone() };
+        if !parts.extensions.get::<Gate>().is_some_and(|gate| gate.hold_for(look())) {
             // Nobody would hold the answer back.
-            None => drop(context.accounts.authorize(identity.clone()).await?),
+            context.accounts.authorize(identity.clone()).await?;
         }
         Ok(identity)
     }

@@ -43,11 +43,11 @@ pub struct Used {
 
 impl Usage {
     /// What the task that calls this counts to; something that nobody looks at, outside [`Usage::count`].
-    pub fn current() -> Self {
+    fn current() -> Self {
         CURRENT.try_with(Clone::clone).unwrap_or_default()
     }
 
-    /// Counts what `work` uses. A task that it spawns has to be told: `Usage::current().count(…)`.
+    /// Counts what `work` uses, tasks left aside that it spawns.
     pub async fn count<T>(&self, work: impl Future<Output = T>) -> T {
         CURRENT.scope(self.clone(), work).await
     }

@@ -168,17 +168,33 @@ fn targets(results: &Results<'_>) -> Vec<Target> {
         at_least("chats, cold over TLS at 128 MB: Node's to ours", 15.0, ratio(cold, Node, Ours, Cold::total));
         at_least("the same: the untuned build's to ours", 4.0, ratio(cold, Untuned, Ours, Cold::total));
     }
+    let one_processor = Setting { way: Way::Tls, memory: Some(1769) };
+    let shared = results.shared.iter().find(|(setting, _)| *setting == one_processor).map(|(_, rounds)| rounds);
     if let Some(warm) = warm {
         at_least(
             "chats, warm p50, list of 10: Node's to ours",
             3.5,
             ratio(warm, Node, Ours, |warm| warm.quantile(0.5)),
         );
+        if let Some(warm) = shared {
+            at_least(
+                "the same over TLS, with the processor of 1769 MB",
+                3.5,
+                ratio(warm, Node, Ours, |warm| warm.quantile(0.5)),
+            );
+        }
         at_least(
             "chats, warm p99, list of 10: Node's to ours",
             10.0,
             ratio(warm, Node, Ours, |warm| warm.quantile(0.99)),
         );
+        if let Some(warm) = shared {
+            at_least(
+                "the same over TLS, with the processor of 1769 MB",
+                10.0,
+                ratio(warm, Node, Ours, |warm| warm.quantile(0.99)),
+            );
+        }
         at_least(
             "memory after the requests: Node's to ours",
             10.0,
@@ -356,8 +372,8 @@ fn machine() -> String {
 
 fn run_of(plan: &Plan) -> String {
     format!(
-        "{} rounds of cold starts ({} on a share of a processor), {} rounds of {} warm requests ({} of {} for cases other than the list of ten), {} rounds of growth in \
-         blocks of 50, {} requests for each number of clients, {} requests to the soaking process; the largest numbers of \
+        "{} rounds of cold starts ({} on a share of a processor), {} rounds of {} warm requests ({} of {} \
+         for cases other than the list of ten, {} of {} on a share of a processor), {} rounds of growth in blocks of 50, {} requests for each number of clients, {} requests to the soaking process; the largest numbers of \
          the growth are {} chats and {} people",
         plan.cold,
         plan.cold_shared,
@@ -365,6 +381,8 @@ fn run_of(plan: &Plan) -> String {
         plan.requests,
         plan.other_warm,
         plan.other_requests,
+        plan.shared_warm,
+        plan.shared_requests,
         plan.growth,
         plan.load,
         plan.soak,
