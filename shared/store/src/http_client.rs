@@ -1,6 +1,6 @@
 //! How AWS's services are reached.
 
-use std::{env, fs, time::Duration};
+use std::{env, ffi::OsString, fs, time::Duration};
 
 use aws_sdk_dynamodb::{
     config::{RuntimeComponents, SharedHttpClient},
@@ -40,26 +40,25 @@ const CONNECT: Duration = Duration::from_secs(1);
 /// cannot be left out and that DynamoDB does not speak; reqwest, which fetches Clerk's keys, reads each request's URL
 /// twice more.
 pub fn http_client() -> SharedHttpClient {
-    let roots = env::var_os("SSL_CERT_FILE")
-        .map(|file| fs::read(&file).map_err(|error| format!("{}: {error}", file.display())));
-    trusting(&roots.unwrap_or_else(|| Ok(AMAZON_ROOTS.to_vec())))
+    let named = |file: OsString| {
+        fs::read(&file).map_err(|error| format!("the roots of SSL_CERT_FILE, {}: {error}", file.display()).into())
+    };
+    trusting(env::var_os("SSL_CERT_FILE").map_or_else(|| Ok(AMAZON_ROOTS.to_vec()), named))
 }
 
 /// A client that trusts `roots` alone, in PEM.
-fn trusting(roots: &Result<Vec<u8>, String>) -> SharedHttpClient {
-    let client = roots
-        .as_ref()
-        .map_err(Clone::clone)
-        .and_then(|roots| connector(roots).map_err(|error| DisplayErrorContext(&*error).to_string()));
-    let client =
-        client.map(|connector| Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector));
-    SharedHttpClient::new(Hyper(client))
+fn trusting(roots: Result<Vec<u8>, BoxError>) -> SharedHttpClient {
+    let client = |connector| Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
+    let client = roots.and_then(|roots| connector(&roots)).map(client);
+    SharedHttpClient::new(Hyper(client.map_err(|error| DisplayErrorContext(&*error).to_string())))
 }
 
 fn connector(roots: &[u8]) -> Result<HttpsConnector<connect::HttpConnector>, BoxError> {
+    let roots: Vec<_> = CertificateDer::pem_slice_iter(roots).collect::<Result<_, _>>()?;
     let mut trusted = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(roots) {
-        trusted.add(certificate?)?;
+    // A system's hundred and more may hold one that is too old to be read.
+    if let (0, _) = trusted.add_parsable_certificates(roots) {
+        return Err("there is no root certificate to trust".into());
     }
     let config = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
         .with_safe_default_protocol_versions()?
@@ -146,9 +145,9 @@ mod tests {
     #[tokio::test]
     async fn only_amazons_roots_are_trusted() {
         let (url, certificate) = impostor().await;
-        let refused = what_goes_wrong(&url, trusting(&Ok(AMAZON_ROOTS.to_vec()))).await;
+        let refused = what_goes_wrong(&url, trusting(Ok(AMAZON_ROOTS.to_vec()))).await;
         assert!(refused.contains("UnknownIssuer"), "{refused}");
-        let believed = what_goes_wrong(&url, trusting(&Ok(certificate.into_bytes()))).await;
+        let believed = what_goes_wrong(&url, trusting(Ok(certificate.into_bytes()))).await;
         assert!(!believed.contains("UnknownIssuer"), "{believed}");
     }
 }

@@ -35,7 +35,8 @@ use plan::{FULL, QUICK};
 use world::World;
 
 fn main() -> Result<()> {
-    let plan = if env::var_os("QUICK").is_some_and(|quick| !quick.is_empty()) { QUICK } else { FULL };
+    let quick = env::var_os("QUICK").is_some_and(|quick| !quick.is_empty());
+    let plan = if quick { QUICK } else { FULL };
     let bar = ProgressBar::no_length().with_style(ProgressStyle::with_template("{elapsed_precise} [{bar:30}] {msg}")?);
     bar.enable_steady_tick(Duration::from_millis(500));
     let folder = programs::workspace().join("target/bench");
@@ -51,7 +52,7 @@ fn main() -> Result<()> {
     }
     let programs = programs::build(|what| bar.set_message(what.to_owned()))?;
     bar.set_message("benchmarks of parts");
-    let parts = micro::run_all()?;
+    let parts = micro::run_all(quick)?;
     let world = World::start(&folder)?;
     let bench = Bench { world: &world, programs: &programs, bar: &bar, number: 0.into() };
     let results = runtime.block_on(plan.carry_out(&bench, parts))?;

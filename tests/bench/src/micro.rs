@@ -15,14 +15,13 @@ pub(crate) const PARTS: [&str; 5] =
     ["verification", "raw RSA verification", "webhook verification", "cursor, read and written", "error envelope"];
 
 /// Runs them, and reads what criterion wrote down.
-pub(crate) fn run_all() -> Result<Parts> {
-    run(Command::new(env!("CARGO")).args([
-        "bench",
-        "--quiet",
-        "--profile=driver",
-        "--package=bench",
-        "--bench=micro",
-    ]))?;
+pub(crate) fn run_all(quick: bool) -> Result<Parts> {
+    let mut bench = Command::new(env!("CARGO"));
+    bench.args(["bench", "--quiet", "--profile=driver", "--package=bench", "--bench=micro"]);
+    if quick {
+        bench.args(["--", "--quick"]);
+    }
+    run(&mut bench)?;
     let folder = workspace().join("target/criterion");
     let median = |name: &'static str| {
         let file = folder.join(name).join("new/estimates.json");
