@@ -361,8 +361,9 @@ fn machine() -> String {
 }
 
 fn run_of(plan: &Plan) -> String {
+    let quick = if plan.name == "full" { "" } else { "a quick look, so take it with care: " };
     format!(
-        "{} rounds of cold starts ({} on a share of a processor), {} rounds of {} warm requests ({} of {} \
+        "{quick}{} rounds of cold starts ({} on a share of a processor), {} rounds of {} warm requests ({} of {} \
          for cases other than the list of ten, {} of {} on a share of a processor), {} rounds of growth in blocks of 50, {} requests for each number of clients, {} requests to the soaking process; the largest numbers of \
          the growth are {} chats and {} people",
         plan.cold,
