@@ -23,6 +23,14 @@ pub(crate) struct Setting {
     pub(crate) memory: Option<u64>,
 }
 
+impl Setting {
+    /// Rounds of cold starts that are not counted: they are for the disk's cache. On a share of a processor, what a
+    /// whole one started is in it.
+    pub(crate) fn uncounted(self) -> usize {
+        usize::from(self.memory.is_none())
+    }
+}
+
 /// A process that was started and answered one request, times in milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cold {
@@ -134,14 +142,13 @@ impl Bench<'_> {
     ) -> Result<Rounds<Cold>> {
         let share = setting.memory.map(Share::of).transpose()?;
         let mut results = Rounds::new();
-        // The first round is for the disk's cache, and not counted.
-        for round in 0..=rounds {
+        for round in 0..rounds + setting.uncounted() {
             for contestant in shuffled(contestants) {
                 let mut function = self.start(contestant, case.function, setting.way, share.as_ref()).await?;
                 let first = self.request(contestant, &mut function, case).await?;
                 let cold = Cold { init: milliseconds(function.init), first };
                 function.stop().await?;
-                if round > 0 {
+                if round >= setting.uncounted() {
                     results.entry(contestant).or_insert_with(Vec::new).push(cold);
                 }
                 self.bar.inc(1);

@@ -5,23 +5,19 @@ use std::{collections::BTreeMap, fs, process::Command};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::programs::{run, workspace};
+use crate::programs::{cargo, run, workspace};
 
 /// Medians in nanoseconds, by name.
 pub(crate) type Parts = BTreeMap<&'static str, f64>;
 
-/// What `benches/micro.rs` calls them.
+/// What `micro/src/main.rs` calls them.
 pub(crate) const PARTS: [&str; 5] =
     ["verification", "raw RSA verification", "webhook verification", "cursor, read and written", "error envelope"];
 
-/// Runs them, and reads what criterion wrote down.
+/// Builds and runs them, and reads what criterion wrote down.
 pub(crate) fn run_all(quick: bool) -> Result<Parts> {
-    let mut bench = Command::new(env!("CARGO"));
-    bench.args(["bench", "--quiet", "--profile=driver", "--package=bench", "--bench=micro"]);
-    if quick {
-        bench.args(["--", "--quick"]);
-    }
-    run(&mut bench)?;
+    run(&mut cargo(&["--package=micro"]))?;
+    run(Command::new(workspace().join("target/release/micro")).arg("--bench").args(quick.then_some("--quick")))?;
     let folder = workspace().join("target/criterion");
     let median = |name: &'static str| {
         let file = folder.join(name).join("new/estimates.json");

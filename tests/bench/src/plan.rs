@@ -59,17 +59,17 @@ pub(crate) const FULL: Plan = Plan {
 pub(crate) const QUICK: Plan = Plan {
     name: "quick",
     cold: 5,
-    cold_shared: 2,
-    warm: 1,
+    cold_shared: 3,
+    warm: 3,
     requests: 300,
     other_warm: 1,
     other_requests: 100,
     shared_warm: 1,
-    shared_requests: 50,
+    shared_requests: 30,
     growth: 3,
     users: 1_000,
-    load: 640,
-    soak: 10_000,
+    load: 320,
+    soak: 4_000,
 };
 
 /// How functions are started: with a whole processor, and with the shares that come with these sizes in MB.
@@ -195,7 +195,10 @@ impl Plan {
     /// How often the bar moves.
     fn steps(&self, settings: &[Setting], warm_settings: &[Setting]) -> u64 {
         let contestants = |way| if way == Way::Jwks { Contestant::WHOLE.len() } else { Contestant::ALL.len() };
-        let cold: usize = settings.iter().map(|setting| (self.rounds(*setting) + 1) * contestants(setting.way)).sum();
+        let cold: usize = settings
+            .iter()
+            .map(|setting| (self.rounds(*setting) + setting.uncounted()) * contestants(setting.way))
+            .sum();
         let others = (self.cold + 1) * Contestant::WHOLE.len() * (FUNCTIONS.len() - 1);
         let warm =
             self.other_warm * Contestant::WHOLE.len() * (CASES.len() - 1) + self.warm * 2 * Contestant::ALL.len();

@@ -5,24 +5,40 @@
 use std::{hint::black_box, time::SystemTime};
 
 use api::{Code, Problem};
-use aws_lc_rs::signature::{ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256};
+use aws_lc_rs::{
+    encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der},
+    rsa::{KeyPair, KeySize},
+    signature::{KeyPair as _, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256},
+};
 use axum::response::IntoResponse;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use clerk_auth::{Config, Verifier, WebhookVerifier};
 use criterion::{BatchSize, Criterion};
-use local::clerk::{ORIGIN, SigningKey};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use pem::Pem;
 use serde_json::json;
 use store::Cursor;
 
 const ISSUER: &str = "https://clerk.example.com";
+const ORIGIN: &str = "https://app.example.com";
 const SECRET: &str = "whsec_YSBzZWNyZXQgb2YgdGhlIGJlbmNobWFyaydzIG93bi4=";
 
 fn verification(criterion: &mut Criterion) {
-    let key = SigningKey::generate().expect("a key");
-    let pem = key.public_key_pem().expect("a key");
+    let pair = KeyPair::generate(KeySize::Rsa2048).expect("a key");
+    let public = AsDer::<PublicKeyX509Der<'_>>::as_der(pair.public_key()).expect("a key");
+    let private = AsDer::<Pkcs8V1Der<'_>>::as_der(&pair).expect("a key");
+    let pem = pem::encode(&Pem::new("PUBLIC KEY", public.as_ref()));
     let now = SystemTime::now();
     let seconds = now.duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
-    let token = key.session_token(ISSUER, "user_1", "sess_1", seconds, &json!({})).expect("a token");
+    let header = Header { kid: Some("ins_1".to_owned()), ..Header::new(Algorithm::RS256) };
+    // What a session token of Clerk says, in version 2.
+    let claims = json!({
+        "azp": ORIGIN, "exp": seconds + 60, "fva": [0, -1], "iat": seconds, "iss": ISSUER,
+        "jti": "0123456789abcdef0123", "nbf": seconds - 10, "sid": "sess_1", "sts": "active", "sub": "user_1", "v": 2,
+    });
+    let private = pem::encode(&Pem::new("PRIVATE KEY", private.as_ref()));
+    let private = EncodingKey::from_rsa_pem(private.as_bytes()).expect("a key");
+    let token = jsonwebtoken::encode(&header, &claims, &private).expect("a token");
     let config = Config::from_env(|name| match name {
         "CLERK_ISSUER" => Some(ISSUER.to_owned()),
         "CLERK_JWT_KEY" => Some(pem.clone()),
@@ -37,8 +53,7 @@ fn verification(criterion: &mut Criterion) {
 
     let (message, signature) = token.rsplit_once('.').expect("three parts");
     let signature = BASE64_URL_SAFE_NO_PAD.decode(signature).expect("base64url");
-    let der = pem::parse(&pem).expect("PEM").into_contents();
-    let key = ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &der).expect("a key");
+    let key = ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, public.as_ref()).expect("a key");
     criterion.bench_function("raw RSA verification", |bencher| {
         bencher.iter(|| key.verify_sig(black_box(message.as_bytes()), &signature).expect("it verifies"));
     });
