@@ -43,7 +43,8 @@ pub fn http_client() -> SharedHttpClient {
     let named = |file: OsString| {
         fs::read(&file).map_err(|error| format!("the roots of SSL_CERT_FILE, {}: {error}", file.display()).into())
     };
-    trusting(env::var_os("SSL_CERT_FILE").map_or_else(|| Ok(AMAZON_ROOTS.to_vec()), named))
+    let file = env::var_os("SSL_CERT_FILE").filter(|file| !file.is_empty());
+    trusting(file.map_or_else(|| Ok(AMAZON_ROOTS.to_vec()), named))
 }
 
 /// A client that trusts `roots` alone, in PEM.

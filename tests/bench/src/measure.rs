@@ -60,6 +60,17 @@ impl Warm {
     }
 }
 
+/// How often warm requests are measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Repeats {
+    pub(crate) rounds: usize,
+    /// Requests to each process before time is taken, on a whole processor: a compiler that works while the program runs
+    /// has done the most by then.
+    pub(crate) warming: usize,
+    /// Requests to each process whose time is taken.
+    pub(crate) requests: usize,
+}
+
 /// The rounds of each contestant.
 pub(crate) type Rounds<T> = BTreeMap<Contestant, Vec<T>>;
 
@@ -81,9 +92,6 @@ pub(crate) struct Bench<'a> {
     /// Counts requests, so that each is another.
     pub(crate) number: std::cell::Cell<u64>,
 }
-
-/// Requests to a process before the time of warm ones is taken, on a whole processor.
-const WARMING: usize = 200;
 
 fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
@@ -163,28 +171,26 @@ impl Bench<'_> {
         contestants: &[Contestant],
         case: &Case,
         setting: Setting,
-        rounds: usize,
-        requests: usize,
+        repeats: Repeats,
     ) -> Result<Rounds<Warm>> {
         let share = setting.memory.map(Share::of).transpose()?;
         let mut results = Rounds::new();
-        for _ in 0..rounds {
+        for _ in 0..repeats.rounds {
             for contestant in shuffled(contestants) {
                 let mut function = self.start(contestant, case.function, setting.way, None).await?;
-                // A compiler that works while the program runs has done the most by then.
-                for _ in 0..WARMING {
+                for _ in 0..repeats.warming {
                     self.request(contestant, &mut function, case).await?;
                 }
                 if let Some(share) = &share {
                     function.put_on(share)?;
                 }
                 let before = function.used()?.cpu;
-                let mut latencies = Vec::with_capacity(requests);
-                for _ in 0..requests {
+                let mut latencies = Vec::with_capacity(repeats.requests);
+                for _ in 0..repeats.requests {
                     latencies.push(self.request(contestant, &mut function, case).await?);
                 }
                 let used = function.used()?;
-                let cpu = milliseconds(used.cpu.saturating_sub(before)) / requests as f64;
+                let cpu = milliseconds(used.cpu.saturating_sub(before)) / repeats.requests as f64;
                 function.stop().await?;
                 results.entry(contestant).or_insert_with(Vec::new).push(Warm { latencies, used, cpu });
                 self.bar.inc(1);

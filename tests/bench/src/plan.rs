@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::{
     growth::{self, CHATS, Growth, USERS},
     load::{self, CONCURRENCY, Load, Memory},
-    measure::{Bench, Cold, Rounds, Setting, Warm},
+    measure::{Bench, Cold, Repeats, Rounds, Setting, Warm},
     micro::Parts,
     programs::{Contestant, FUNCTIONS, Programs},
     requests::{CASES, Case, LIST_10, Operation},
@@ -20,15 +20,14 @@ pub(crate) struct Plan {
     /// Rounds of cold starts, with a whole processor and with a share.
     pub(crate) cold: usize,
     pub(crate) cold_shared: usize,
-    /// Rounds of warm requests for the list of ten, and the requests of each.
-    pub(crate) warm: usize,
-    pub(crate) requests: usize,
-    /// The same for each other case.
-    pub(crate) other_warm: usize,
-    pub(crate) other_requests: usize,
-    /// Rounds of warm requests over TLS, on each share of a processor, and the requests of each.
-    pub(crate) shared_warm: usize,
-    pub(crate) shared_requests: usize,
+    /// Warm requests for the list of ten.
+    pub(crate) warm: Repeats,
+    /// The same with a database that is far.
+    pub(crate) far: Repeats,
+    /// The same over TLS, on each share of a processor.
+    pub(crate) shared: Repeats,
+    /// Warm requests for each other case.
+    pub(crate) others: Repeats,
     /// Rounds of growth.
     pub(crate) growth: usize,
     /// How many people are in the tables at most.
@@ -41,14 +40,12 @@ pub(crate) struct Plan {
 /// For the committed document.
 pub(crate) const FULL: Plan = Plan {
     name: "full",
-    cold: 30,
-    cold_shared: 8,
-    warm: 5,
-    requests: 1000,
-    other_warm: 3,
-    other_requests: 500,
-    shared_warm: 3,
-    shared_requests: 200,
+    cold: 20,
+    cold_shared: 7,
+    warm: Repeats { rounds: 7, warming: 200, requests: 1000 },
+    far: Repeats { rounds: 5, warming: 200, requests: 200 },
+    shared: Repeats { rounds: 3, warming: 200, requests: 100 },
+    others: Repeats { rounds: 3, warming: 200, requests: 300 },
     growth: 15,
     users: 1_000_000,
     load: 6_400,
@@ -58,15 +55,13 @@ pub(crate) const FULL: Plan = Plan {
 /// For a look.
 pub(crate) const QUICK: Plan = Plan {
     name: "quick",
-    cold: 5,
-    cold_shared: 3,
-    warm: 3,
-    requests: 300,
-    other_warm: 1,
-    other_requests: 100,
-    shared_warm: 1,
-    shared_requests: 30,
-    growth: 3,
+    cold: 4,
+    cold_shared: 2,
+    warm: Repeats { rounds: 3, warming: 100, requests: 200 },
+    far: Repeats { rounds: 3, warming: 100, requests: 40 },
+    shared: Repeats { rounds: 1, warming: 100, requests: 30 },
+    others: Repeats { rounds: 1, warming: 100, requests: 50 },
+    growth: 5,
     users: 1_000,
     load: 320,
     soak: 4_000,
@@ -146,20 +141,19 @@ impl Plan {
         say("warm requests");
         let mut warm = Vec::new();
         for case in &CASES {
-            let (contestants, rounds, requests): (&[Contestant], _, _) = if case.name == LIST_10.name {
-                (&Contestant::ALL, self.warm, self.requests)
+            let (contestants, repeats): (&[Contestant], _) = if case.name == LIST_10.name {
+                (&Contestant::ALL, self.warm)
             } else {
-                (&Contestant::WHOLE, self.other_warm, self.other_requests)
+                (&Contestant::WHOLE, self.others)
             };
-            warm.push((case, bench.warm(contestants, case, WHOLE, rounds, requests).await?));
+            warm.push((case, bench.warm(contestants, case, WHOLE, repeats).await?));
         }
         let mut shared = Vec::new();
         for setting in warm_settings {
-            let (rounds, requests) = (self.shared_warm, self.shared_requests);
-            shared.push((setting, bench.warm(&Contestant::ALL, &LIST_10, setting, rounds, requests).await?));
+            shared.push((setting, bench.warm(&Contestant::ALL, &LIST_10, setting, self.shared).await?));
         }
         let distant = Setting { way: Way::Far, memory: None };
-        let far = bench.warm(&Contestant::ALL, &LIST_10, distant, self.warm, self.requests / 5).await?;
+        let far = bench.warm(&Contestant::ALL, &LIST_10, distant, self.far).await?;
 
         say("growth");
         let of_chats = growth::of_chats(bench, self.growth, BLOCK).await?;
@@ -200,10 +194,10 @@ impl Plan {
             .map(|setting| (self.rounds(*setting) + setting.uncounted()) * contestants(setting.way))
             .sum();
         let others = (self.cold + 1) * Contestant::WHOLE.len() * (FUNCTIONS.len() - 1);
-        let warm =
-            self.other_warm * Contestant::WHOLE.len() * (CASES.len() - 1) + self.warm * 2 * Contestant::ALL.len();
-        let shared = self.shared_warm * warm_settings.len() * Contestant::ALL.len();
+        let of_all = self.warm.rounds + self.far.rounds + self.shared.rounds * warm_settings.len();
+        let of_whole = self.others.rounds * (CASES.len() - 1);
+        let warm = of_all * Contestant::ALL.len() + of_whole * Contestant::WHOLE.len();
         let growth = self.growth * Operation::ALL.len() * (CHATS.len() + self.users().len());
-        (cold + others + warm + shared + growth + CONCURRENCY.len() + load::SAMPLES) as u64
+        (cold + others + warm + growth + CONCURRENCY.len() + load::SAMPLES) as u64
     }
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::{
     growth::{CHATS, Cost, Growth},
-    measure::{Cold, Rounds, Setting, Warm, each, middle},
+    measure::{Cold, Repeats, Rounds, Setting, Warm, each, middle},
     micro::PARTS,
     plan::{Plan, Results, SMALL, WHOLE},
     plots,
@@ -362,18 +362,18 @@ fn machine() -> String {
 
 fn run_of(plan: &Plan) -> String {
     let quick = if plan.name == "full" { "" } else { "a quick look, so take it with care: " };
+    let of = |repeats: Repeats| format!("{} of {} after {}", repeats.rounds, repeats.requests, repeats.warming);
     format!(
-        "{quick}{} rounds of cold starts ({} on a share of a processor), {} rounds of {} warm requests ({} of {} \
-         for cases other than the list of ten, {} of {} on a share of a processor), {} rounds of growth in blocks of 50, {} requests for each number of clients, {} requests to the soaking process; the largest numbers of \
-         the growth are {} chats and {} people",
+        "{quick}{} rounds of cold starts ({} on a share of a processor). Rounds of warm requests: {} that are not timed \
+         for the list of ten, {} from a distant database, {} on each share of a processor, {} for each other case. {} \
+         rounds of growth in blocks of 50, {} requests for each number of clients, {} requests to the soaking process; \
+         the largest numbers of the growth are {} chats and {} people",
         plan.cold,
         plan.cold_shared,
-        plan.warm,
-        plan.requests,
-        plan.other_warm,
-        plan.other_requests,
-        plan.shared_warm,
-        plan.shared_requests,
+        of(plan.warm),
+        of(plan.far),
+        of(plan.shared),
+        of(plan.others),
         plan.growth,
         plan.load,
         plan.soak,
