@@ -85,9 +85,17 @@ fuzz: $(TOOLS)/cargo-fuzz/bin/cargo-fuzz ## Fuzz what reads strangers' input (SE
 			target/fuzz-corpus/$$target tests/fuzz/seeds/$$target -- -max_total_time=$(SECONDS_EACH) || exit 1; \
 	done
 
+BENCH_TOOLS := $(TOOLS)/cargo-lambda/installed $(TOOLS)/aws-lambda-ric/installed $(TOOLS)/awslambdaric/installed
 .PHONY: bench
-bench: $(TOOLS)/cargo-lambda/installed $(TOOLS)/aws-lambda-ric/installed $(TOOLS)/awslambdaric/installed ## Measure, and write docs/benchmarks.md (QUICK=1: a look alone)
+bench: ## Measure, and write docs/benchmarks.md (QUICK=1: a look alone)
+	@# Side by side, since a tool that is installed keeps one processor busy at most.
+	@$(MAKE) --no-print-directory --jobs 3 $(BENCH_TOOLS) bench-driver
 	cargo run --quiet --profile driver --package bench
+
+.PHONY: bench-driver
+bench-driver:
+	@# It has no part in how many jobs make runs.
+	env -u MAKEFLAGS cargo build --quiet --profile driver --package bench
 
 .PHONY: profile
 profile: ## Count where a request's instructions go, and write docs/benchmarks/profile.md; needs valgrind

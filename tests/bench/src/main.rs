@@ -50,7 +50,8 @@ fn main() -> Result<()> {
         }
         Some(other) => bail!("{other} is nothing that can be measured"),
     }
-    let programs = programs::build(|what| bar.set_message(what.to_owned()))?;
+    bar.set_message("building what is measured");
+    let programs = programs::build()?;
     bar.set_message("benchmarks of parts");
     let parts = micro::run_all(quick)?;
     let world = World::start(&folder)?;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, process::Command};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::programs::{cargo, run, workspace};
+use crate::programs::{run, workspace};
 
 /// Medians in nanoseconds, by name.
 pub(crate) type Parts = BTreeMap<&'static str, f64>;
@@ -14,9 +14,8 @@ pub(crate) type Parts = BTreeMap<&'static str, f64>;
 pub(crate) const PARTS: [&str; 5] =
     ["verification", "raw RSA verification", "webhook verification", "cursor, read and written", "error envelope"];
 
-/// Builds and runs them, and reads what criterion wrote down.
+/// Runs them, and reads what criterion wrote down.
 pub(crate) fn run_all(quick: bool) -> Result<Parts> {
-    run(&mut cargo(&["--package=micro"]))?;
     run(Command::new(workspace().join("target/release/micro")).arg("--bench").args(quick.then_some("--quick")))?;
     let folder = workspace().join("target/criterion");
     let median = |name: &'static str| {

@@ -40,12 +40,12 @@ pub(crate) struct Plan {
 /// For the committed document.
 pub(crate) const FULL: Plan = Plan {
     name: "full",
-    cold: 20,
-    cold_shared: 7,
-    warm: Repeats { rounds: 7, warming: 200, requests: 1000 },
-    far: Repeats { rounds: 5, warming: 200, requests: 200 },
-    shared: Repeats { rounds: 3, warming: 200, requests: 100 },
-    others: Repeats { rounds: 3, warming: 200, requests: 300 },
+    cold: 15,
+    cold_shared: 5,
+    warm: Repeats { rounds: 5, warming: 200, requests: 1000 },
+    far: Repeats { rounds: 3, warming: 100, requests: 200 },
+    shared: Repeats { rounds: 2, warming: 200, requests: 100 },
+    others: Repeats { rounds: 2, warming: 100, requests: 200 },
     growth: 15,
     users: 1_000_000,
     load: 6_400,

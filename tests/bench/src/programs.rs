@@ -5,9 +5,10 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    thread::{self, ScopedJoinHandle},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 
 /// The functions of the API.
 pub(crate) const FUNCTIONS: [&str; 3] = ["chats", "profile", "clerk-webhook"];
@@ -59,64 +60,85 @@ pub(crate) fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("."))
 }
 
-/// Builds all of them.
-pub(crate) fn build(say: impl Fn(&str)) -> Result<Programs> {
-    let target = workspace().join("target");
-    let folder = target.join("bench");
+/// Builds all of them, side by side: linking keeps one processor busy, and installing the network.
+pub(crate) fn build() -> Result<Programs> {
+    let folder = workspace().join("target/bench");
     fs::create_dir_all(&folder)?;
+    let folder = folder.as_path();
+    let builds = thread::scope(|scope| {
+        let builds: [ScopedJoinHandle<'_, Result<Programs>>; 4] = [
+            scope.spawn(|| ours(folder)),
+            scope.spawn(|| untuned(folder)),
+            scope.spawn(|| in_language(Contestant::Node, "node", folder)),
+            scope.spawn(|| in_language(Contestant::Python, "python", folder)),
+        ];
+        builds.map(ScopedJoinHandle::join)
+    });
     let mut programs = Programs::new();
-    let mut add = |contestant, function, path: PathBuf, zip: PathBuf| -> Result<()> {
-        let zip = fs::metadata(&zip).with_context(|| format!("{} is missing", zip.display()))?.len();
-        programs.insert((contestant, function), Program { path, zip });
-        Ok(())
-    };
+    for build in builds {
+        programs.extend(build.map_err(|_| anyhow!("a build has panicked"))??);
+    }
+    Ok(programs)
+}
 
-    say("building ours");
+fn ours(folder: &Path) -> Result<Programs> {
     let packages = ["--package=chats", "--package=profile", "--package=clerk-webhook", "--package=rivals", "--bins"];
     run(&mut cargo(&packages))?;
-    for (contestant, function, binary) in [
+    // The benchmarks of parts, of the same crates. Not at once with the functions: they would share features.
+    run(&mut cargo(&["--package=micro"]))?;
+    [
         (Contestant::Ours, "chats", "chats"),
         (Contestant::Ours, "profile", "profile"),
         (Contestant::Ours, "clerk-webhook", "clerk-webhook"),
         (Contestant::Unchecked, "chats", "unchecked"),
         (Contestant::Query, "chats", "query"),
         (Contestant::Floor, "chats", "floor"),
-    ] {
-        let program = target.join("release").join(binary);
-        let zip = zipped(&program, &folder)?;
-        add(contestant, function, program, zip)?;
-    }
-
-    say("building ours, untuned");
-    let manifest = workspace().join("tests/bench/rivals/untuned/Cargo.toml");
-    let untuned = target.join("untuned");
-    let manifest = format!("--manifest-path={}", manifest.display());
-    let target_folder = format!("--target-dir={}", untuned.display());
-    // The entropy that the workspace's own setting leaves out.
-    run(cargo(&["--locked", &manifest, &target_folder]).env("AWS_LC_SYS_NO_JITTER_ENTROPY", "0"))?;
-    let program = untuned.join("release/untuned");
-    let zip = zipped(&program, &folder)?;
-    add(Contestant::Untuned, "chats", program, zip)?;
-
-    for (contestant, language) in [(Contestant::Node, "node"), (Contestant::Python, "python")] {
-        say(&format!("building {}", contestant.name()));
-        let built = folder.join(language);
-        run(Command::new(workspace().join("tests/bench/rivals").join(language).join("build")).arg(&built))?;
-        for function in FUNCTIONS {
-            add(contestant, function, built.join(function), built.join(format!("{function}.zip")))?;
-        }
-    }
-    Ok(programs)
+    ]
+    .into_iter()
+    .map(|(contestant, function, binary)| {
+        let path = workspace().join("target/release").join(binary);
+        let zip = zipped(&path, folder)?;
+        Ok(((contestant, function), Program { path, zip }))
+    })
+    .collect()
 }
 
-/// A zip as `sam build` and `sam deploy` make it: with the program alone, by the name that Lambda starts.
-fn zipped(program: &Path, folder: &Path) -> Result<PathBuf> {
+fn untuned(folder: &Path) -> Result<Programs> {
+    let manifest = workspace().join("tests/bench/rivals/untuned/Cargo.toml");
+    let target = workspace().join("target/untuned");
+    let manifest = format!("--manifest-path={}", manifest.display());
+    let target_folder = format!("--target-dir={}", target.display());
+    // The entropy that the workspace's own setting leaves out.
+    run(cargo(&["--locked", &manifest, &target_folder]).env("AWS_LC_SYS_NO_JITTER_ENTROPY", "0"))?;
+    let path = target.join("release/untuned");
+    let zip = zipped(&path, folder)?;
+    Ok(Programs::from([((Contestant::Untuned, "chats"), Program { path, zip })]))
+}
+
+fn in_language(contestant: Contestant, language: &str, folder: &Path) -> Result<Programs> {
+    let built = folder.join(language);
+    run(Command::new(workspace().join("tests/bench/rivals").join(language).join("build")).arg(&built))?;
+    FUNCTIONS
+        .into_iter()
+        .map(|function| {
+            let zip = size(&built.join(function).with_extension("zip"))?;
+            Ok(((contestant, function), Program { path: built.join(function), zip }))
+        })
+        .collect()
+}
+
+fn size(file: &Path) -> Result<u64> {
+    Ok(fs::metadata(file).with_context(|| format!("{} is missing", file.display()))?.len())
+}
+
+/// The size of a zip as `sam build` and `sam deploy` make it: with the program alone, by the name that Lambda starts.
+fn zipped(program: &Path, folder: &Path) -> Result<u64> {
     let name = program.file_name().context("a program has a name")?;
     let (bootstrap, zip) = (folder.join(name).join("bootstrap"), folder.join(name).with_extension("zip"));
     fs::create_dir_all(folder.join(name))?;
     fs::copy(program, &bootstrap)?;
     run(Command::new("python3").args(["-m", "zipfile", "-c"]).arg(&zip).arg(&bootstrap))?;
-    Ok(zip)
+    size(&zip)
 }
 
 pub(crate) fn cargo(arguments: &[&str]) -> Command {

@@ -2,7 +2,10 @@
 
 #![allow(clippy::expect_used, missing_docs, reason = "a benchmark ends where something is missing")]
 
-use std::{hint::black_box, time::SystemTime};
+use std::{
+    hint::black_box,
+    time::{Duration, SystemTime},
+};
 
 use api::{Code, Problem};
 use aws_lc_rs::{
@@ -107,7 +110,10 @@ fn problem(criterion: &mut Criterion) {
 }
 
 fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
+    // These hardly vary: less than criterion's own three and five seconds shows as much.
+    let (warm_up, measurement) = (Duration::from_secs(1), Duration::from_secs(2));
+    let criterion = Criterion::default().warm_up_time(warm_up).measurement_time(measurement);
+    let mut criterion = criterion.configure_from_args();
     for part in [verification, webhook, cursor, problem] {
         part(&mut criterion);
     }
