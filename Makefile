@@ -89,7 +89,7 @@ BENCH_TOOLS := $(TOOLS)/cargo-lambda/installed $(TOOLS)/aws-lambda-ric/installed
 .PHONY: bench
 bench: ## Measure, and write docs/benchmarks.md (QUICK=1: a look alone)
 	@# Side by side, since a tool that is installed keeps one processor busy at most.
-	@$(MAKE) --no-print-directory --jobs 3 $(BENCH_TOOLS) bench-driver
+	@$(MAKE) --silent --jobs 3 $(BENCH_TOOLS) bench-driver
 	cargo run --quiet --profile driver --package bench
 
 .PHONY: bench-driver

@@ -29,7 +29,7 @@ use crate::{
 /// Requests at a time, and instances to answer them.
 pub(crate) const CONCURRENCY: [usize; 4] = [1, 4, 16, 64];
 /// How often a soaking process is looked at.
-pub(crate) const SAMPLES: usize = 40;
+const SAMPLES: usize = 40;
 const START: Duration = Duration::from_mins(2);
 
 /// What many clients saw.
@@ -110,6 +110,7 @@ pub(crate) async fn soak(bench: &Bench<'_>, requests: usize) -> Result<Memory> {
     let cases: Vec<&Case> = CASES.iter().filter(|case| case.function == "chats").collect();
     let mut function = bench.start(Contestant::Ours, "chats", Way::Plain, None).await?;
     let mut memory = Memory::new();
+    bench.bar.set_length(SAMPLES as u64);
     for number in 0..=requests {
         if number % (requests / SAMPLES) == 0 {
             memory.push((number, function.used()?.memory));

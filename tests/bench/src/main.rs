@@ -24,9 +24,9 @@ mod share;
 mod statistics;
 mod world;
 
-use std::{env, fs, time::Duration};
+use std::{env, fs, thread, time::Duration};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::runtime;
 
@@ -41,22 +41,35 @@ fn main() -> Result<()> {
     bar.enable_steady_tick(Duration::from_millis(500));
     let folder = programs::workspace().join("target/bench");
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    fs::create_dir_all(&folder)?;
     match env::args().nth(1).as_deref() {
         None => {}
         Some("profile") => {
-            fs::create_dir_all(&folder)?;
             let world = World::start(&folder)?;
             return runtime.block_on(profile::take(&world, |what| bar.set_message(what.to_owned())));
         }
         Some(other) => bail!("{other} is nothing that can be measured"),
     }
-    bar.set_message("building what is measured");
-    let programs = programs::build()?;
+    bar.set_message("building ours");
+    let mut programs = programs::ours(&folder)?;
+    // Only its memory is looked at, so it need not have the machine for itself. It creates chats, in a world of its own.
+    bar.set_message("soak, and building the others");
+    let apart = folder.join("soak");
+    fs::create_dir_all(&apart)?;
+    let (memory, others) = thread::scope(|scope| {
+        let others = scope.spawn(|| programs::others(&folder));
+        let memory = World::start(&apart).and_then(|world| {
+            let bench = Bench { world: &world, programs: &programs, bar: &bar, number: 0.into() };
+            runtime.block_on(load::soak(&bench, plan.soak))
+        });
+        (memory, others.join())
+    });
+    programs.extend(others.map_err(|_| anyhow!("building the others has panicked"))??);
     bar.set_message("benchmarks of parts");
     let parts = micro::run_all(quick)?;
     let world = World::start(&folder)?;
     let bench = Bench { world: &world, programs: &programs, bar: &bar, number: 0.into() };
-    let results = runtime.block_on(plan.carry_out(&bench, parts))?;
+    let results = runtime.block_on(plan.carry_out(&bench, parts, memory?))?;
     bar.finish_and_clear();
     report::write(&results, &plan)
 }

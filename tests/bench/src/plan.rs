@@ -116,8 +116,8 @@ impl Plan {
         USERS.into_iter().filter(|users| *users <= self.users).collect()
     }
 
-    /// Measures.
-    pub(crate) async fn carry_out<'a>(&self, bench: &Bench<'a>, parts: Parts) -> Result<Results<'a>> {
+    /// Measures all but parts and soak, whose results are passed on.
+    pub(crate) async fn carry_out<'a>(&self, bench: &Bench<'a>, parts: Parts, memory: Memory) -> Result<Results<'a>> {
         let say = |what: &'static str| bench.bar.set_message(what);
         let skipped = Share::of(128).err().map(|error| format!("{error:#}"));
         let can = |setting: &Setting| skipped.is_none() || setting.memory.is_none();
@@ -164,8 +164,6 @@ impl Plan {
         for clients in CONCURRENCY {
             loads.push(load::concurrency(bench, clients, self.load).await?);
         }
-        say("soak");
-        let memory = load::soak(bench, self.soak).await?;
         Ok(Results {
             programs: bench.programs,
             parts,
@@ -198,6 +196,6 @@ impl Plan {
         let of_whole = self.others.rounds * (CASES.len() - 1);
         let warm = of_all * Contestant::ALL.len() + of_whole * Contestant::WHOLE.len();
         let growth = self.growth * Operation::ALL.len() * (CHATS.len() + self.users().len());
-        (cold + others + warm + growth + CONCURRENCY.len() + load::SAMPLES) as u64
+        (cold + others + warm + growth + CONCURRENCY.len()) as u64
     }
 }

@@ -60,14 +60,10 @@ pub(crate) fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("."))
 }
 
-/// Builds all of them, side by side: linking keeps one processor busy, and installing the network.
-pub(crate) fn build() -> Result<Programs> {
-    let folder = workspace().join("target/bench");
-    fs::create_dir_all(&folder)?;
-    let folder = folder.as_path();
+/// Builds what ours are measured beside, side by side: linking keeps one processor busy, and installing the network.
+pub(crate) fn others(folder: &Path) -> Result<Programs> {
     let builds = thread::scope(|scope| {
-        let builds: [ScopedJoinHandle<'_, Result<Programs>>; 4] = [
-            scope.spawn(|| ours(folder)),
+        let builds: [ScopedJoinHandle<'_, Result<Programs>>; 3] = [
             scope.spawn(|| untuned(folder)),
             scope.spawn(|| in_language(Contestant::Node, "node", folder)),
             scope.spawn(|| in_language(Contestant::Python, "python", folder)),
@@ -81,7 +77,8 @@ pub(crate) fn build() -> Result<Programs> {
     Ok(programs)
 }
 
-fn ours(folder: &Path) -> Result<Programs> {
+/// Builds ours, and those that are of the same crates.
+pub(crate) fn ours(folder: &Path) -> Result<Programs> {
     let packages = ["--package=chats", "--package=profile", "--package=clerk-webhook", "--package=rivals", "--bins"];
     run(&mut cargo(&packages))?;
     // The benchmarks of parts, of the same crates. Not at once with the functions: they would share features.
