@@ -1,6 +1,6 @@
 //! Cold starts and warm requests of all contestants, in turns.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use indicatif::ProgressBar;
@@ -28,6 +28,21 @@ impl Setting {
     /// whole one started is in it.
     pub(crate) fn uncounted(self) -> usize {
         usize::from(self.memory.is_none())
+    }
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
+        text.write_str(match self.way {
+            Way::Plain => "Plain HTTP, key in the environment",
+            Way::Jwks => "Plain HTTP, keys fetched from the issuer",
+            Way::Tls => "TLS, key in the environment",
+            Way::Far => "Plain HTTP, a database that is far",
+        })?;
+        match self.memory {
+            None => text.write_str(", a whole processor"),
+            Some(memory) => write!(text, ", the processor of {memory} MB"),
+        }
     }
 }
 
@@ -148,6 +163,7 @@ impl Bench<'_> {
         setting: Setting,
         rounds: usize,
     ) -> Result<Rounds<Cold>> {
+        self.bar.set_message(format!("cold starts: {}; {setting}", case.name));
         let share = setting.memory.map(Share::of).transpose()?;
         let mut results = Rounds::new();
         for round in 0..rounds + setting.uncounted() {
@@ -173,6 +189,7 @@ impl Bench<'_> {
         setting: Setting,
         repeats: Repeats,
     ) -> Result<Rounds<Warm>> {
+        self.bar.set_message(format!("warm requests: {}; {setting}", case.name));
         let share = setting.memory.map(Share::of).transpose()?;
         let mut results = Rounds::new();
         for _ in 0..repeats.rounds {

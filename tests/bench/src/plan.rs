@@ -126,7 +126,6 @@ impl Plan {
         bench.bar.set_position(0);
         bench.bar.set_length(self.steps(&settings, &warm_settings));
 
-        say("cold starts");
         let mut cold = Vec::new();
         for setting in settings {
             let contestants: &[Contestant] =
@@ -138,7 +137,6 @@ impl Plan {
             others.push((case, bench.cold(&Contestant::WHOLE, case, WHOLE, self.cold).await?));
         }
 
-        say("warm requests");
         let mut warm = Vec::new();
         for case in &CASES {
             let (contestants, repeats): (&[Contestant], _) = if case.name == LIST_10.name {

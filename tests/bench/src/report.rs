@@ -215,18 +215,6 @@ fn target_table(targets: &[Target]) -> String {
     text
 }
 
-fn name(setting: Setting) -> String {
-    let way = match setting.way {
-        Way::Plain => "Plain HTTP, key in the environment",
-        Way::Jwks => "Plain HTTP, keys fetched from the issuer",
-        Way::Tls => "TLS, key in the environment",
-        Way::Far => "Plain HTTP, a database that is far",
-    };
-    setting
-        .memory
-        .map_or_else(|| format!("{way}, a whole processor"), |memory| format!("{way}, the processor of {memory} MB"))
-}
-
 fn cold_table(rounds: &Rounds<Cold>) -> String {
     let mut text =
         "| | init ms | first request ms | both ms, median | p99 | times ours |\n| --- | --- | --- | --- | --- | --- |\n".to_owned();
@@ -249,7 +237,7 @@ fn cold_table(rounds: &Rounds<Cold>) -> String {
 fn cold_tables(results: &Results<'_>) -> String {
     let mut text = String::new();
     for (setting, rounds) in &results.cold {
-        let _ = writeln!(text, "{}, list of 10:\n\n{}", name(*setting), cold_table(rounds));
+        let _ = writeln!(text, "{setting}, list of 10:\n\n{}", cold_table(rounds));
     }
     if let Some(reason) = &results.skipped {
         let _ = writeln!(text, "Shares of a processor were skipped: {reason}.\n");
@@ -284,7 +272,7 @@ fn warm_table(rounds: &Rounds<Warm>) -> String {
 }
 
 fn shared_tables(results: &Results<'_>) -> String {
-    let table = |(setting, rounds): &(Setting, Rounds<Warm>)| format!("{}:\n\n{}", name(*setting), warm_table(rounds));
+    let table = |(setting, rounds): &(Setting, Rounds<Warm>)| format!("{setting}:\n\n{}", warm_table(rounds));
     results.shared.iter().map(table).collect::<Vec<_>>().join("\n").trim_end().to_owned()
 }
 
