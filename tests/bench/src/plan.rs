@@ -41,10 +41,10 @@ pub(crate) struct Plan {
 pub(crate) const FULL: Plan = Plan {
     name: "full",
     cold: 15,
-    cold_shared: 5,
+    cold_shared: 4,
     warm: Repeats { rounds: 5, warming: 200, requests: 1000 },
     far: Repeats { rounds: 3, warming: 100, requests: 200 },
-    shared: Repeats { rounds: 2, warming: 200, requests: 100 },
+    shared: Repeats { rounds: 2, warming: 100, requests: 60 },
     others: Repeats { rounds: 2, warming: 100, requests: 200 },
     growth: 15,
     users: 1_000_000,
