@@ -34,7 +34,7 @@ const CONNECT: Duration = Duration::from_secs(1);
 /// A client for the SDK that trusts Amazon's own roots, and nobody else's.
 ///
 /// Reading the hundred and more that a system has takes most of a client's start. Where AWS is behind something with a
-/// certificate of another's, `SSL_CERT_FILE` names the file of roots to trust instead.
+/// certificate of another's, `SSL_CERT_FILE` names the file of roots to trust instead; empty, it names none.
 ///
 /// It is hyper's, which is in every function already, with nothing around it. The SDK's own brings an HTTP/2 that
 /// cannot be left out and that DynamoDB does not speak; reqwest, which fetches Clerk's keys, reads each request's URL

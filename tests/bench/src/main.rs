@@ -65,11 +65,12 @@ fn main() -> Result<()> {
         (memory, others.join())
     });
     programs.extend(others.map_err(|_| anyhow!("building the others has panicked"))??);
+    let memory = memory?;
     bar.set_message("benchmarks of parts");
     let parts = micro::run_all(quick)?;
     let world = World::start(&folder)?;
     let bench = Bench { world: &world, programs: &programs, bar: &bar, number: 0.into() };
-    let results = runtime.block_on(plan.carry_out(&bench, parts, memory?))?;
+    let results = runtime.block_on(plan.carry_out(&bench, parts, memory))?;
     bar.finish_and_clear();
     report::write(&results, &plan)
 }

@@ -5,10 +5,9 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    thread::{self, ScopedJoinHandle},
 };
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 
 /// The functions of the API.
 pub(crate) const FUNCTIONS: [&str; 3] = ["chats", "profile", "clerk-webhook"];
@@ -60,20 +59,11 @@ pub(crate) fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("."))
 }
 
-/// Builds what ours are measured beside, side by side: linking keeps one processor busy, and installing the network.
+/// Builds what ours are measured beside.
 pub(crate) fn others(folder: &Path) -> Result<Programs> {
-    let builds = thread::scope(|scope| {
-        let builds: [ScopedJoinHandle<'_, Result<Programs>>; 3] = [
-            scope.spawn(|| untuned(folder)),
-            scope.spawn(|| in_language(Contestant::Node, "node", folder)),
-            scope.spawn(|| in_language(Contestant::Python, "python", folder)),
-        ];
-        builds.map(ScopedJoinHandle::join)
-    });
-    let mut programs = Programs::new();
-    for build in builds {
-        programs.extend(build.map_err(|_| anyhow!("a build has panicked"))??);
-    }
+    let mut programs = untuned(folder)?;
+    programs.extend(in_language(Contestant::Node, "node", folder)?);
+    programs.extend(in_language(Contestant::Python, "python", folder)?);
     Ok(programs)
 }
 

@@ -27,6 +27,7 @@ const ORIGIN: &str = "https://app.example.com";
 const SECRET: &str = "whsec_YSBzZWNyZXQgb2YgdGhlIGJlbmNobWFyaydzIG93bi4=";
 
 fn verification(criterion: &mut Criterion) {
+    // `local` signs tokens as well, but brings a database with it, which takes a minute to compile.
     let pair = KeyPair::generate(KeySize::Rsa2048).expect("a key");
     let public = AsDer::<PublicKeyX509Der<'_>>::as_der(pair.public_key()).expect("a key");
     let private = AsDer::<Pkcs8V1Der<'_>>::as_der(&pair).expect("a key");
