@@ -21,7 +21,7 @@ use tokio::{
 use crate::{
     measure::Bench,
     programs::{Contestant, workspace},
-    requests::{CASES, Case, LIST_10},
+    requests::{CASES, Case, LIST_10, REFUSED},
     statistics::quantile,
     world::Way,
 };
@@ -105,9 +105,9 @@ async fn under_load(bench: &Bench<'_>, port: u16, clients: usize, requests: usiz
 /// The memory of one process in KiB, after so many requests.
 pub(crate) type Memory = Vec<(usize, u64)>;
 
-/// Requests of all kinds to one process of chats, drawn by lot. What they create is not deleted.
+/// Requests of all kinds to one process of chats, drawn by lot, half of them refused. What they create is not deleted.
 pub(crate) async fn soak(bench: &Bench<'_>, requests: usize) -> Result<Memory> {
-    let cases: Vec<&Case> = CASES.iter().filter(|case| case.function == "chats").collect();
+    let cases: Vec<&Case> = CASES.iter().chain(&REFUSED).filter(|case| case.function == "chats").collect();
     let mut function = bench.start(Contestant::Ours, "chats", Way::Plain, None).await?;
     let mut memory = Memory::new();
     bench.bar.set_length(SAMPLES as u64);

@@ -59,8 +59,10 @@ pub(crate) fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("."))
 }
 
-/// Builds what ours are measured beside.
+/// Builds what ours are measured beside, and what measures their parts.
 pub(crate) fn others(folder: &Path) -> Result<Programs> {
+    // Of our crates, but not at once with the functions: they would share features.
+    run(&mut cargo(&["--package=micro"]))?;
     let mut programs = untuned(folder)?;
     programs.extend(in_language(Contestant::Node, "node", folder)?);
     programs.extend(in_language(Contestant::Python, "python", folder)?);
@@ -71,8 +73,6 @@ pub(crate) fn others(folder: &Path) -> Result<Programs> {
 pub(crate) fn ours(folder: &Path) -> Result<Programs> {
     let packages = ["--package=chats", "--package=profile", "--package=clerk-webhook", "--package=rivals", "--bins"];
     run(&mut cargo(&packages))?;
-    // The benchmarks of parts, of the same crates. Not at once with the functions: they would share features.
-    run(&mut cargo(&["--package=micro"]))?;
     [
         (Contestant::Ours, "chats", "chats"),
         (Contestant::Ours, "profile", "profile"),

@@ -1,6 +1,6 @@
 //! The requests that functions are measured with, and what a right answer is.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use axum::body::Bytes;
 use serde_json::{Value, json};
 
@@ -77,6 +77,59 @@ pub(crate) const CASES: [Case; 8] = [
         is_right: |body| body["firstName"] == "Ada" && body["email"] == "user_10@example.com",
     },
     Case { name: "webhook", function: "clerk-webhook", make: webhook, status: 200, is_right: |_| true },
+];
+
+/// What chats refuses, each for another reason.
+pub(crate) const REFUSED: [Case; 6] = [
+    Case {
+        name: "no token",
+        function: "chats",
+        make: |_, _| Ok(event("GET", "/chats")),
+        status: 401,
+        is_right: |body| body["code"] == "token_missing",
+    },
+    Case {
+        name: "a token signed for somebody else",
+        function: "chats",
+        make: |world, _| {
+            let (claims, other) = (world.token(&owner_of(10))?, world.token(&owner_of(100))?);
+            let (claims, _) = claims.rsplit_once('.').context("a token has parts")?;
+            let (_, signature) = other.rsplit_once('.').context("a token has parts")?;
+            let mut event = event("GET", "/chats");
+            event["headers"]["authorization"] = format!("Bearer {claims}.{signature}").into();
+            Ok(event)
+        },
+        status: 401,
+        is_right: |body| body["code"] == "token_bad_signature",
+    },
+    Case {
+        name: "no such path",
+        function: "chats",
+        make: |world, _| api_call(world, &owner_of(10), "GET", "/nothing", None),
+        status: 404,
+        is_right: |body| body["code"] == "no_such_path",
+    },
+    Case {
+        name: "an id that is none",
+        function: "chats",
+        make: |world, _| api_call(world, &owner_of(10), "GET", "/chats/first", None),
+        status: 400,
+        is_right: |body| body["code"] == "invalid_id",
+    },
+    Case {
+        name: "somebody else's chat",
+        function: "chats",
+        make: |world, _| api_call(world, &owner_of(0), "GET", &format!("/chats/{}", chat_id(3)), None),
+        status: 404,
+        is_right: |body| body["code"] == "not_found",
+    },
+    Case {
+        name: "a title that is none",
+        function: "chats",
+        make: |world, _| api_call(world, WRITER, "POST", "/chats", Some(json!({ "title": 1 }))),
+        status: 422,
+        is_right: |body| body["code"] == "invalid_body",
+    },
 ];
 
 impl Case {
