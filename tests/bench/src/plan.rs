@@ -40,15 +40,15 @@ pub(crate) struct Plan {
 /// For the committed document.
 pub(crate) const FULL: Plan = Plan {
     name: "full",
-    cold: 15,
+    cold: 12,
     cold_shared: 3,
     warm: Repeats { rounds: 5, warming: 200, requests: 800 },
     far: Repeats { rounds: 4, warming: 100, requests: 80 },
-    shared: Repeats { rounds: 2, warming: 100, requests: 60 },
-    others: Repeats { rounds: 2, warming: 100, requests: 150 },
-    growth: 12,
+    shared: Repeats { rounds: 2, warming: 100, requests: 40 },
+    others: Repeats { rounds: 2, warming: 100, requests: 100 },
+    growth: 10,
     users: 1_000_000,
-    load: 6_400,
+    load: 3_200,
     soak: 200_000,
 };
 

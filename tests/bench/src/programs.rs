@@ -5,9 +5,10 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    thread,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 
 /// The functions of the API.
 pub(crate) const FUNCTIONS: [&str; 3] = ["chats", "profile", "clerk-webhook"];
@@ -61,12 +62,15 @@ pub(crate) fn workspace() -> &'static Path {
 
 /// Builds what ours are measured beside, and what measures their parts.
 pub(crate) fn others(folder: &Path) -> Result<Programs> {
-    // Of our crates, but not at once with the functions: they would share features.
-    run(&mut cargo(&["--package=micro"]))?;
-    let mut programs = untuned(folder)?;
-    programs.extend(in_language(Contestant::Node, "node", folder)?);
-    programs.extend(in_language(Contestant::Python, "python", folder)?);
-    Ok(programs)
+    thread::scope(|scope| {
+        let untuned = scope.spawn(|| untuned(folder));
+        // Of our crates, but not at once with the functions: they would share features.
+        run(&mut cargo(&["--package=micro"]))?;
+        let mut programs = in_language(Contestant::Node, "node", folder)?;
+        programs.extend(in_language(Contestant::Python, "python", folder)?);
+        programs.extend(untuned.join().map_err(|_| anyhow!("building the untuned has panicked"))??);
+        Ok(programs)
+    })
 }
 
 /// Builds ours, and those that are of the same crates.
