@@ -72,7 +72,7 @@ fn main() -> Result<()> {
     programs.extend(others.map_err(|_| anyhow!("building the others has panicked"))??);
     let memory = memory?;
     bar.set_message("benchmarks of parts");
-    let parts = micro::run_all(quick)?;
+    let parts = micro::run_all(plan.parts)?;
     let world = World::start(&folder)?;
     let bench = Bench { world: &world, programs: &programs, bar: &bar, number: 0.into() };
     let results = runtime.block_on(plan.carry_out(&bench, parts, memory))?;

@@ -28,6 +28,8 @@ pub(crate) struct Plan {
     pub(crate) shared: Repeats,
     /// Warm requests for each other case.
     pub(crate) others: Repeats,
+    /// Rounds of parts.
+    pub(crate) parts: usize,
     /// Rounds of growth.
     pub(crate) growth: usize,
     /// How many people are in the tables at most.
@@ -43,9 +45,10 @@ pub(crate) const FULL: Plan = Plan {
     cold: 12,
     cold_shared: 3,
     warm: Repeats { rounds: 5, warming: 200, requests: 800 },
-    far: Repeats { rounds: 4, warming: 100, requests: 80 },
+    far: Repeats { rounds: 5, warming: 50, requests: 100 },
     shared: Repeats { rounds: 2, warming: 100, requests: 40 },
     others: Repeats { rounds: 2, warming: 100, requests: 100 },
+    parts: 5,
     growth: 10,
     users: 1_000_000,
     load: 3_200,
@@ -61,6 +64,7 @@ pub(crate) const QUICK: Plan = Plan {
     far: Repeats { rounds: 3, warming: 100, requests: 40 },
     shared: Repeats { rounds: 1, warming: 100, requests: 30 },
     others: Repeats { rounds: 1, warming: 100, requests: 50 },
+    parts: 2,
     growth: 5,
     users: 1_000,
     load: 320,
