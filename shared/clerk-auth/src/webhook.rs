@@ -40,6 +40,7 @@ pub struct User {
     banned: bool,
     created_at: u64,
     updated_at: u64,
+    announced_at: u64,
 }
 
 impl User {
@@ -74,6 +75,11 @@ impl User {
     /// When it was last changed, in milliseconds since the epoch. Snapshots are ordered by it.
     pub fn updated_at(&self) -> u64 {
         self.updated_at
+    }
+    /// When Clerk announced this snapshot: the envelope's `timestamp`, in milliseconds since the epoch; 0 without one. It
+    /// orders snapshots with the same [`User::updated_at`], so it must not change from one delivery to the next.
+    pub fn announced_at(&self) -> u64 {
+        self.announced_at
     }
 }
 
@@ -214,7 +220,7 @@ impl Event {
             let at = envelope.timestamp.unwrap_or(sent_at);
             match envelope.kind.as_str() {
                 "user.created" | "user.updated" => {
-                    serde_json::from_value(envelope.data).map(|user: UserData| user.snapshot(at))
+                    serde_json::from_value(envelope.data).map(|user: UserData| user.snapshot(at, envelope.timestamp))
                 }
                 "user.deleted" => serde_json::from_value(envelope.data).map(|user: DeletedData| user.deleted(at)),
                 "session.ended" | "session.removed" | "session.revoked" => {
@@ -282,7 +288,7 @@ impl SessionData {
 }
 
 impl UserData {
-    fn snapshot(self, at: u64) -> Event {
+    fn snapshot(self, at: u64, announced_at: Option<u64>) -> Event {
         if self.id.is_empty() {
             return Event::Unusable("the user has no id".to_owned());
         }
@@ -304,6 +310,7 @@ impl UserData {
             banned: self.banned.unwrap_or(false),
             created_at: self.created_at.unwrap_or(updated_at),
             updated_at,
+            announced_at: announced_at.unwrap_or_default(),
         })
     }
 }

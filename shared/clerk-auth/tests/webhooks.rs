@@ -123,7 +123,7 @@ fn the_address_is_the_primary_one() {
     assert_eq!(user.first_name(), Some("Ada"));
     assert_eq!(user.last_name(), None);
     assert_eq!(user.image_url(), Some("https://img.example/a"));
-    assert_eq!((user.created_at(), user.updated_at()), (1, 2));
+    assert_eq!((user.created_at(), user.updated_at(), user.announced_at()), (1, 2, 5));
 }
 
 #[test]
