@@ -56,14 +56,14 @@ impl Receiver {
             Event::UserChanged(user) => ("user_changed", user.updated_at(), self.profiles.apply_user(&user).await),
             Event::UserDeleted(user) => ("user_deleted", user.at(), self.profiles.apply_deletion(&user).await),
             Event::SessionEnded(session) => ("session_ended", session.at(), self.accounts.apply_end(&session).await),
-            Event::Other(kind) => {
-                tracing::debug!(kind, "an event of no concern");
-                return taken("other", "ignored");
+            Event::Ignored(kind) => {
+                tracing::debug!(kind, "the event is ignored");
+                return taken("ignored", "ignored");
             }
-            // Sending it again would not help, so it is answered like one that was taken.
-            Event::Unusable(reason) => {
-                tracing::error!(reason, "a signed event that cannot be used");
-                return taken("unusable", "ignored");
+            // A retry would bring the same event, so it is accepted. An alarm fires instead.
+            Event::Invalid(reason) => {
+                tracing::error!(reason, "a signed event is invalid");
+                return taken("invalid", "invalid");
             }
         };
         let (outcome, answer) = match changed {

@@ -22,3 +22,16 @@ pub use organisation::Organisation;
 pub use refusal::{Refusal, VerifyError};
 pub use verifier::Verifier;
 pub use webhook::{DeletedUser, EndedSession, Event, User, WebhookError, WebhookVerifier};
+
+/// A DynamoDB key holds 2048 bytes; Clerk's ids have some thirty.
+const MAX_ID_BYTES: usize = 256;
+
+/// A text without the white space around it. Blank counts as missing.
+fn present(text: String) -> Option<String> {
+    let trimmed = text.trim();
+    match trimmed.len() {
+        0 => None,
+        length if length == text.len() => Some(text),
+        _ => Some(trimmed.to_owned()),
+    }
+}

@@ -4,12 +4,12 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, crypto};
 use serde::{Deserialize, Deserializer};
 
-use crate::{Config, Identity, Refusal, VerifyError, keys::Keys, object::Object, organisation::OrganisationClaims};
+use crate::{
+    Config, Identity, MAX_ID_BYTES, Refusal, VerifyError, keys::Keys, object::Object, organisation::OrganisationClaims,
+};
 
 /// A larger token is none of Clerk's, whose limit is 4 KB.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
-/// A DynamoDB key holds 2048 bytes; Clerk's ids have some thirty.
-const MAX_ID_BYTES: usize = 256;
 /// How far the issuer's clock and ours may be apart. Clerk's own SDKs allow the same.
 const LEEWAY: Duration = Duration::from_secs(5);
 

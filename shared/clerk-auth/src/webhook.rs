@@ -1,11 +1,18 @@
 //! Clerk's webhooks, which Svix signs and delivers: at least once, in any order.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use http::HeaderMap;
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
 
-use crate::ConfigError;
+use crate::{ConfigError, MAX_ID_BYTES, present};
+
+/// How far an event's times may lie after its signature: as far as the signature's timestamp may lie after now.
+const TOLERANCE_MS: u64 = 5 * 60 * 1000;
 
 /// Verifies webhooks of one endpoint.
 pub struct WebhookVerifier {
@@ -24,9 +31,9 @@ pub enum Event {
     /// `session.ended`, `session.removed`, `session.revoked`: no token of this session counts any more.
     SessionEnded(EndedSession),
     /// A type that is of no concern here, by its name.
-    Other(String),
-    /// Authentic, but not what Clerk documents. It will not get better by being sent again. Says what is wrong.
-    Unusable(String),
+    Ignored(String),
+    /// Authentic, but its type or its subject cannot be determined, and a retry would not change that. Says why.
+    Invalid(&'static str),
 }
 
 /// A snapshot of a user in Clerk.
@@ -187,13 +194,13 @@ impl WebhookVerifier {
             return Err(WebhookError::MissingHeaders(missing));
         }
         self.verify_signature(headers, body)?;
-        let sent_at = headers
+        let signed_at = headers
             .get("svix-timestamp")
             .or_else(|| headers.get("webhook-timestamp"))
             .and_then(|seconds| seconds.to_str().ok()?.parse::<u64>().ok())
             .unwrap_or_default()
             .saturating_mul(1000);
-        Ok(Event::parse(body, sent_at, self.instance_id.as_deref()))
+        Ok(Event::parse(body, signed_at, self.instance_id.as_deref()))
     }
 
     fn verify_signature(&self, headers: &HeaderMap, body: &[u8]) -> Result<(), WebhookError> {
@@ -211,115 +218,176 @@ impl WebhookVerifier {
 }
 
 impl Event {
-    /// `sent_at`, in milliseconds since the epoch, stands in for the times that old samples lack.
-    fn parse(body: &[u8], sent_at: u64, instance_id: Option<&str>) -> Self {
-        let parsed = serde_json::from_slice(body).and_then(|envelope: Envelope| {
-            if instance_id.is_some() && envelope.instance_id.as_deref() != instance_id {
-                return Ok(Self::Unusable("it comes from another instance than CLERK_INSTANCE_ID".to_owned()));
+    /// `signed_at`, in milliseconds since the epoch, stands in for times that are missing or unreadable.
+    fn parse(body: &[u8], signed_at: u64, instance_id: Option<&str>) -> Self {
+        Self::read(body, signed_at, instance_id).unwrap_or_else(Self::Invalid)
+    }
+
+    fn read(body: &[u8], signed_at: u64, instance_id: Option<&str>) -> Result<Self, &'static str> {
+        let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+        let body = str::from_utf8(body).map_err(|_| "the body is not UTF-8")?;
+        let envelope = Members::of(body).ok_or("the body is not a JSON object")?;
+        if instance_id.is_some() && envelope.certain("instance_id").as_deref() != instance_id {
+            return Err("it comes from another instance than CLERK_INSTANCE_ID");
+        }
+        let kind = envelope.certain("type").ok_or("its type cannot be determined")?;
+        let data = || envelope.object("data").ok_or("its data is not an object");
+        let timestamp = envelope.time("timestamp", signed_at);
+        let at = timestamp.unwrap_or(signed_at);
+        match kind.as_str() {
+            "user.created" | "user.updated" => {
+                User::read(&data()?, signed_at, timestamp).map(Self::UserChanged).ok_or(NO_USER)
             }
-            let at = envelope.timestamp.unwrap_or(sent_at);
-            match envelope.kind.as_str() {
-                "user.created" | "user.updated" => {
-                    serde_json::from_value(envelope.data).map(|user: UserData| user.snapshot(at, envelope.timestamp))
-                }
-                "user.deleted" => serde_json::from_value(envelope.data).map(|user: DeletedData| user.deleted(at)),
-                "session.ended" | "session.removed" | "session.revoked" => {
-                    serde_json::from_value(envelope.data).map(|session: SessionData| session.ended(at))
-                }
-                _ => Ok(Self::Other(envelope.kind)),
+            "user.deleted" => {
+                let id = data()?.certain("id").and_then(valid_id).ok_or(NO_USER)?;
+                Ok(Self::UserDeleted(DeletedUser { id, at }))
             }
-        });
-        // serde's messages name members and kinds of values; a string value it would quote is cut out here.
-        parsed.unwrap_or_else(|error| {
-            Self::Unusable(format!("{:?} error at column {}", error.classify(), error.column()))
-        })
+            "session.ended" | "session.removed" | "session.revoked" => {
+                EndedSession::read(&data()?, signed_at, at).map(Self::SessionEnded)
+            }
+            _ => Ok(Self::Ignored(kind)),
+        }
     }
 }
 
-#[derive(Deserialize)]
-struct Envelope {
-    #[serde(rename = "type")]
-    kind: String,
-    data: serde_json::Value,
-    /// Milliseconds since the epoch.
-    timestamp: Option<u64>,
-    instance_id: Option<String>,
+/// An id that can be a key in the database.
+fn valid_id(id: String) -> Option<String> {
+    Some(id).filter(|id| !id.is_empty() && id.len() <= MAX_ID_BYTES)
 }
 
-/// Lenient: samples of all ages have to fit, and Clerk adds members.
-#[derive(Deserialize)]
-struct UserData {
-    id: String,
-    first_name: Option<String>,
-    last_name: Option<String>,
-    image_url: Option<String>,
-    primary_email_address_id: Option<String>,
-    email_addresses: Option<Vec<EmailAddress>>,
-    banned: Option<bool>,
-    created_at: Option<u64>,
-    updated_at: Option<u64>,
-}
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+const NO_USER: &str = "its user cannot be determined";
 
-#[derive(Deserialize)]
-struct EmailAddress {
-    id: Option<String>,
-    email_address: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct DeletedData {
-    id: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct SessionData {
-    id: String,
-    user_id: String,
-    updated_at: Option<u64>,
-}
-
-impl SessionData {
-    fn ended(self, at: u64) -> Event {
-        if self.id.is_empty() || self.user_id.is_empty() {
-            return Event::Unusable("the session has no id or no user".to_owned());
-        }
-        Event::SessionEnded(EndedSession { id: self.id, user_id: self.user_id, at: self.updated_at.unwrap_or(at) })
-    }
-}
-
-impl UserData {
-    fn snapshot(self, at: u64, announced_at: Option<u64>) -> Event {
-        if self.id.is_empty() {
-            return Event::Unusable("the user has no id".to_owned());
-        }
-        let primary = self.primary_email_address_id;
-        let email = self
-            .email_addresses
-            .unwrap_or_default()
+impl User {
+    fn read(data: &Members, signed_at: u64, timestamp: Option<u64>) -> Option<Self> {
+        let updated_at = data.time("updated_at", signed_at).or(timestamp).unwrap_or(signed_at);
+        let primary: Option<String> = data.last("primary_email_address_id");
+        let addresses: Vec<&RawValue> = data.last("email_addresses").unwrap_or_default();
+        let email = addresses
             .into_iter()
-            .find(|address| address.id.is_some() && address.id == primary)
-            .and_then(|address| address.email_address);
-        let present = |value: Option<String>| value.filter(|value| !value.is_empty());
-        let updated_at = self.updated_at.unwrap_or(at);
-        Event::UserChanged(User {
-            id: self.id,
-            email: present(email),
-            first_name: present(self.first_name),
-            last_name: present(self.last_name),
-            image_url: present(self.image_url),
-            banned: self.banned.unwrap_or(false),
-            created_at: self.created_at.unwrap_or(updated_at),
+            .filter_map(|address| Members::of(address.get()))
+            .find(|address| primary.is_some() && address.last("id") == primary)
+            .and_then(|address| address.text("email_address"));
+        Some(Self {
+            id: data.certain("id").and_then(valid_id)?,
+            email,
+            first_name: data.text("first_name"),
+            last_name: data.text("last_name"),
+            image_url: data.text("image_url"),
+            // Whatever is neither false nor null locks the user out: a ban is not lost to an odd way of writing it.
+            banned: data.all("banned").any(|banned| !matches!(banned, "false" | "null")),
+            created_at: data.time("created_at", signed_at).unwrap_or(updated_at),
             updated_at,
-            announced_at: announced_at.unwrap_or_default(),
+            announced_at: timestamp.unwrap_or_default(),
         })
     }
 }
 
-impl DeletedData {
-    fn deleted(self, at: u64) -> Event {
-        match self.id.filter(|id| !id.is_empty()) {
-            Some(id) => Event::UserDeleted(DeletedUser { id, at }),
-            None => Event::Unusable("the deleted user has no id".to_owned()),
+impl EndedSession {
+    fn read(data: &Members, signed_at: u64, announced_at: u64) -> Result<Self, &'static str> {
+        let id = data.certain("id").and_then(valid_id).ok_or("its session cannot be determined")?;
+        let at = data.time("updated_at", signed_at).unwrap_or(announced_at);
+        // An event can name the user in the user object within. Where it names two, it is not known whose session ended.
+        let user = data.object("user").unwrap_or_default();
+        let mut named =
+            data.all("user_id").chain(user.all("id")).filter_map(|id| serde_json::from_str(id).ok().and_then(valid_id));
+        let user_id = named.next().ok_or(NO_USER)?;
+        if named.any(|other| other != user_id) {
+            return Err(NO_USER);
         }
+        Ok(Self { id, user_id, at })
+    }
+}
+
+/// The members of a JSON object, each as it is written. Nothing is built of a member that is not read, so its content
+/// cannot spoil the others: `serde_json` skips values of any depth, without recursion, and any escapes in them.
+#[derive(Default)]
+struct Members<'a>(Vec<(Vec<u8>, &'a str)>);
+
+impl<'a> Members<'a> {
+    fn of(json: &'a str) -> Option<Self> {
+        serde_json::from_str(json).ok()
+    }
+
+    /// Every value of the members called `name`, as it is written: a member can be there twice.
+    fn all(&self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(member, _)| member == name.as_bytes()).map(|(_, value)| *value)
+    }
+
+    /// The last value that can be read.
+    fn last<T: Deserialize<'a>>(&self, name: &str) -> Option<T> {
+        self.all(name).filter_map(|value| serde_json::from_str(value).ok()).last()
+    }
+
+    /// The text that every member called `name` holds.
+    fn certain(&self, name: &str) -> Option<String> {
+        let mut values = self.all(name).map(|value| serde_json::from_str(value).ok());
+        let first = values.next()??;
+        values.all(|value| value.as_ref() == Some(&first)).then_some(first)
+    }
+
+    /// A text. Blank counts as missing.
+    fn text(&self, name: &str) -> Option<String> {
+        self.last(name).and_then(present)
+    }
+
+    /// A time in milliseconds since the epoch. One that lies after the event was signed is not the time of anything: it
+    /// would stand above every later event.
+    fn time(&self, name: &str, signed_at: u64) -> Option<u64> {
+        let time = Duration::try_from_secs_f64(self.last::<f64>(name)? / 1000.0).ok()?;
+        u64::try_from(time.as_millis()).ok().filter(|time| *time <= signed_at.saturating_add(TOLERANCE_MS))
+    }
+
+    /// The members of the object called `name`. Where it is there twice, the members of both.
+    fn object(&self, name: &str) -> Option<Self> {
+        let objects: Vec<Self> = self.all(name).map(Self::of).collect::<Option<_>>()?;
+        (!objects.is_empty()).then(|| Self(objects.into_iter().flat_map(|object| object.0).collect()))
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = Vec<(Vec<u8>, &'de str)>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some((Name(name), value)) = object.next_entry::<Name, &RawValue>()? {
+                    members.push((name, value.get()));
+                }
+                Ok(members)
+            }
+        }
+
+        deserializer.deserialize_map(Object).map(Self)
+    }
+}
+
+/// A member's name in bytes, since half a surrogate pair is not UTF-8.
+struct Name(Vec<u8>);
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bytes;
+
+        impl Visitor<'_> for Bytes {
+            type Value = Name;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name")
+            }
+
+            fn visit_bytes<E>(self, name: &[u8]) -> Result<Name, E> {
+                Ok(Name(name.to_vec()))
+            }
+        }
+
+        deserializer.deserialize_bytes(Bytes)
     }
 }
