@@ -32,6 +32,7 @@ export function operationsOf(send: Send) {
       call<"renameChat">("PATCH", `/chats/${id}`, json(body, { "if-match": `"${version}"` })),
     deleteChat: (id: string) => call<"deleteChat">("DELETE", `/chats/${id}`),
     getProfile: (signal: AbortSignal) => call<"getProfile">("GET", "/profile", { signal }),
-    putProfile: (body: Body<"putProfile">) => call<"putProfile">("PUT", "/profile", json(body)),
+    putProfile: (body: Body<"putProfile">, signal: AbortSignal | null = null) =>
+      call<"putProfile">("PUT", "/profile", { ...json(body), signal }),
   };
 }

@@ -3,12 +3,12 @@ import { v7 as uuidv7 } from "uuid";
 
 import { ApiError, type Chat } from "./errors.ts";
 import type { components } from "./openapi.ts";
-import type { Session } from "./session.ts";
+import { confirm, type Session } from "./session.ts";
 
 export type Pages = InfiniteData<components["schemas"]["Page"], string | undefined>;
 
-/** The key of every query that lists chats, and of every change of one. */
-export const CHATS = ["chats"] as const;
+/** Follows the session in the key of every query that lists chats, and of every change of one. */
+export const CHATS = "chats";
 
 /** A chat as the screen has it: the server's word with the changes that are on their way. */
 export interface ShownChat extends Chat {
@@ -16,46 +16,64 @@ export interface ShownChat extends Chat {
   readonly isPending: boolean;
 }
 
-/** What is being done to a chat, and is not confirmed yet. */
+/** What is done to a chat. */
 export type Change =
   | { readonly kind: "create"; readonly id: string; readonly chat: Chat }
   | { readonly kind: "rename"; readonly id: string; readonly title: string }
   | { readonly kind: "delete"; readonly id: string };
 
-/** What was read, with what is on its way, newest first as the API has it: ids tell (RFC 9562, section 5.7). */
-export function shown(pages: Pages["pages"], changes: readonly Change[]): ShownChat[] {
-  const chats = new Map(pages.flatMap((page) => page.chats).map((chat) => [chat.id, { ...chat, isPending: false }]));
-  for (const change of changes) {
-    const before = chats.get(change.id);
-    if (change.kind === "delete") chats.delete(change.id);
-    else if (change.kind === "create") chats.set(change.id, { ...(before ?? change.chat), isPending: true });
-    else if (before) chats.set(change.id, { ...before, title: change.title, isPending: true });
-  }
-  return [...chats.values()].sort((a, b) => (a.id < b.id ? 1 : -1));
+interface Shown {
+  readonly change: Change;
+  readonly isPending: boolean;
 }
 
-/** Puts what the server has confirmed into what was read: a chat, or that there is none under its id. */
-async function confirm({ queries }: Session, id: string, chat: Chat | undefined): Promise<void> {
-  const queryKey = CHATS;
-  // A list that is on its way may be from before, and would take this back.
-  const isReading = queries.isFetching({ queryKey }) > 0;
-  await queries.cancelQueries({ queryKey });
-  queries.setQueriesData<Pages>({ queryKey }, (data) => {
-    if (!data) return data;
-    const isNew = !data.pages.some((page) => page.chats.some((known) => known.id === id));
-    const pages = data.pages.map((page, index) => {
-      const others = page.chats.flatMap((known) => (known.id === id ? (chat ?? []) : known));
-      return { ...page, chats: chat && isNew && index === 0 ? [chat, ...others] : others };
+/** The list's order: the newest by the server's clock first, ties by id. */
+const compare = (a: Chat, b: Chat) => b.createdAt - a.createdAt || (a.id < b.id ? 1 : -1);
+
+/** What was read, with what is on its way. New chats come first, whatever this side's clock says. */
+export function shown(pages: Pages["pages"], changes: readonly Shown[]): ShownChat[] {
+  const read = new Map<string, ShownChat>();
+  for (const chat of pages.flatMap((page) => page.chats)) read.set(chat.id, { ...chat, isPending: false });
+  const created = new Map<string, ShownChat>();
+  for (const { change, isPending } of changes) {
+    const { id } = change;
+    const chats = read.has(id) ? read : created;
+    const before = chats.get(id);
+    if (change.kind === "delete") chats.delete(id);
+    else if (change.kind === "create") chats.set(id, { ...(before ?? change.chat), isPending });
+    else if (before) chats.set(id, { ...before, title: change.title, isPending });
+  }
+  return [...[...created.values()].reverse(), ...[...read.values()].sort(compare)];
+}
+
+/** Puts a chat that the server has confirmed into the lists that were read, or takes out one that is deleted. */
+function confirmChat(session: Session, id: string, chat: Chat | undefined): Promise<void> {
+  return confirm<Pages>(session, [...session.key, CHATS], (data) => {
+    const isNew = chat && !data.pages.some((page) => page.chats.some((known) => known.id === id));
+    let isPlaced = !isNew;
+    const pages = data.pages.map((page) => {
+      const chats = page.chats.flatMap((known) => (known.id === id ? (chat ?? []) : known));
+      const last = chats.at(-1);
+      // What is older than every page that was read comes with a later one.
+      if (!isPlaced && chat && (!page.cursor || (last && compare(chat, last) < 0))) {
+        isPlaced = true;
+        chats.push(chat);
+        chats.sort(compare);
+      }
+      return { ...page, chats };
     });
     return { ...data, pages };
   });
-  if (isReading) void queries.invalidateQueries({ queryKey });
 }
 
 /** Shows a change at once, and takes it back if `run` fails. Changes of one chat are made one after the other. */
-function make<T>({ queries }: Session, change: Change, run: () => Promise<T>): Promise<T> {
-  const options = { mutationKey: CHATS, mutationFn: run, scope: { id: change.id } };
-  return queries.getMutationCache().build<T, Error, Change, unknown>(queries, options).execute(change);
+function make<T>(session: Session, change: Change, run: () => Promise<T>): Promise<T> {
+  const { queries, key } = session;
+  const mutationKey = [...key, CHATS];
+  const options = { mutationKey, mutationFn: run, scope: { id: JSON.stringify([...mutationKey, change.id]) } };
+  return session.during(() =>
+    queries.getMutationCache().build<T, Error, Change, unknown>(queries, options).execute(change),
+  );
 }
 
 /** Creates a chat under an id of this side's making, so that sending it twice creates it once. */
@@ -63,11 +81,15 @@ export function createChat(session: Session, title: string): Promise<Chat> {
   const id = uuidv7();
   const now = Date.now();
   const chat = { id, title: title.trim(), createdAt: now, updatedAt: now, version: 1 };
-  return make(session, { kind: "create", id, chat }, async () => {
-    const created = await session.api.createChat({ id, title });
-    await confirm(session, id, created);
-    return created;
+  const { creation } = session;
+  const created = make(session, { kind: "create", id, chat }, async () => {
+    await creation;
+    const confirmed = await session.api.createChat({ id, title });
+    await confirmChat(session, id, confirmed);
+    return confirmed;
   });
+  session.creation = created.catch(() => {});
+  return created;
 }
 
 /** The version that this session's own renames made of one. */
@@ -87,14 +109,14 @@ export function renameChat(session: Session, { id, version }: Pick<Chat, "id" | 
         const current = await session.api.getChat(id);
         // Somebody wanted the same, or the answer to an attempt before this one was lost.
         if (current.title === title) return current;
-        await confirm(session, id, current);
+        await confirmChat(session, id, current);
         throw new ApiError(error.code, error.message, { status: error.status, current });
       });
       session.successors.set(`${id}@${expected}`, chat.version);
-      await confirm(session, id, chat);
+      await confirmChat(session, id, chat);
       return chat;
     } catch (error) {
-      if (error instanceof ApiError && error.code === "not_found") await confirm(session, id, undefined);
+      if (error instanceof ApiError && error.code === "not_found") await confirmChat(session, id, undefined);
       throw error;
     }
   });
@@ -109,6 +131,6 @@ export function deleteChat(session: Session, { id }: Pick<Chat, "id">): Promise<
       // Gone is gone, by an attempt before this one or by another tab.
       if (!(error instanceof ApiError && error.code === "not_found")) throw error;
     }
-    await confirm(session, id, undefined);
+    await confirmChat(session, id, undefined);
   });
 }

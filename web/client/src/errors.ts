@@ -12,7 +12,8 @@ export type ApiCode = CodesOf<Answers>;
  *
  * - `unreachable`: no answer came, or none in time. The change may still have happened.
  * - `too_many_requests`: API Gateway turned it away; nothing happened.
- * - `signed_out`: nobody is signed in, or somebody else is by now; nothing was sent.
+ * - `signed_out`: the session that the call belongs to is over, or there was none. A change that had been sent may still
+ *   have happened.
  * - `unexpected`: an answer that is not the API's.
  */
 export type ErrorCode = ApiCode | "signed_out" | "too_many_requests" | "unexpected" | "unreachable";
@@ -65,7 +66,19 @@ export async function problemOf(response: Response): Promise<ApiError> {
   );
 }
 
-/** Whether the same request can do better later. */
+/** Whether the session is over: no other token of it will be accepted. */
+export function isFinal({ code }: ApiError): boolean {
+  return code === "session_ended" || code === "account_inactive";
+}
+
+/** Whether the server says that the user is not signed in. Other 401s are about one token, or about the configuration. */
+export function isRefusal(error: ApiError): boolean {
+  return isFinal(error) || error.code === "session_pending";
+}
+
+/** Whether the same request can succeed later. */
 export function isPassing(error: unknown): boolean {
-  return error instanceof ApiError && (error.code === "unreachable" || error.status === 429 || error.status >= 500);
+  if (!(error instanceof ApiError)) return false;
+  const { code, status } = error;
+  return code === "unreachable" || status === 429 || status >= 500 || (status === 401 && !isFinal(error));
 }

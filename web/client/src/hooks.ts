@@ -3,19 +3,19 @@ import { useCallback, useEffect, useMemo, useState } from "react";
 
 import { CHATS, type Change, createChat, deleteChat, renameChat, type ShownChat, shown } from "./changes.ts";
 import type { ApiError, Chat, Profile, ProfileChange } from "./errors.ts";
-import { synchronize, useApi, useProfile } from "./provider.tsx";
+import { refreshProfile, useApi, useProfile } from "./provider.tsx";
 
 /** How far a list has been read. */
 export type PagesStatus = "CanLoadMore" | "Exhausted" | "LoadingFirstPage" | "LoadingMore";
 
 /** What {@link useChats} gives. */
 export interface Chats {
-  /** Newest first, with every change that is on its way. */
+  /** Newest first by the server's clock, with every change that is on its way; new chats are on top. */
   readonly chats: readonly ShownChat[];
   readonly status: PagesStatus;
   /** Reads the next page, if `status` is `CanLoadMore`. */
   readonly loadMore: () => void;
-  /** Why the last read failed; it is tried again by itself if that can help, and by `loadMore`. */
+  /** Why the last read failed. It is retried automatically if that can help; `loadMore` retries it at once. */
   readonly error: ApiError | null;
 }
 
@@ -24,7 +24,7 @@ export function useChats({ pageSize = 50 }: { readonly pageSize?: number } = {})
   const { session, auth } = useApi();
   const { data, error, hasNextPage, isFetching, fetchNextPage, refetch } = useInfiniteQuery(
     {
-      queryKey: [...CHATS, pageSize],
+      queryKey: [...session.key, CHATS, pageSize],
       queryFn: ({ pageParam, signal }) =>
         session.api.listChats(pageParam ? { limit: pageSize, cursor: pageParam } : { limit: pageSize }, signal),
       initialPageParam: undefined as string | undefined,
@@ -35,26 +35,30 @@ export function useChats({ pageSize = 50 }: { readonly pageSize?: number } = {})
   );
   const changes = useMutationState(
     {
-      filters: { mutationKey: CHATS, status: "pending" },
-      select: (mutation) => mutation.state.variables as Change,
+      filters: {
+        mutationKey: [...session.key, CHATS],
+        // A list that was not read yet has none of what is confirmed.
+        predicate: ({ state }) => state.status === "pending" || (!data && state.status === "success"),
+      },
+      select: ({ state }) => ({ change: state.variables as Change, isPending: state.status === "pending" }),
     },
     session.queries,
   );
   const chats = useMemo(() => shown(data?.pages ?? [], changes), [data, changes]);
 
-  // The number of pages to have; a read that a change interrupts goes on by it.
+  // The number of pages to have in this session; a read that a change interrupts goes on by it.
   const read = data?.pages.length ?? 0;
-  const [wanted, setWanted] = useState(1);
-  const isWanting = read > 0 && wanted > read && hasNextPage;
+  const [wanted, setWanted] = useState({ session, pages: 1 });
+  const isWanting = read > 0 && wanted.session === session && wanted.pages > read && hasNextPage;
   useEffect(() => {
     if (isWanting && !isFetching && !error) void fetchNextPage();
   }, [isWanting, isFetching, error, fetchNextPage]);
   const hasFailed = error !== null;
   const loadMore = useCallback(() => {
-    setWanted(read + 1);
+    setWanted({ session, pages: read + 1 });
     // From the first page on, since a cursor may have lost its meaning; then it goes on as above.
     if (hasFailed) void refetch();
-  }, [read, hasFailed, refetch]);
+  }, [session, read, hasFailed, refetch]);
 
   let status: PagesStatus = hasNextPage ? "CanLoadMore" : "Exhausted";
   if (!data) status = "LoadingFirstPage";
@@ -92,16 +96,16 @@ export interface UserProfile {
   /** Whether `profile` is there. */
   readonly isLoaded: boolean;
   readonly profile: Profile | undefined;
-  /** Synchronises again: with the token's claims, and with `details` where Clerk has not said anything. */
+  /** Synchronizes again: with the token's claims, and with `details` for what Clerk does not provide. */
   readonly refreshProfile: (details?: ProfileChange) => Promise<Profile>;
-  /** Why it could not be read. */
+  /** Why the last read failed. It is retried automatically if that can help; `refreshProfile` retries it at once. */
   readonly error: ApiError | null;
 }
 
-/** The signed-in person's profile, synchronised on sign-in. */
+/** The signed-in user's profile, synchronized on sign-in. */
 export function useUserProfile(): UserProfile {
   const { session, auth } = useApi();
   const { data, error } = useProfile(session, { enabled: auth.status === "authenticated" });
-  const refreshProfile = useCallback((details?: ProfileChange) => synchronize(session, details), [session]);
-  return { isLoaded: data !== undefined, profile: data, refreshProfile, error: error as ApiError | null };
+  const refresh = useCallback((details?: ProfileChange) => refreshProfile(session, details), [session]);
+  return { isLoaded: data !== undefined, profile: data, refreshProfile: refresh, error: error as ApiError | null };
 }

@@ -1,17 +1,28 @@
 import { onlineManager, useQuery } from "@tanstack/react-query";
-import { createContext, type ReactNode, useContext, useEffect, useMemo, useRef, useSyncExternalStore } from "react";
+import {
+  createContext,
+  type ReactNode,
+  useContext,
+  useEffect,
+  useMemo,
+  useRef,
+  useState,
+  useSyncExternalStore,
+} from "react";
 
-import type { ApiError, Profile, ProfileChange } from "./errors.ts";
-import { AGAIN, type Auth, type Connection, openSession, type Session } from "./session.ts";
+import { type ApiError, isPassing, type Profile, type ProfileChange } from "./errors.ts";
+import { AGAIN, type Auth, type Connection, confirm, openQueries, openSession, type Session } from "./session.ts";
 
 /**
- * Whether somebody is signed in, in the **server's** eyes.
+ * Whether the user is signed in, according to the **server**.
  *
- * `error` is why it is not known yet (`loading`), or why the server refused (`unauthenticated`).
+ * `error` says why that is not known yet (`loading`), or why the server refused (`unauthenticated`).
  */
 export interface AuthState {
   readonly status: "authenticated" | "loading" | "unauthenticated";
   readonly error: ApiError | null;
+  /** Asks the server again. What can succeed later is retried automatically. */
+  readonly retry: () => void;
 }
 
 interface Value {
@@ -30,25 +41,26 @@ export interface ApiProviderProps {
   readonly children?: ReactNode;
 }
 
-const PROFILE = ["profile"] as const;
+const profileKey = ({ key }: Session) => [...key, "profile"];
 
-/** Brings the profile up to date with the token's claims and `body`, which makes one if there is none. */
-export async function synchronize({ api, queries }: Session, body: ProfileChange = {}): Promise<Profile> {
-  const profile = await api.putProfile(body);
-  queries.setQueryData(PROFILE, profile);
+/** Brings the profile up to date with the token's claims and `details`. */
+export async function refreshProfile(session: Session, details: ProfileChange = {}): Promise<Profile> {
+  const profile = await session.api.putProfile(details);
+  await confirm<Profile>(session, profileKey(session), () => profile);
   return profile;
 }
 
-/** The profile: synchronised when it is read for the first time in a session, which is on sign-in. */
+/** The profile: synchronized when it is read for the first time in a session, which is on sign-in. */
 export function useProfile(session: Session, options: { enabled: boolean; refetchInterval?: number }) {
+  const { api, queries } = session;
+  const queryKey = profileKey(session);
   return useQuery(
     {
-      queryKey: PROFILE,
-      queryFn: ({ signal }) =>
-        session.queries.getQueryData(PROFILE) ? session.api.getProfile(signal) : synchronize(session),
+      queryKey,
+      queryFn: ({ signal }) => (queries.getQueryData(queryKey) ? api.getProfile(signal) : api.putProfile({}, signal)),
       ...options,
     },
-    session.queries,
+    queries,
   );
 }
 
@@ -59,41 +71,45 @@ export function ApiProvider({ baseUrl, useAuth, children }: ApiProviderProps) {
   useEffect(() => {
     getToken.current = auth.getToken;
   });
-  // While Clerk brings itself up to date it knows nobody for a moment; what it said before holds meanwhile. Another
-  // render with the same `auth` would do the same.
+  // While Clerk loads again it names no user for a moment. What it said before holds meanwhile. Another render with the
+  // same `auth` would do the same.
   const known = useRef<Auth>(auth);
   if (auth.isLoaded) known.current = auth;
-  const { isLoaded, isSignedIn, userId, sessionId } = known.current;
+  const { isLoaded, isSignedIn = false, userId, sessionId } = known.current;
 
-  const identity = isSignedIn ? `${userId} ${sessionId}` : "";
-  // biome-ignore lint/correctness/useExhaustiveDependencies: another identity is another session
+  // One for as long as the provider is mounted: `useQuery` keeps the first one that it is given.
+  const [queries] = useState(openQueries);
   const session = useMemo(
     () =>
-      openSession(baseUrl, userId ?? undefined, (options) =>
-        identity ? getToken.current(options) : Promise.resolve(null),
+      openSession(queries, baseUrl, isSignedIn ? { userId, sessionId } : undefined, (options) =>
+        getToken.current(options),
       ),
-    [baseUrl, identity],
+    [queries, baseUrl, isSignedIn, userId, sessionId],
   );
   const last = useRef<Session>(undefined);
   useEffect(() => {
     if (last.current !== session) last.current?.end();
     last.current = session;
-    session.queries.mount();
-    return () => session.queries.unmount();
   }, [session]);
+  useEffect(() => {
+    queries.mount();
+    return () => queries.unmount();
+  }, [queries]);
 
-  const state = useSyncExternalStore(session.subscribe, session.state, session.state);
-  const profile = useProfile(session, {
-    enabled: identity !== "",
-    // Nothing else may be asking, and the connection would stay lost.
-    ...(state === "unreachable" && { refetchInterval: AGAIN }),
+  const connection = useSyncExternalStore(session.subscribe, session.connection, session.connection);
+  const refusal = useSyncExternalStore(session.subscribe, session.refusal, session.refusal);
+  const { data, error, refetch } = useProfile(session, {
+    enabled: isSignedIn,
+    // Perhaps no other query is there to notice that the server answers again, or that a pending session is active.
+    ...((connection === "unreachable" || isPassing(refusal)) && { refetchInterval: AGAIN }),
   });
-  const error = profile.error as ApiError | null;
-  let status: AuthState["status"] = "loading";
-  if (isLoaded && (!isSignedIn || state === "refused" || error?.status === 401)) status = "unauthenticated";
-  else if (isSignedIn && profile.data) status = "authenticated";
-
-  const value = useMemo(() => ({ session, auth: { status, error } }), [session, status, error]);
+  const value = useMemo(() => {
+    let status: AuthState["status"] = "loading";
+    if (isLoaded && (!isSignedIn || refusal)) status = "unauthenticated";
+    else if (isSignedIn && data) status = "authenticated";
+    const why = status === "authenticated" ? null : (refusal ?? (error as ApiError | null));
+    return { session, auth: { status, error: why, retry: () => void refetch() } };
+  }, [session, isLoaded, isSignedIn, refusal, data, error, refetch]);
   return <Context.Provider value={value}>{children}</Context.Provider>;
 }
 
@@ -104,7 +120,7 @@ export function useApi(): Value {
   return value;
 }
 
-/** Whether somebody is signed in, in the server's eyes. */
+/** Whether the user is signed in, according to the server. */
 export function useAuthState(): AuthState {
   return useApi().auth;
 }
@@ -113,9 +129,9 @@ function showIf(wanted: AuthState["status"]) {
   return ({ children }: { readonly children?: ReactNode }) => (useAuthState().status === wanted ? children : null);
 }
 
-/** Shows its children while somebody is signed in and the server has accepted their token. */
+/** Shows its children while a user is signed in and the server has accepted their token. */
 export const Authenticated = showIf("authenticated");
-/** Shows its children while nobody is signed in, or the server refuses who is. */
+/** Shows its children while no user is signed in, or the server says that the session or the account is not active. */
 export const Unauthenticated = showIf("unauthenticated");
 /** Shows its children until either is known. */
 export const AuthLoading = showIf("loading");
@@ -126,8 +142,7 @@ const hasNetwork = () => onlineManager.isOnline();
 /** How the API is reached at the moment. */
 export function useConnection(): Connection {
   const { session } = useApi();
-  const state = useSyncExternalStore(session.subscribe, session.state, session.state);
+  const connection = useSyncExternalStore(session.subscribe, session.connection, session.connection);
   const isOnline = useSyncExternalStore(subscribeToNetwork, hasNetwork, () => true);
-  if (!isOnline) return "offline";
-  return state === "refused" ? "online" : state;
+  return isOnline ? connection : "offline";
 }

@@ -1,7 +1,7 @@
-import { QueryClient } from "@tanstack/react-query";
+import { QueryClient, type QueryKey } from "@tanstack/react-query";
 
 import { operationsOf } from "./api.ts";
-import { ApiError, isPassing, problemOf } from "./errors.ts";
+import { ApiError, isFinal, isPassing, isRefusal, problemOf } from "./errors.ts";
 
 /** What Clerk's `useAuth` gives, as far as this library looks. */
 export interface Auth {
@@ -13,7 +13,10 @@ export interface Auth {
   userId?: string | null | undefined;
   /** Their session. */
   sessionId?: string | null | undefined;
-  /** A session token. Clerk keeps it and gets the next one before it expires; `skipCache` asks for another at once. */
+  /**
+   * A session token. Clerk keeps it and gets the next one before it expires; `skipCache` asks for another at once. While
+   * Clerk says that a user is signed in, null and a rejection are tried again.
+   */
   getToken(options?: { skipCache?: boolean }): Promise<string | null>;
 }
 
@@ -21,25 +24,37 @@ export interface Auth {
  * How the API is reached.
  *
  * - `slow`: a request has been under way for three seconds.
- * - `unreachable`: the last request got no answer.
+ * - `unreachable`: the last request got no answer, or Clerk failed to give a token.
  * - `offline`: the browser has no network; changes wait for it.
  */
 export type Connection = "offline" | "online" | "slow" | "unreachable";
 
-/** The API for one person's session, with all that was read in it. */
+/** The API for one session of one user, with all that was read in it. */
 export interface Session {
+  /**
+   * Begins the key of every query and change of this session. No other session has it, not even a later one of the same
+   * user, so that nothing can be read or written across sessions.
+   */
+  readonly key: QueryKey;
   readonly api: ReturnType<typeof operationsOf>;
+  /** The cache that all sessions of a provider share. */
   readonly queries: QueryClient;
   /** Of renames of this session: the version that came of a version, by `id@version`. */
   readonly successors: Map<string, number>;
-  /** Whether requests wait or fail, and whether the API has refused the session's tokens. */
-  state(): SessionState;
+  /** The latest creation. The next one waits for it, so that the server's order is the order of creation. */
+  creation: Promise<unknown>;
+  connection(): Exclude<Connection, "offline">;
+  /** Why the server says that the user is not signed in. */
+  refusal(): ApiError | undefined;
   subscribe(listener: () => void): () => void;
-  /** From here on nothing is sent, what waits fails, and nothing that was read is left. */
+  /** Runs something that fails with `signed_out` as soon as the session ends, and is not begun afterwards. */
+  during<T>(run: () => Promise<T>): Promise<T>;
+  /** From here on nothing is sent, what waits fails, late answers are dropped, and nothing that was read is left. */
   end(): void;
 }
 
-export type SessionState = "online" | "refused" | "slow" | "unreachable";
+/** Whose session it is, as Clerk says. */
+export type Identity = Pick<Auth, "sessionId" | "userId">;
 
 /** Longer than API Gateway waits for a function. */
 const TIMEOUT = 31_000;
@@ -49,44 +64,100 @@ export const AGAIN = 5_000;
 /** Attempts after the first; with the waits between them a quarter of a minute. */
 const RETRIES = 5;
 
+const backoff = (failures: number) => Math.min(500 * 2 ** failures, 8_000);
 const retryDelay = (failures: number, error: Error) =>
-  Math.max(Math.min(500 * 2 ** failures, 8_000), ((error as ApiError).retryAfter ?? 0) * 1_000);
+  Math.max(backoff(failures), ((error as ApiError).retryAfter ?? 0) * 1_000);
 const retry = (failures: number, error: Error) => failures < RETRIES && isPassing(error);
 
-/** Whom a token is for. */
-function subject(token: string): unknown {
+/** The cache of a provider. Its sessions have keys of their own in it. */
+export function openQueries(): QueryClient {
+  return new QueryClient({
+    defaultOptions: {
+      queries: {
+        // A refused token is shown at once, and replaced by the interval below.
+        retry: (failures, error) => retry(failures, error) && (error as ApiError).status !== 401,
+        retryDelay,
+        staleTime: 5_000,
+        // What failed is tried again for as long as it is on the screen.
+        refetchInterval: (query) => (isPassing(query.state.error) ? AGAIN : false),
+      },
+      mutations: { retry, retryDelay },
+    },
+  });
+}
+
+/** Whether a token is one of another session. What cannot be read is left to the server, which refuses it. */
+function isForeign(token: string, { userId, sessionId }: Identity): boolean {
   try {
-    return JSON.parse(atob((token.split(".")[1] ?? "").replace(/-/g, "+").replace(/_/g, "/"))).sub;
+    const { sub, sid } = JSON.parse(atob((token.split(".")[1] ?? "").replace(/-/g, "+").replace(/_/g, "/")));
+    return Boolean((userId && sub !== userId) || (sessionId && sid && sid !== sessionId));
   } catch {
-    return undefined;
+    return false;
   }
 }
 
-export function openSession(baseUrl: string, userId: string | undefined, getToken: Auth["getToken"]): Session {
-  const end = new AbortController();
+let opened = 0;
+
+/** Opens a session. Without an identity it is over from the start. */
+export function openSession(
+  queries: QueryClient,
+  baseUrl: string,
+  identity: Identity | undefined,
+  getToken: Auth["getToken"],
+): Session {
+  opened += 1;
+  const key = [opened, identity?.userId, identity?.sessionId];
+  const ending = new AbortController();
+  if (!identity) ending.abort();
   const listeners = new Set<() => void>();
   let waiting = 0;
-  let failing = false;
-  let refused = false;
+  let isFailing = false;
+  let refusal: ApiError | undefined;
   const changed = () => {
     for (const listener of listeners) listener();
   };
 
-  async function attempt(path: string, init: RequestInit, skipCache: boolean): Promise<Response> {
-    const token = await getToken({ skipCache });
-    // Clerk may have changed over to somebody else before React has.
-    if (end.signal.aborted || !token || (userId && subject(token) !== userId)) {
-      throw new ApiError("signed_out", "You are signed out; sign in and try again.");
+  function during<T>(run: () => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const { signal } = ending;
+      const stop = () => reject(new ApiError("signed_out", "Your session has ended. Sign in and try again."));
+      if (signal.aborted) return stop();
+      signal.addEventListener("abort", stop);
+      run()
+        .then(resolve, reject)
+        .finally(() => signal.removeEventListener("abort", stop));
+    });
+  }
+
+  /** Right after sign-in or sleep, Clerk may have no token, or one of the session before. It has one in the end. */
+  async function fetchToken(skipCache: boolean, signal: AbortSignal): Promise<string> {
+    for (let failures = 0; ; failures += 1) {
+      try {
+        const token = await getToken({ skipCache });
+        if (token && !isForeign(token, identity ?? {})) return token;
+      } catch {
+        // Most likely Clerk cannot be reached.
+        isFailing = true;
+        changed();
+      }
+      signal.throwIfAborted();
+      await new Promise((resolve) => setTimeout(resolve, backoff(failures)));
+      signal.throwIfAborted();
     }
-    const signals = [end.signal, AbortSignal.timeout(TIMEOUT), ...(init.signal ? [init.signal] : [])];
+  }
+
+  async function attempt(path: string, init: RequestInit, skipCache: boolean): Promise<Response> {
+    const signal = AbortSignal.any([ending.signal, ...(init.signal ? [init.signal] : [])]);
+    const token = await fetchToken(skipCache, signal);
     return fetch(`${baseUrl}${path}`, {
       ...init,
       headers: { ...init.headers, authorization: `Bearer ${token}` },
-      signal: AbortSignal.any(signals),
+      signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT)]),
     });
   }
 
   async function send(path: string, init: RequestInit): Promise<unknown> {
+    const known = refusal;
     let isSlow = false;
     const timer = setTimeout(() => {
       isSlow = true;
@@ -95,20 +166,27 @@ export function openSession(baseUrl: string, userId: string | undefined, getToke
     }, SLOW);
     try {
       let response = await attempt(path, init, false);
-      // A token can end its life on the way, or be signed with a key that was just replaced.
-      if (response.status === 401) response = await attempt(path, init, true);
-      failing = false;
-      refused = response.status === 401;
-      if (!response.ok) throw await problemOf(response);
+      let problem = response.ok ? undefined : await problemOf(response);
+      // A token can expire on the way, or be signed with a key that was just replaced.
+      if (problem?.status === 401 && !isFinal(problem)) {
+        response = await attempt(path, init, true);
+        problem = response.ok ? undefined : await problemOf(response);
+      }
+      isFailing = false;
+      if (problem) {
+        if (isRefusal(problem)) refusal = problem;
+        throw problem;
+      }
+      // A request that was sent before the refusal does not lift it.
+      if (refusal === known) refusal = undefined;
       return response.status === 204 ? undefined : await response.json();
     } catch (error) {
-      // A query that nobody needs any more; TanStack Query knows.
+      // A query that nothing needs any more; TanStack Query knows.
       if (error instanceof ApiError || init.signal?.aborted) throw error;
-      if (end.signal.aborted) throw new ApiError("signed_out", "You signed out meanwhile.");
       if (error instanceof SyntaxError)
-        throw new ApiError("unexpected", "The answer was not the API's.", { cause: error });
-      failing = true;
-      const message = "The server cannot be reached; look at your connection and try again.";
+        throw new ApiError("unexpected", "The response did not come from the API. Try again.", { cause: error });
+      isFailing = true;
+      const message = "The server cannot be reached. Check your connection and try again.";
       throw new ApiError("unreachable", message, { cause: error });
     } finally {
       clearTimeout(timer);
@@ -117,31 +195,38 @@ export function openSession(baseUrl: string, userId: string | undefined, getToke
     }
   }
 
-  const queries = new QueryClient({
-    defaultOptions: {
-      queries: {
-        retry,
-        retryDelay,
-        staleTime: 5_000,
-        // What failed is tried again for as long as somebody looks at it.
-        refetchInterval: (query) => (isPassing(query.state.error) ? AGAIN : false),
-      },
-      mutations: { retry, retryDelay },
-    },
-  });
-
   return {
-    api: operationsOf(send),
+    key,
+    api: operationsOf((path, init) => during(() => send(path, init))),
     queries,
     successors: new Map(),
-    state: () => (refused ? "refused" : failing ? "unreachable" : waiting > 0 ? "slow" : "online"),
+    creation: Promise.resolve(),
+    connection: () => (isFailing ? "unreachable" : waiting > 0 ? "slow" : "online"),
+    refusal: () => refusal,
     subscribe(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
+    during,
     end() {
-      end.abort();
-      queries.getQueryCache().clear();
+      ending.abort();
+      queries.removeQueries({ queryKey: key });
+      const changes = queries.getMutationCache();
+      for (const change of changes.findAll({ mutationKey: key })) changes.remove(change);
     },
   };
+}
+
+/**
+ * Puts what the server has confirmed into what was read under a key. A read that is under way may be from before, and
+ * would take it back: it is started again.
+ */
+export async function confirm<T>({ queries }: Session, queryKey: QueryKey, update: (data: T) => T): Promise<void> {
+  const isReading = queries
+    .getQueryCache()
+    .findAll({ queryKey })
+    .some((query) => query.state.fetchStatus !== "idle");
+  await queries.cancelQueries({ queryKey });
+  queries.setQueriesData<T>({ queryKey }, (data) => data && update(data));
+  if (isReading) void queries.invalidateQueries({ queryKey });
 }

@@ -1,5 +1,6 @@
+import { onlineManager } from "@tanstack/react-query";
 import { act, renderHook, screen, waitFor } from "@testing-library/react";
-import { expect, test, vi } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 
 import { clerk } from "../../testing/stack.ts";
 import {
@@ -10,8 +11,23 @@ import {
   useChats,
   useConnection,
   useCreateChat,
+  useRenameChat,
+  useUserProfile,
 } from "../src/index.ts";
-import { api, between, clerkOf, failure, gate, show, signedIn, signUp, stack, use } from "./people.tsx";
+import {
+  api,
+  between,
+  clerkOf,
+  failure,
+  gate,
+  type Person,
+  problem,
+  show,
+  signedIn,
+  signUp,
+  stack,
+  use,
+} from "./people.tsx";
 
 const WHO = (
   <>
@@ -50,12 +66,147 @@ test("nobody is unauthenticated, and so is who signs out", async () => {
   expect(container.textContent).toBe("unauthenticated");
 });
 
-test("a token that the server refuses twice is nobody's, and the reason is there", async () => {
-  const ada = await signUp();
-  const fake = clerkOf({ ...ada, userId: "", token: async () => "no.token.atall" });
-  const { result } = use(useAuthState, fake);
+test.each(["session_ended", "account_inactive", "session_pending"])("%s means unauthenticated", async (code) => {
+  between("PUT", "/profile", () => problem(401, code, "Sign in."));
+  const { result } = use(useAuthState, clerkOf(await signUp()));
   await waitFor(() => expect(result.current.status).toBe("unauthenticated"));
-  expect(result.current.error).toMatchObject({ code: "token_malformed", status: 401 });
+  expect(result.current.error).toMatchObject({ code, status: 401 });
+});
+
+test.each(["token_wrong_issuer", "token_expired", "a_code_of_tomorrow"])(
+  "%s is shown and retried, and signs no user out",
+  async (code) => {
+    let isRefused = true;
+    const seen: string[] = [];
+    between("PUT", "/profile", (_, send) => (isRefused ? problem(401, code) : send()));
+    const { result } = use(
+      () => {
+        const state = useAuthState();
+        seen.push(state.status);
+        return state;
+      },
+      clerkOf(await signUp()),
+    );
+    await waitFor(() => expect(result.current.error).toMatchObject({ code, status: 401 }));
+    expect(result.current.status).toBe("loading");
+    isRefused = false;
+    await waitFor(() => expect(result.current.status).toBe("authenticated"), { timeout: 10_000 });
+    expect(result.current.error).toBeNull();
+    expect(seen).not.toContain("unauthenticated");
+  },
+);
+
+test("a token that cannot be read is left to the server, whose answer is shown", async () => {
+  const ada = await signUp();
+  const { result } = use(useAuthState, clerkOf({ ...ada, token: async () => "no.token.atall" }));
+  await waitFor(() => expect(result.current.error).toMatchObject({ code: "token_malformed", status: 401 }));
+  expect(result.current.status).toBe("loading");
+});
+
+test("an error that cannot pass by itself can be retried", async () => {
+  let isRefused = true;
+  between("PUT", "/profile", (_, send) => (isRefused ? problem(403, "contradicts_token") : send()));
+  const { result } = use(useAuthState, clerkOf(await signUp()));
+  await waitFor(() => expect(result.current.error).toMatchObject({ code: "contradicts_token" }));
+  isRefused = false;
+  act(() => result.current.retry());
+  await waitFor(() => expect(result.current.status).toBe("authenticated"));
+});
+
+test("a pending session is authenticated once it is active", async () => {
+  let isPending = true;
+  between("PUT", "/profile", (_, send) => (isPending ? problem(401, "session_pending") : send()));
+  const { result } = use(useAuthState, clerkOf(await signUp()));
+  await waitFor(() => expect(result.current.status).toBe("unauthenticated"));
+  isPending = false;
+  await waitFor(() => expect(result.current.status).toBe("authenticated"), { timeout: 10_000 });
+});
+
+test("a request sent before the session ended does not lift the refusal", async () => {
+  const ada = await signUp();
+  const { result } = use(
+    () => ({ state: useAuthState(), create: useCreateChat(), rename: useRenameChat() }),
+    clerkOf(ada),
+  );
+  await waitFor(() => expect(result.current.state.status).toBe("authenticated"));
+  const late = gate();
+  between("POST", "/chats", async (_, send) => {
+    const response = await send();
+    await late.opened;
+    return response;
+  });
+  between("PATCH", "/chats", () => problem(401, "session_ended"));
+  const created = result.current.create({ title: "Sent in time" });
+  const renamed = result.current.rename({ id: "018f0000-0000-7000-8000-000000000000", version: 1 }, { title: "Late" });
+  expect(await act(() => failure(renamed))).toMatchObject({ code: "session_ended" });
+  expect(result.current.state.status).toBe("unauthenticated");
+  late.open();
+  await act(() => created);
+  expect(result.current.state).toMatchObject({ status: "unauthenticated", error: { code: "session_ended" } });
+});
+
+/** Ways in which Clerk has no token for a moment. */
+const TOKENLESS: Record<string, (eve: Person) => Promise<string | null>> = {
+  null: async () => null,
+  "an empty token": async () => "",
+  "a rejection": () => Promise.reject(new Error("Clerk cannot be reached")),
+  "an exception": () => {
+    throw new Error("Clerk is not ready");
+  },
+  "the token of another user": (eve) => eve.token(),
+};
+
+describe.each(Object.entries(TOKENLESS))("%s from getToken", (_, missing) => {
+  test("right after sign-in is retried until there is a token", async () => {
+    const [ada, eve] = await Promise.all([signUp(), signUp()]);
+    let failures = 2;
+    const fake = clerkOf({
+      ...ada,
+      token: async () => (failures-- > 0 ? ((await missing(eve)) as string) : ada.token()),
+    });
+    const { result } = use(() => ({ ...useAuthState(), ...useUserProfile() }), fake);
+    await waitFor(() => expect(result.current.status).toBe("authenticated"), { timeout: 10_000 });
+    expect(result.current.profile?.id).toBe(ada.userId);
+  });
+
+  test("on a forced refresh is retried until there is a token", async () => {
+    const [ada, eve] = await Promise.all([signUp(), signUp()]);
+    const fake = clerkOf(ada);
+    const { result } = use(() => ({ state: useAuthState().status, create: useCreateChat() }), fake);
+    await waitFor(() => expect(result.current.state).toBe("authenticated"));
+    const token = await ada.token();
+    let failures = 1;
+    act(() =>
+      fake.set({
+        getToken: async ({ skipCache = false } = {}) => {
+          if (!skipCache) return `${token.slice(0, -8)}AAAAAAAA`;
+          return failures-- > 0 ? missing(eve) : token;
+        },
+      }),
+    );
+    await act(() => result.current.create({ title: "Kept" }));
+    expect(result.current.state).toBe("authenticated");
+  });
+
+  test("takes no change back until Clerk says that the user is signed out", async () => {
+    const [ada, eve] = await Promise.all([signUp(), signUp()]);
+    const fake = clerkOf(ada);
+    const { result } = use(() => ({ ...useChats(), auth: useAuthState().status, create: useCreateChat() }), fake);
+    await waitFor(() => expect(result.current.status).toBe("Exhausted"));
+    let outcome = "pending";
+    const getToken = vi.fn(() => missing(eve));
+    act(() => fake.set({ getToken }));
+    const created = result.current.create({ title: "Waiting" }).catch((error) => {
+      outcome = error.code;
+    });
+    await waitFor(() => expect(getToken.mock.calls.length).toBeGreaterThan(2), { timeout: 5_000 });
+    expect(outcome).toBe("pending");
+    expect(result.current).toMatchObject({ auth: "authenticated", chats: [{ title: "Waiting", isPending: true }] });
+    act(() => fake.set(signedIn()));
+    await created;
+    expect(outcome).toBe("signed_out");
+    expect((await (await api(eve, "GET", "/chats")).json()).chats).toEqual([]);
+  });
 });
 
 test("a refused token is replaced once, and the request sent again, while everything stays on the screen", async () => {
@@ -98,7 +249,7 @@ test("while Clerk brings itself up to date, everything stays on the screen", asy
   expect(container.textContent).toBe("authenticated");
 });
 
-test("who comes next sees nothing of who was there before", async () => {
+test("the next user sees nothing of the previous one", async () => {
   const [ada, eve] = await Promise.all([signUp(), signUp()]);
   await api(ada, "POST", "/chats", { title: "Ada's" });
   const fake = clerkOf(ada);
@@ -110,21 +261,51 @@ test("who comes next sees nothing of who was there before", async () => {
   expect(result.current.chats).toEqual([]);
 });
 
-test("a change of somebody who was there before is never sent with the token of who is there now", async () => {
+test("in components that stay mounted, each user sees their own chats, and what they create stays", async () => {
+  const [ada, eve] = await Promise.all([signUp(), signUp()]);
+  await api(ada, "POST", "/chats", { title: "Ada's" });
+  const fake = clerkOf();
+  const { result } = use(() => ({ ...useChats(), auth: useAuthState().status, create: useCreateChat() }), fake);
+  const titles = () => result.current.chats.map((chat) => chat.title);
+  act(() => fake.set(signedIn(ada)));
+  await waitFor(() => expect(titles()).toEqual(["Ada's"]));
+  await act(() => result.current.create({ title: "Ada's second" }));
+  expect(titles()).toEqual(["Ada's second", "Ada's"]);
+  act(() => fake.set(signedIn()));
+  expect(result.current).toMatchObject({ auth: "unauthenticated", chats: [] });
+  const answer = gate();
+  between("PUT", "/profile", async (_, send) => {
+    await answer.opened;
+    return send();
+  });
+  act(() => fake.set(signedIn(eve)));
+  expect(result.current).toMatchObject({ auth: "loading", chats: [] });
+  answer.open();
+  await waitFor(() => expect(result.current).toMatchObject({ auth: "authenticated", status: "Exhausted", chats: [] }));
+  await act(() => result.current.create({ title: "Eve's" }));
+  await waitFor(() => expect(result.current.chats).toMatchObject([{ title: "Eve's", isPending: false }]));
+});
+
+test("a change of the previous user is never sent with the next one's token", async () => {
   const [ada, eve] = await Promise.all([signUp(), signUp()]);
   const fake = clerkOf(ada);
   const { result } = use(() => ({ create: useCreateChat(), state: useAuthState().status }), fake);
   await waitFor(() => expect(result.current.state).toBe("authenticated"));
 
-  // Clerk has changed over already, and React has not heard of it.
+  // Clerk has switched users, and React has not rendered yet.
   ada.token = eve.token;
-  const error = await act(() => failure(result.current.create({ title: "Ada's" })));
-  expect(error).toMatchObject({ code: "signed_out", status: 0 });
+  const { create } = result.current;
+  const created = failure(create({ title: "Ada's" }));
+  act(() => fake.set(signedIn(eve)));
+  expect(await act(() => created)).toMatchObject({ code: "signed_out", status: 0 });
+  await waitFor(() => expect(result.current.state).toBe("authenticated"));
+  // Nor is one that is made by a function of the previous user's.
+  expect(await act(() => failure(create({ title: "Ada's" })))).toMatchObject({ code: "signed_out" });
   const { chats } = await (await api(eve, "GET", "/chats")).json();
   expect(chats).toEqual([]);
 });
 
-test("a change that is on its way when its person signs out fails, and says so", async () => {
+test("a change that is on its way when its user signs out fails with signed_out", async () => {
   const ada = await signUp();
   const fake = clerkOf(ada);
   const { result } = use(() => ({ create: useCreateChat(), state: useAuthState().status }), fake);
@@ -140,6 +321,17 @@ test("a change that is on its way when its person signs out fails, and says so",
   const created = result.current.create({ title: "Ada's" });
   act(() => fake.set(signedIn()));
   expect(await act(() => failure(created))).toMatchObject({ code: "signed_out" });
+});
+
+test("a change that waits for the network when its user signs out fails at once", async () => {
+  const fake = clerkOf(await signUp());
+  const { result } = use(() => ({ create: useCreateChat(), state: useAuthState().status }), fake);
+  await waitFor(() => expect(result.current.state).toBe("authenticated"));
+  onTestFinished(() => onlineManager.setOnline(true));
+  act(() => onlineManager.setOnline(false));
+  const created = failure(result.current.create({ title: "Ada's" }));
+  act(() => fake.set(signedIn()));
+  expect(await act(() => created)).toMatchObject({ code: "signed_out" });
 });
 
 test("a server that does not answer leaves it open who is there, says so, and is tried again", async () => {

@@ -1,7 +1,7 @@
 import { act, waitFor } from "@testing-library/react";
-import { expect, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 
-import { useChats, useCreateChat, useDeleteChat, useRenameChat } from "../src/index.ts";
+import { useAuthState, useChats, useCreateChat, useDeleteChat, useRenameChat } from "../src/index.ts";
 import { api, between, clerkOf, failure, gate, type Person, problem, signUp, use } from "./people.tsx";
 
 /** Everything about chats, once the first page is there. */
@@ -320,4 +320,91 @@ test("an answer that is not the API's is an error of its own", async () => {
     code: "unexpected",
     status: 403,
   });
+});
+
+describe.each([
+  ["three days behind", -3],
+  ["three days ahead", 3],
+])("with a clock that is %s", (_, days) => {
+  const DAY = 86_400_000;
+
+  test("a new chat is on top, and stays in its place when it is confirmed", async () => {
+    const ada = await withChats(await signUp(), "old");
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + days * DAY });
+    onTestFinished(() => void vi.useRealTimers());
+    const { result, titles, rendered } = await chatsOf(ada);
+    const answer = gate();
+    between("POST", "/chats", async (_, send) => {
+      await answer.opened;
+      return send();
+    });
+    let created: Promise<unknown> | undefined;
+    act(() => {
+      created = Promise.all(["new", "newer", "newest"].map((title) => result.current.create({ title })));
+    });
+    await waitFor(() => expect(titles()).toEqual(["newest", "newer", "new", "old"]));
+    const from = rendered.length;
+    answer.open();
+    await act(async () => created);
+    await waitFor(() => expect(result.current.chats.every((chat) => !chat.isPending)).toBe(true));
+    expect(new Set(rendered.slice(from).map((titles) => titles.join()))).toEqual(new Set(["newest,newer,new,old"]));
+  });
+});
+
+test("chats that are created at once are sent in order, and one that fails does not hold up the next", async () => {
+  const ada = await signUp();
+  const { result, titles } = await chatsOf(ada);
+  const sent: string[] = [];
+  let underWay = 0;
+  between("POST", "/chats", async (request, send) => {
+    const { title } = (await request.clone().json()) as { title: string };
+    underWay += 1;
+    expect(underWay, "one after the other").toBe(1);
+    sent.push(title);
+    const response = title === "2" ? problem(422, "invalid_body") : await send();
+    underWay -= 1;
+    return response;
+  });
+  await act(() => Promise.allSettled(["1", "2", "3"].map((title) => result.current.create({ title }))));
+  expect(sent).toEqual(["1", "2", "3"]);
+  await waitFor(() => expect(titles()).toEqual(["3", "1"]));
+});
+
+test("a chat of a page that was not read is not put before its turn when it is renamed", async () => {
+  const ada = await withChats(await signUp(), "1", "2", "3", "4");
+  const { result, titles } = await chatsOf(ada, 2);
+  const [oldest] = (await stored(ada)).slice(-1);
+  if (!oldest) throw new Error("there is no chat");
+  await act(() => result.current.rename(oldest, { title: "one" }));
+  expect(titles()).toEqual(["4", "3"]);
+  act(() => result.current.loadMore());
+  await waitFor(() => expect(titles()).toEqual(["4", "3", "2", "one"]));
+});
+
+test("a chat that is confirmed before the list was read stays on the screen until the list is there", async () => {
+  const ada = await withChats(await signUp(), "old");
+  const list = gate();
+  between("GET", "/chats?", async (_, send) => {
+    await list.opened;
+    return send();
+  });
+  const { result } = use(() => ({ ...useChats(), create: useCreateChat(), auth: useAuthState() }), clerkOf(ada));
+  await waitFor(() => expect(result.current.auth.status).toBe("authenticated"));
+  await act(() => result.current.create({ title: "new" }));
+  await waitFor(() => expect(result.current.chats).toMatchObject([{ title: "new", isPending: false }]));
+  expect(result.current.status).toBe("LoadingFirstPage");
+  list.open();
+  await waitFor(() => expect(result.current.chats.map((chat) => chat.title)).toEqual(["new", "old"]));
+});
+
+test("a first page that cannot be read is an error until it is asked for again", async () => {
+  const ada = await withChats(await signUp(), "chat");
+  let isRefused = true;
+  between("GET", "/chats", (_, send) => (isRefused ? problem(400, "invalid_query") : send()));
+  const { result } = use(useChats, clerkOf(ada));
+  await waitFor(() => expect(result.current.error).toMatchObject({ code: "invalid_query" }));
+  expect(result.current.status).toBe("LoadingFirstPage");
+  isRefused = false;
+  act(() => result.current.loadMore());
+  await waitFor(() => expect(result.current).toMatchObject({ error: null, status: "Exhausted" }));
 });

@@ -1,8 +1,9 @@
+import { focusManager } from "@tanstack/react-query";
 import { act, waitFor } from "@testing-library/react";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 
 import { useUserProfile } from "../src/index.ts";
-import { between, clerkOf, failure, signUp, use } from "./people.tsx";
+import { between, clerkOf, failure, gate, signUp, use } from "./people.tsx";
 
 test("the profile is synchronised on sign-in, once, and again when asked for", async () => {
   const ada = await signUp({ first_name: "Ada", last_name: "Lovelace" });
@@ -28,4 +29,39 @@ test("what Clerk has said, the caller cannot change", async () => {
   const error = await act(() => failure(result.current.refreshProfile({ email: "eve@example.com" })));
   expect(error).toMatchObject({ code: "contradicts_token", status: 403 });
   expect(result.current.profile?.email).toBe("ada@example.com");
+});
+
+test("a profile that was read before a change does not take it back", async () => {
+  const ada = await signUp({ first_name: "Ada" });
+  const { result } = use(useUserProfile, clerkOf(ada));
+  await waitFor(() => expect(result.current.isLoaded).toBe(true));
+  const { profile } = result.current;
+  const [asked, stale] = [gate(), gate()];
+  let reads = 0;
+  between("GET", "/profile", async (_, send) => {
+    if (reads++ > 0) return send();
+    asked.open();
+    await stale.opened;
+    return Response.json(profile);
+  });
+  between("PUT", "/profile", () => Response.json({ ...profile, firstName: "Augusta" }));
+  // The window is looked at again after a while, which has what is stale read again.
+  vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 10_000 });
+  onTestFinished(() => void vi.useRealTimers());
+  act(() => {
+    focusManager.setFocused(false);
+    focusManager.setFocused(true);
+  });
+  onTestFinished(() => focusManager.setFocused(undefined));
+  await asked.opened;
+  const seen: (string | null | undefined)[] = [];
+  between("GET", "/profile", async () => {
+    seen.push(result.current.profile?.firstName);
+    return Response.json({ ...profile, firstName: "Augusta" });
+  });
+  await act(() => result.current.refreshProfile());
+  stale.open();
+  await waitFor(() => expect(seen.length).toBeGreaterThan(0));
+  expect(seen).toEqual(["Augusta"]);
+  expect(result.current.profile?.firstName).toBe("Augusta");
 });
