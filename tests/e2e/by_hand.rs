@@ -8,7 +8,7 @@ use std::{
 };
 
 use axum::{
-    Json, Router,
+    Router,
     body::Bytes,
     extract::State,
     http::StatusCode,
@@ -21,6 +21,7 @@ use local::{
 };
 use serde_json::{Value, json};
 use tokio::{
+    io::{AsyncBufReadExt, BufReader},
     net::TcpListener,
     process::{Child, Command},
     sync::{Mutex, mpsc},
@@ -37,25 +38,26 @@ const NOWHERE: &str = "http://127.0.0.1:1";
 
 /// Lambda's Runtime API for one function: hands out events and takes answers.
 pub(crate) struct Runtime {
-    events: mpsc::Sender<Value>,
+    events: mpsc::Sender<Vec<u8>>,
     answers: Mutex<mpsc::Receiver<Value>>,
+    lines: Mutex<mpsc::UnboundedReceiver<String>>,
     _function: Child,
 }
 
 struct Api {
-    events: Mutex<mpsc::Receiver<Value>>,
+    events: Mutex<mpsc::Receiver<Vec<u8>>>,
     answers: mpsc::Sender<Value>,
 }
 
 async fn next(State(api): State<Arc<Api>>) -> impl IntoResponse {
-    let event = api.events.lock().await.recv().await;
+    let event = api.events.lock().await.recv().await.expect("the test sends one");
     let deadline = UNIX_EPOCH.elapsed().expect("after 1970") + TIMEOUT;
     let headers = [
         ("lambda-runtime-aws-request-id", "8476a536-e9f4-11e8-9739-2dfe598c3fcd".to_owned()),
         ("lambda-runtime-deadline-ms", deadline.as_millis().to_string()),
         ("lambda-runtime-invoked-function-arn", "arn:aws:lambda:us-east-1:123456789012:function:f".to_owned()),
     ];
-    (headers, Json(event))
+    (headers, event)
 }
 
 async fn answer(State(api): State<Arc<Api>>, answer: Bytes) -> StatusCode {
@@ -93,22 +95,54 @@ impl Runtime {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("its address").to_string();
         tokio::spawn(async move { axum::serve(listener, router).await });
-        let function = command(function, variables)
+        let mut function = command(function, variables)
             .env("AWS_LAMBDA_RUNTIME_API", address)
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .spawn()
             .expect("the function starts");
-        Self { events, answers: Mutex::new(answers), _function: function }
+        let stdout = BufReader::new(function.stdout.take().expect("standard output is piped"));
+        let (to_test, lines) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let mut stdout = stdout.lines();
+            while let Ok(Some(line)) = stdout.next_line().await {
+                // Few tests read the log.
+                let _ = to_test.send(line);
+            }
+        });
+        Self { events, answers: Mutex::new(answers), lines: Mutex::new(lines), _function: function }
+    }
+
+    /// What the function has logged since the last call, up to the line of a request that satisfies `is_last`.
+    pub(crate) async fn log_until(&self, is_last: impl Fn(&Value) -> bool) -> Vec<String> {
+        let mut log = Vec::new();
+        let read = async {
+            let mut lines = self.lines.lock().await;
+            while let Some(text) = lines.recv().await {
+                let line: Value = serde_json::from_str(&text).unwrap_or_default();
+                log.push(text);
+                if line["message"] == "request" && is_last(&line) {
+                    return;
+                }
+            }
+        };
+        let found = timeout(TIMEOUT, read).await;
+        assert!(found.is_ok(), "the line is missing: {log:#?}");
+        log
     }
 
     /// What the function answers, within its time-out: the status and the body.
     pub(crate) async fn invoke(&self, event: Value) -> (Value, HashMap<String, String>, Value) {
-        self.events.send(event).await.expect("the function asks for it");
-        let answer = timeout(TIMEOUT, async { self.answers.lock().await.recv().await });
-        let answer = answer.await.expect("in time").expect("an answer");
+        let answer = self.invoke_raw(event.to_string().into_bytes()).await;
         let headers = serde_json::from_value(answer["headers"].clone()).expect("headers");
         let body = answer["body"].as_str().and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default();
         (answer["statusCode"].clone(), headers, body)
+    }
+
+    /// What the function hands back to Lambda for an event of any bytes.
+    pub(crate) async fn invoke_raw(&self, event: Vec<u8>) -> Value {
+        self.events.send(event).await.expect("the function asks for it");
+        let answer = timeout(TIMEOUT, async { self.answers.lock().await.recv().await });
+        answer.await.expect("in time").expect("an answer")
     }
 }
 
@@ -227,6 +261,81 @@ async fn a_signed_webhook_that_cannot_be_stored_is_503_so_that_it_is_sent_again(
     let (status, headers, _) = webhook.invoke(delivery).await;
     assert_eq!(status, 503);
     assert!(headers.contains_key("retry-after"), "{headers:?}");
+}
+
+/// Serves what `secret` is in Secrets Manager, at every stage.
+async fn secrets_manager(secret: &'static str) -> String {
+    let answer = move || async move { json!({ "ARN": "arn", "Name": "name", "SecretString": secret }).to_string() };
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("its address");
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+    format!("http://{address}")
+}
+
+#[tokio::test]
+async fn no_log_level_shows_secrets_or_personal_data() {
+    const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+    const CREDENTIALS: [(&str, &str); 2] =
+        [("AWS_SECRET_ACCESS_KEY", "marker-secret-key"), ("AWS_SESSION_TOKEN", "marker-session-token")];
+    let everything = "trace,hyper=trace,hyper_util=trace,h2=trace,reqwest=trace,rustls=trace,lambda_runtime=trace,\
+                      aws_config=trace,aws_sdk_dynamodb=trace,aws_smithy_runtime=trace,aws_runtime=trace";
+    let levels = [("AWS_LAMBDA_LOG_LEVEL", "TRACE"), ("RUST_LOG", "trace"), ("RUST_LOG", everything)];
+    let database = in_memory().await.expect("the engine starts");
+    let (key, token) = signed_in(&json!({ "email": "marker@example.com", "firstName": "marker-first-name" }));
+    let pem = key.public_key_pem().expect("it has a public half");
+    let secrets_manager = secrets_manager(SECRET).await;
+    for level in levels {
+        let mut variables = vec![
+            level,
+            ("AWS_ENDPOINT_URL_DYNAMODB", database.url()),
+            ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &secrets_manager),
+            ("CLERK_ISSUER", ISSUER),
+            ("CLERK_JWT_KEY", &pem),
+            ("CLERK_WEBHOOK_SIGNING_SECRET_ARN", "arn:aws:secretsmanager:us-east-1:123456789012:secret:webhook"),
+            ("CHATS_TABLE", "ChatsTable"),
+            ("SESSIONS_TABLE", "SessionsTable"),
+            ("USERS_TABLE", "UsersTable"),
+        ];
+        variables.extend(CREDENTIALS);
+        let mut log = Vec::new();
+
+        let chats = Runtime::start("chats", &variables).await;
+        let mut create = event("POST", "/chats", &token);
+        create["body"] = json!({ "title": "marker title" }).to_string().into();
+        assert_eq!(chats.invoke(create).await.0, 201);
+        let mut list = event("GET", "/chats", &token);
+        list["rawQueryString"] = "cursor=marker-cursor".into();
+        assert_eq!(chats.invoke(list).await.0, 400);
+        assert_eq!(chats.invoke(event("GET", "/chats", &token)).await.0, 200);
+        log.extend(chats.log_until(|line| line["method"] == "GET" && line["status"] == 200).await);
+
+        let profile = Runtime::start("profile", &variables).await;
+        let mut put = event("PUT", "/profile", &token);
+        put["body"] = json!({ "lastName": "marker-last-name" }).to_string().into();
+        assert!(matches!(profile.invoke(put).await.0.as_u64(), Some(200 | 201)));
+        log.extend(profile.log_until(|line| line["method"] == "PUT").await);
+
+        let webhook = Runtime::start("clerk-webhook", &variables).await;
+        let body = json!({ "type": "organization.created", "data": { "name": "marker organization" } }).to_string();
+        let now = i64::try_from(UNIX_EPOCH.elapsed().expect("after 1970").as_secs()).expect("soon");
+        let signer = svix::webhooks::Webhook::new(SECRET).expect("a secret");
+        let signature = signer.sign("msg_1", now, body.as_bytes()).expect("UTF-8");
+        let mut delivery = event("POST", "/", "");
+        delivery["headers"] =
+            json!({ "svix-id": "msg_1", "svix-timestamp": now.to_string(), "svix-signature": signature });
+        delivery["body"] = body.into();
+        assert_eq!(webhook.invoke(delivery).await.0, 200);
+        log.extend(webhook.log_until(|line| line["status"] == 200).await);
+
+        let log = log.join("\n");
+        let markers = [token.as_str(), SECRET, SECRET.trim_start_matches("whsec_"), &signature, "marker"];
+        for marker in markers {
+            assert!(!log.contains(marker), "{level:?} logs {marker}:\n{log}");
+        }
+        // A function's own messages are logged at the level that is asked for.
+        let own = level.1 != everything;
+        assert_eq!(log.contains("\"level\":\"DEBUG\""), own, "{level:?}:\n{log}");
+    }
 }
 
 #[tokio::test]

@@ -86,10 +86,7 @@ async fn events_that_no_request_can_be_made_of_break_nothing() {
         assert_eq!(answer.body["statusCode"], status, "{event}: {answer:?}");
     }
 
-    let mut base64 = event("POST", "/chats", &ada.token());
-    base64["body"] = json!("no base64 at all");
-    base64["isBase64Encoded"] = json!(true);
-    for event in [base64, json!({}), json!(null), json!([1]), json!("text"), json!({ "Records": [] })] {
+    for event in [json!({}), json!(null), json!([1]), json!("text"), json!({ "Records": [] })] {
         let answer = invoke("chats", &event).await;
         assert!(answer.body.get("statusCode").is_none(), "{event} is no request: {answer:?}");
         assert!(answer.body.to_string().contains("errorMessage"), "{event}: {answer:?}");
@@ -102,13 +99,14 @@ async fn logs_hold_no_token_and_no_address() {
     let ada = Person::sign_up("Ada");
     ada.create_chat("a title to look for").await;
     ada.get("/profile").await;
-    let token = ada.token();
+    let (token, user) = (ada.token(), user_tag(&ada.id));
     let answer = Answer::to(
         crate::client::request(reqwest::Method::GET, "/chats?cursor=a-cursor-to-look-for").bearer_auth(&token),
     );
     answer.await.is_problem(400, "invalid_query");
+    line(|line| line["user"] == user.as_str() && line["code"] == "invalid_query").await;
+    line(|line| line["user"] == user.as_str() && line["route"] == "/profile").await;
     let log = Stack::log();
-    assert!(log.contains("\"route\":\"/chats\""), "requests are logged:\n{log}");
     for secret in [token.as_str(), &ada.email, "a title to look for", "a-cursor-to-look-for", &stack().webhook_secret()]
     {
         assert!(!log.contains(secret), "{secret} is in the log");
@@ -127,7 +125,9 @@ async fn line(wanted: impl Fn(&Value) -> bool) -> Value {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), look).await.expect("such a line is logged")
+    tokio::time::timeout(Duration::from_secs(10), look)
+        .await
+        .unwrap_or_else(|_| panic!("no such line:\n{}", Stack::log()))
 }
 
 #[tokio::test]

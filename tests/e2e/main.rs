@@ -19,6 +19,7 @@ mod faults;
 mod isolation;
 mod managed_instances;
 mod notes;
+mod odd_events;
 mod profile;
 mod requests;
 mod signed_out;

@@ -40,6 +40,8 @@ macro_rules! codes {
 }
 
 codes! {
+    /// The request cannot be decoded: a header is not ASCII, for example.
+    InvalidRequest = BAD_REQUEST "invalid_request",
     /// The body is not JSON.
     InvalidJson = BAD_REQUEST "invalid_json",
     /// A parameter of the query string does not fit.
@@ -96,10 +98,14 @@ codes! {
     VersionMismatch = PRECONDITION_FAILED "version_mismatch",
     /// The body is larger than what is taken.
     BodyTooLarge = PAYLOAD_TOO_LARGE "body_too_large",
+    /// Path and query are longer than 16 KiB.
+    UriTooLong = URI_TOO_LONG "uri_too_long",
     /// The body is declared as something else than JSON.
     UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE "unsupported_media_type",
     /// The body is JSON, but not what it should be; `detail` names the member.
     InvalidBody = UNPROCESSABLE_ENTITY "invalid_body",
+    /// The headers are larger than 64 KiB, counted with 32 bytes for each.
+    HeadersTooLarge = REQUEST_HEADER_FIELDS_TOO_LARGE "headers_too_large",
     /// A fault on our side, which is logged.
     Internal = INTERNAL_SERVER_ERROR "internal",
     /// Something that is needed does not answer; send the request again after the time in Retry-After.

@@ -12,10 +12,9 @@ use axum::{
     extract::{MatchedPath, Request},
     http::{HeaderValue, header},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use clerk_auth::Identity;
-use lambda_http::RequestExt;
 use metrique::{
     CloseValue, InflectableEntry, RootEntry,
     emf::{Emf, flags::NoMetric},
@@ -32,20 +31,24 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::{env::var, problem::Logged};
+use crate::{Problem, env::var, problem::Logged};
 
 /// The namespace of the metrics in `CloudWatch`.
 const NAMESPACE: &str = "ClerkBackend";
 
-/// Sends what the function logs to standard output, where Lambda picks it up.
+/// The shared crates whose messages are known to hold no secret, at any level.
+const OWN: [&str; 3] = ["api", "clerk_auth", "store"];
+
+/// Sends what the function logs to standard output, where Lambda picks it up. `function` is the function's own crate.
 ///
-/// The level is `AWS_LAMBDA_LOG_LEVEL` (set by a function's `LoggingConfig`) or `RUST_LOG`; info without either.
-pub(crate) fn init() {
+/// The level is `AWS_LAMBDA_LOG_LEVEL` (set by a function's `LoggingConfig`) or `RUST_LOG`; info without either. Other
+/// crates are never logged below info: HTTP clients and the SDK log headers and bodies there.
+pub(crate) fn init(function: &str) {
     let level = var("AWS_LAMBDA_LOG_LEVEL").or_else(|| var("RUST_LOG")).unwrap_or_else(|| "info".to_owned());
-    // A level alone, or levels by target: `info,hyper=debug`. Lambda's FATAL is unknown to tracing.
-    let filter: Targets = level.to_lowercase().replace("fatal", "error").parse().unwrap_or_default();
-    let default = filter.default_level().unwrap_or(LevelFilter::INFO);
-    let filter = filter.with_default(default);
+    // Lambda's FATAL is unknown to tracing.
+    let level = level.to_lowercase().replace("fatal", "error").parse().unwrap_or(LevelFilter::INFO);
+    let own = OWN.into_iter().chain([function]).map(|name| (name, level));
+    let filter = Targets::new().with_default(level.min(LevelFilter::INFO)).with_targets(own);
     let lines = fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false);
     tracing_subscriber::registry().with(lines).with(filter).init();
 }
@@ -150,15 +153,19 @@ fn write<T: CloseValue<Closed: InflectableEntry>>(line: T) {
 /// Middleware: logs the request once it is answered, and keeps the answer out of caches.
 pub(crate) async fn request(mut request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let context = request.lambda_context_ref();
-    let request_id = context.map(|context| context.request_id.clone());
-    let trace_id = context.and_then(|context| context.xray_trace_id.as_deref()).and_then(root).map(str::to_owned);
+    let context = request.extensions_mut().remove::<lambda_runtime::Context>();
+    let (request_id, trace_id) = context.map(|context| (context.request_id, context.xray_trace_id)).unzip();
+    let trace_id = trace_id.flatten().as_deref().and_then(root).map(str::to_owned);
     let method = request.method().to_string();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let (caller, usage) = (Caller::default(), Usage::default());
     request.extensions_mut().insert(caller.clone());
 
-    let mut response = usage.count(next.run(request)).await;
+    let mut response = match request.extensions_mut().remove::<Problem>() {
+        // The event could not be made into a request.
+        Some(problem) => problem.into_response(),
+        None => usage.count(next.run(request)).await,
+    };
 
     // What is answered belongs to one person.
     response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));

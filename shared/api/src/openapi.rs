@@ -14,8 +14,11 @@ use utoipa::{
 
 use crate::Code;
 
-/// What every call of a signed-in person can be answered.
+/// What every call of a signed-in user can be answered.
 const AUTHORIZED: &[Code] = &[
+    Code::InvalidRequest,
+    Code::UriTooLong,
+    Code::HeadersTooLarge,
     Code::TokenMissing,
     Code::TokenMalformed,
     Code::TokenUnsupported,

@@ -11,7 +11,7 @@ use crate::Code;
 /// Every answer that is not a success: RFC 9457, with a stable `code` for programs beside the sentence for people.
 ///
 /// A `cause` is for the log alone; the caller never sees it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Problem {
     code: Code,
     detail: String,

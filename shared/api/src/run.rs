@@ -1,11 +1,18 @@
-use std::process::ExitCode;
+use std::{any::type_name_of_val, process::ExitCode};
 
-use axum::{Router, middleware};
+use axum::{
+    Router,
+    extract::Request,
+    http::{Method, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
 use clerk_auth::ConfigError;
-use lambda_http::{Adapter, LambdaEvent, Service as _, service_fn};
-use lambda_runtime::Runtime;
+use lambda_runtime::{
+    LambdaEvent, Runtime, service_fn,
+    tower::{Service as _, layer::layer_fn},
+};
 use mimalloc::MiMalloc;
-use serde_json::value::RawValue;
 
 use crate::{Code, Problem, context, events, log};
 
@@ -20,7 +27,8 @@ pub type Service = Router;
 ///
 /// What `build` lacks is logged by name, and the function does not start.
 pub async fn run(build: impl AsyncFnOnce() -> Result<Service, ConfigError>) -> ExitCode {
-    log::init();
+    // The closure's type begins with the name of the crate that wrote it.
+    log::init(type_name_of_val(&build).split("::").next().unwrap_or_default());
     // Opening the connections makes large futures, which are of no use later.
     let service = match Box::pin(build()).await {
         Ok(service) => finish(service),
@@ -29,17 +37,17 @@ pub async fn run(build: impl AsyncFnOnce() -> Result<Service, ConfigError>) -> E
             return ExitCode::FAILURE;
         }
     };
-    let handler = service_fn(move |event: LambdaEvent<Box<RawValue>>| {
-        let service = service.clone();
+    let handler = service_fn(move |event: LambdaEvent<()>| {
+        let mut service = service.clone();
         async move {
-            let request = events::request(event.payload.get())?;
-            let answer = Adapter::from(service).call(LambdaEvent::new(request, event.context));
-            let Ok(answer) = answer.await;
-            Ok::<_, lambda_runtime::Error>(answer)
+            let mut request = events::RAW.with(|event| events::request(event))?;
+            request.extensions_mut().insert(event.context);
+            let Ok(response) = service.call(request).await;
+            Ok::<_, lambda_runtime::Error>(events::response(response).await?)
         }
     });
     // Without lambda_runtime's span around each request: the one line of a request has all that it would say.
-    match Runtime::new(handler).run_concurrent().await {
+    match Runtime::new(handler).layer(layer_fn(events::RawEvents)).run_concurrent().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "the function lost its connection to Lambda");
@@ -61,4 +69,14 @@ fn finish(service: Service) -> Service {
         })
         .layer(middleware::from_fn(context::gate))
         .layer(middleware::from_fn(log::request))
+        .layer(middleware::from_fn(preflight))
+}
+
+/// Middleware: answers a CORS preflight, to which API Gateway adds the headers. It carries no token, and a browser needs
+/// a success whatever the path.
+async fn preflight(request: Request, next: Next) -> Response {
+    if request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    next.run(request).await
 }

@@ -218,7 +218,10 @@ export interface operations {
                     "application/json": components["schemas"]["Page"];
                 };
             };
-            /** @description - `invalid_query`: A parameter of the query string does not fit. */
+            /**
+             * @description - `invalid_query`: A parameter of the query string does not fit.
+             *     - `invalid_request`: The request cannot be decoded: a header is not ASCII, for example.
+             */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -226,7 +229,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "invalid_query";
+                        code: "invalid_query" | "invalid_request";
                     };
                 };
             };
@@ -256,6 +259,30 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
                         code: "token_missing" | "token_malformed" | "token_unsupported" | "token_unknown_key" | "token_bad_signature" | "token_wrong_issuer" | "token_wrong_party" | "token_wrong_audience" | "token_wrong_kind" | "token_expired" | "token_not_active_yet" | "session_pending" | "session_ended" | "account_inactive";
+                    };
+                };
+            };
+            /** @description - `uri_too_long`: Path and query are longer than 16 KiB. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description - `headers_too_large`: The headers are larger than 64 KiB, counted with 32 bytes for each. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "headers_too_large";
                     };
                 };
             };
@@ -324,7 +351,10 @@ export interface operations {
                     "application/json": components["schemas"]["Chat"];
                 };
             };
-            /** @description - `invalid_json`: The body is not JSON. */
+            /**
+             * @description - `invalid_json`: The body is not JSON.
+             *     - `invalid_request`: The request cannot be decoded: a header is not ASCII, for example.
+             */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -332,7 +362,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "invalid_json";
+                        code: "invalid_json" | "invalid_request";
                     };
                 };
             };
@@ -389,6 +419,18 @@ export interface operations {
                     };
                 };
             };
+            /** @description - `uri_too_long`: Path and query are longer than 16 KiB. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
             /** @description - `unsupported_media_type`: The body is declared as something else than JSON. */
             415: {
                 headers: {
@@ -410,6 +452,18 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
                         code: "invalid_body";
+                    };
+                };
+            };
+            /** @description - `headers_too_large`: The headers are larger than 64 KiB, counted with 32 bytes for each. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "headers_too_large";
                     };
                 };
             };
@@ -464,7 +518,10 @@ export interface operations {
                     "application/json": components["schemas"]["Chat"];
                 };
             };
-            /** @description - `invalid_id`: The id in the path is malformed. */
+            /**
+             * @description - `invalid_id`: The id in the path is malformed.
+             *     - `invalid_request`: The request cannot be decoded: a header is not ASCII, for example.
+             */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -472,7 +529,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "invalid_id";
+                        code: "invalid_id" | "invalid_request";
                     };
                 };
             };
@@ -514,6 +571,30 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
                         code: "not_found";
+                    };
+                };
+            };
+            /** @description - `uri_too_long`: Path and query are longer than 16 KiB. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description - `headers_too_large`: The headers are larger than 64 KiB, counted with 32 bytes for each. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "headers_too_large";
                     };
                 };
             };
@@ -573,6 +654,7 @@ export interface operations {
             /**
              * @description - `invalid_id`: The id in the path is malformed.
              *     - `invalid_if_match`: The header If-Match holds no entity tag.
+             *     - `invalid_request`: The request cannot be decoded: a header is not ASCII, for example.
              */
             400: {
                 headers: {
@@ -581,7 +663,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "invalid_id" | "invalid_if_match";
+                        code: "invalid_id" | "invalid_if_match" | "invalid_request";
                     };
                 };
             };
@@ -639,6 +721,30 @@ export interface operations {
                         code: "version_mismatch";
                         /** @description The present version. */
                         version: number;
+                    };
+                };
+            };
+            /** @description - `uri_too_long`: Path and query are longer than 16 KiB. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description - `headers_too_large`: The headers are larger than 64 KiB, counted with 32 bytes for each. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "headers_too_large";
                     };
                 };
             };
@@ -707,6 +813,7 @@ export interface operations {
              * @description - `invalid_id`: The id in the path is malformed.
              *     - `invalid_if_match`: The header If-Match holds no entity tag.
              *     - `invalid_json`: The body is not JSON.
+             *     - `invalid_request`: The request cannot be decoded: a header is not ASCII, for example.
              */
             400: {
                 headers: {
@@ -715,7 +822,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "invalid_id" | "invalid_if_match" | "invalid_json";
+                        code: "invalid_id" | "invalid_if_match" | "invalid_json" | "invalid_request";
                     };
                 };
             };
@@ -788,6 +895,18 @@ export interface operations {
                     };
                 };
             };
+            /** @description - `uri_too_long`: Path and query are longer than 16 KiB. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
             /** @description - `unsupported_media_type`: The body is declared as something else than JSON. */
             415: {
                 headers: {
@@ -809,6 +928,18 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
                         code: "invalid_body";
+                    };
+                };
+            };
+            /** @description - `headers_too_large`: The headers are larger than 64 KiB, counted with 32 bytes for each. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "headers_too_large";
                     };
                 };
             };
@@ -858,6 +989,18 @@ export interface operations {
                     "application/json": components["schemas"]["Profile"];
                 };
             };
+            /** @description - `invalid_request`: The request cannot be decoded: a header is not ASCII, for example. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "invalid_request";
+                    };
+                };
+            };
             /**
              * @description - `token_missing`: No token was sent; sign in.
              *     - `token_malformed`: The token is not a well-formed session token of Clerk's.
@@ -896,6 +1039,30 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
                         code: "not_found";
+                    };
+                };
+            };
+            /** @description - `uri_too_long`: Path and query are longer than 16 KiB. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description - `headers_too_large`: The headers are larger than 64 KiB, counted with 32 bytes for each. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "headers_too_large";
                     };
                 };
             };
@@ -958,7 +1125,10 @@ export interface operations {
                     "application/json": components["schemas"]["Profile"];
                 };
             };
-            /** @description - `invalid_json`: The body is not JSON. */
+            /**
+             * @description - `invalid_json`: The body is not JSON.
+             *     - `invalid_request`: The request cannot be decoded: a header is not ASCII, for example.
+             */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -966,7 +1136,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "invalid_json";
+                        code: "invalid_json" | "invalid_request";
                     };
                 };
             };
@@ -1023,6 +1193,18 @@ export interface operations {
                     };
                 };
             };
+            /** @description - `uri_too_long`: Path and query are longer than 16 KiB. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
             /** @description - `unsupported_media_type`: The body is declared as something else than JSON. */
             415: {
                 headers: {
@@ -1044,6 +1226,18 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
                         code: "invalid_body";
+                    };
+                };
+            };
+            /** @description - `headers_too_large`: The headers are larger than 64 KiB, counted with 32 bytes for each. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "headers_too_large";
                     };
                 };
             };
