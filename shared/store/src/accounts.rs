@@ -3,17 +3,22 @@
 //! A token lives on for up to a minute after its session ended or its account was deleted. Clerk's webhooks say so at
 //! once; what they said is looked up with every call, so a token stops counting when the webhook has landed.
 
-use aws_sdk_dynamodb::{Client, Config, config::retry::RetryConfig, types::KeysAndAttributes};
+use aws_sdk_dynamodb::{
+    Client, Config,
+    config::retry::RetryConfig,
+    types::{KeysAndAttributes, ReturnValue},
+};
 use clerk_auth::{EndedSession, Identity};
 use serde::Deserialize;
 
 use crate::{
     Database, Error,
-    item::{self, Attributes, applied, number, string},
+    item::{self, Attributes, applied, now, number, string},
 };
 
-/// How long an ended session is remembered, in seconds: longer than any token of it lives, which is a minute.
-const REMEMBERED: u64 = 24 * 60 * 60;
+/// How long the end of a session is remembered after its event was received, in seconds. It must be longer than any token
+/// can live: the verifier in `clerk-auth` rejects tokens with a lifetime of more than 24 hours, whatever it is set to.
+const SESSION_END_TTL: u64 = 48 * 60 * 60;
 
 /// The tables of accounts and of ended sessions.
 #[derive(Clone)]
@@ -100,9 +105,10 @@ impl Accounts {
         Ok(Authorized(identity))
     }
 
-    /// Remembers that a session has ended. Says whether this was news.
+    /// Remembers that a session has ended, from now on: an event that arrives days late ends it as well, and a repeated
+    /// event prolongs the memory. Returns whether the end was news.
     pub async fn apply_end(&self, session: &EndedSession) -> Result<bool, Error> {
-        let expires_at = session.at() / 1000 + REMEMBERED;
+        let expires_at = now() / 1000 + SESSION_END_TTL;
         let update = self
             .client
             .update_item()
@@ -110,9 +116,11 @@ impl Accounts {
             .key("userId", string(session.user_id()))
             .key("sessionId", string(session.id()))
             .update_expression("SET expiresAt = :at")
+            // Another receiver's clock may be ahead.
             .condition_expression("attribute_not_exists(expiresAt) OR expiresAt < :at")
-            .expression_attribute_values(":at", number(expires_at));
-        applied(update.send().await)
+            .expression_attribute_values(":at", number(expires_at))
+            .return_values(ReturnValue::AllOld);
+        Ok(applied(update.send().await)?.is_some_and(|before| before.is_empty()))
     }
 }
 

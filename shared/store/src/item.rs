@@ -45,14 +45,14 @@ pub(crate) fn now() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Whether a conditional write was made; that its condition failed is no error.
+/// The attributes that a conditional write returned; None if its condition failed, which is no error.
 pub(crate) fn applied(
     result: Result<UpdateItemOutput, SdkError<UpdateItemError, HttpResponse>>,
-) -> Result<bool, Error> {
+) -> Result<Option<Attributes>, Error> {
     match result {
-        Ok(_) => Ok(true),
+        Ok(output) => Ok(Some(output.attributes.unwrap_or_default())),
         Err(error) => match error.as_service_error() {
-            Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(false),
+            Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
             _ => Err(Error::from_sdk(error)),
         },
     }

@@ -10,21 +10,24 @@
 //!   `callerUpdatedAt`, and `creation`, which names the caller's first write.
 //!
 //! Clerk's two registers are last-writer-wins: a write is made only if its version is above the one that is there. A
-//! version is a time and, where times are equal, a fingerprint of what is said, so that of any two one is above the
-//! other. Whatever the order of writes, and however often each is made, the highest version is what remains.
+//! version is the time of the content, then the time at which Clerk announced it, then a fingerprint of it, so that of any
+//! two one is above the other. Whatever the order of writes, and however often each is made, the highest version remains.
 //!
 //! A deletion is a flag that is only ever raised: `isActive` becomes false, and nothing sets it back; of several
-//! `deletedAt` the earliest remains.
+//! `deletedAt` the earliest remains. `deletionReceivedAt` is when the first of them was received: from then on no call is
+//! let in, so the erasure waits from that time on.
 //!
 //! An erasure comes once a deletion has stood for a while: an operator's command replaces the item with a bare tombstone,
-//! `userId`, `isActive`, `deletedAt` and `erasedAt`. Where `erasedAt` is, the registers stay empty whatever still
+//! `userId`, `isActive`, `deletedAt`, `deletionReceivedAt` and `erasedAt`. Where `erasedAt` is, the registers stay empty whatever still
 //! arrives, so that an event that is late or sent again does not bring back what was erased.
 //!
 //! What is shown is worked out on reading ([`Item::profile`]): of each detail the newest that Clerk vouched for, and the
 //! caller's word only where Clerk has said nothing yet. As the registers do not depend on the order of events, neither
 //! does the profile.
-
-use std::fmt;
+//!
+//! Every source's values are kept in the same form: trimmed, without characters that break lines or reorder text, the
+//! picture's URL as its parser serializes it. A value of which nothing is left counts as missing. Items of earlier
+//! releases hold values in other forms, so they are read in the same way.
 
 use aws_lc_rs::digest;
 use aws_sdk_dynamodb::{
@@ -34,8 +37,14 @@ use aws_sdk_dynamodb::{
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use clerk_auth::{DeletedUser, Identity, User};
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        RefOr, Schema,
+        schema::{AnyOfBuilder, ObjectBuilder, SchemaFormat, Type},
+    },
+};
 
 use crate::{
     Authorized, Database, Error,
@@ -72,27 +81,27 @@ pub struct Profile {
 }
 
 /// Where what Clerk says stands in time. Sorts as text.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Deserialize)]
 #[serde(try_from = "String")]
 struct Version {
+    text: String,
     /// Milliseconds since the epoch.
     at: u64,
-    /// Of what is said.
-    fingerprint: String,
 }
 
 impl Version {
-    fn of(at: u64, said: &impl Serialize) -> Result<Self, Error> {
-        let said = serde_json::to_vec(said).map_err(|error| Error::Internal(error.to_string()))?;
-        let digest = digest::digest(&digest::SHA256, &said);
-        Ok(Self { at, fingerprint: BASE64_URL_SAFE_NO_PAD.encode(digest) })
-    }
-}
+    /// As many digits as a number of 64 bits has at most.
+    const DIGITS: usize = 20;
 
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // As many digits as a number of 64 bits has at most.
-        write!(f, "{:020}-{}", self.at, self.fingerprint)
+    /// The version of `content` as of `at`, which Clerk announced at `announced_at`.
+    ///
+    /// Versions of earlier releases have a `-` and no second time. They sort below every `.` of the same time: which of
+    /// them was announced later is not known, and the newer event is at hand.
+    fn new(at: u64, announced_at: u64, content: &impl Serialize) -> Result<Self, Error> {
+        let content = serde_json::to_vec(content).map_err(|error| Error::Internal(error.to_string()))?;
+        let fingerprint = BASE64_URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, &content));
+        let digits = Self::DIGITS;
+        Ok(Self { text: format!("{at:0digits$}.{announced_at:0digits$}-{fingerprint}"), at })
     }
 }
 
@@ -100,9 +109,8 @@ impl TryFrom<String> for Version {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        let (at, fingerprint) = text.split_once('-').ok_or("a version has two parts")?;
-        let at = at.parse().map_err(|_| "a version begins with a number")?;
-        Ok(Self { at, fingerprint: fingerprint.to_owned() })
+        let at = text.get(..Self::DIGITS).and_then(|at| at.parse().ok()).ok_or("a version begins with a time")?;
+        Ok(Self { text, at })
     }
 }
 
@@ -142,7 +150,8 @@ impl Item {
     fn profile(self) -> Profile {
         let told_at = self.clerk_version.as_ref().map(|version| version.at);
         let claimed_at = self.claimed_version.as_ref().map(|version| version.at);
-        let newest = |told: Option<String>, claimed: Option<String>, caller: Option<String>| {
+        let newest = |clean: Clean, told: Option<String>, claimed: Option<String>, caller: Option<String>| {
+            let [told, claimed, caller] = [told, claimed, caller].map(|value| clean(&value?));
             // A token that is no newer than the snapshot adds nothing to it.
             match claimed.filter(|_| claimed_at > told_at) {
                 Some(claimed) => Some(claimed),
@@ -155,10 +164,10 @@ impl Item {
         let created_at = self.created_at.or(self.caller_created_at).or(self.deleted_at);
         Profile {
             id: self.user_id,
-            email: newest(self.email, self.claimed_email, self.caller_email),
-            first_name: newest(self.first_name, self.claimed_first_name, self.caller_first_name),
-            last_name: newest(self.last_name, self.claimed_last_name, self.caller_last_name),
-            image_url: newest(self.image_url, None, self.caller_image_url),
+            email: newest(clean_email, self.email, self.claimed_email, self.caller_email),
+            first_name: newest(clean_name, self.first_name, self.claimed_first_name, self.caller_first_name),
+            last_name: newest(clean_name, self.last_name, self.claimed_last_name, self.caller_last_name),
+            image_url: newest(clean_image_url, self.image_url, None, self.caller_image_url),
             created_at: created_at.unwrap_or_default(),
             updated_at: updated_at.unwrap_or_default(),
             is_active: self.is_active.unwrap_or(true) && !self.banned.unwrap_or(false),
@@ -175,18 +184,22 @@ impl TryFrom<Attributes> for Profile {
     }
 }
 
-/// What the caller says of themselves. What is left away stays as it is.
+/// What the caller says of themselves. What is omitted or blank stays as it is.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[schema(as = ProfileChange)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Details {
     /// An e-mail address.
+    #[serde(default, deserialize_with = "unless_blank")]
     pub email: Option<Email>,
     /// A first name.
+    #[serde(default, deserialize_with = "unless_blank")]
     pub first_name: Option<Name>,
     /// A last name.
+    #[serde(default, deserialize_with = "unless_blank")]
     pub last_name: Option<Name>,
     /// Where the picture is.
+    #[serde(default, deserialize_with = "unless_blank")]
     pub image_url: Option<ImageUrl>,
 }
 
@@ -197,7 +210,7 @@ pub enum InvalidDetail {
     #[error("an e-mail address is like ada@example.com, with at most {} characters", Email::MAX_CHARS)]
     Email,
     /// Not a name.
-    #[error("a name has 1 to {} characters, none of them a control character", Name::MAX_CHARS)]
+    #[error("a name has at most {} characters, none of them a control character or invisible", Name::MAX_CHARS)]
     Name,
     /// Not the address of a picture.
     #[error("an image's URL begins with https:// and has at most {} characters", ImageUrl::MAX_CHARS)]
@@ -205,9 +218,8 @@ pub enum InvalidDetail {
 }
 
 /// An e-mail address, by its form alone: only Clerk knows whether it is the person's.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(try_from = "String")]
-#[schema(value_type = String, max_length = 254, pattern = r"^[^\s\x00-\x1f\x7f-\x9f]+@[^@\s\x00-\x1f\x7f-\x9f]+$", example = "ada@example.com")]
+#[derive(Debug, ToSchema)]
+#[schema(value_type = String, max_length = 254, pattern = r"^(?: *[^\s\x00-\x1f\x7f-\x9f\xad\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb]+@[^@\s\x00-\x1f\x7f-\x9f\xad\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb]+)? *$", example = "ada@example.com")]
 pub struct Email(String);
 
 impl Email {
@@ -215,21 +227,17 @@ impl Email {
     pub const MAX_CHARS: usize = 254;
 }
 
-impl TryFrom<String> for Email {
+impl TryFrom<&str> for Email {
     type Error = InvalidDetail;
 
-    fn try_from(text: String) -> Result<Self, InvalidDetail> {
-        let plain = text.chars().count() <= Self::MAX_CHARS
-            && !text.chars().any(|char| char.is_control() || char.is_whitespace());
-        let parts = text.rsplit_once('@').is_some_and(|(name, host)| !name.is_empty() && !host.is_empty());
-        if plain && parts { Ok(Self(text)) } else { Err(InvalidDetail::Email) }
+    fn try_from(text: &str) -> Result<Self, InvalidDetail> {
+        clean_email(text).map(Self).ok_or(InvalidDetail::Email)
     }
 }
 
 /// A first or last name, trimmed.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(try_from = "String")]
-#[schema(value_type = String, max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$", example = "Ada")]
+#[derive(Debug, ToSchema)]
+#[schema(value_type = String, max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f\xad\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb]*$", example = "Ada")]
 pub struct Name(String);
 
 impl Name {
@@ -237,20 +245,17 @@ impl Name {
     pub const MAX_CHARS: usize = 200;
 }
 
-impl TryFrom<String> for Name {
+impl TryFrom<&str> for Name {
     type Error = InvalidDetail;
 
-    fn try_from(text: String) -> Result<Self, InvalidDetail> {
-        let name = text.trim();
-        let fits = (1..=Self::MAX_CHARS).contains(&name.chars().count());
-        if fits && !name.chars().any(char::is_control) { Ok(Self(name.to_owned())) } else { Err(InvalidDetail::Name) }
+    fn try_from(text: &str) -> Result<Self, InvalidDetail> {
+        // A caller is told what is wrong; nothing is mended.
+        clean_name(text).filter(|name| name == trim(text)).map(Self).ok_or(InvalidDetail::Name)
     }
 }
 
 /// Where a picture is. Only `https`: front ends put it into pages as it is, so `javascript:` must not get in.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(try_from = "String")]
-#[schema(value_type = String, format = "uri", max_length = 2048, example = "https://example.com/ada.png")]
+#[derive(Debug)]
 pub struct ImageUrl(String);
 
 impl ImageUrl {
@@ -258,13 +263,74 @@ impl ImageUrl {
     pub const MAX_CHARS: usize = 2048;
 }
 
-impl TryFrom<String> for ImageUrl {
+/// Written by hand, since an empty text, which counts as missing, is not a URI.
+impl PartialSchema for ImageUrl {
+    fn schema() -> RefOr<Schema> {
+        let uri = ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::Custom("uri".to_owned())));
+        let uri = uri.max_length(Some(Self::MAX_CHARS)).examples(["https://example.com/ada.png"]);
+        let blank = ObjectBuilder::new().schema_type(Type::String).max_length(Some(0));
+        AnyOfBuilder::new().item(uri).item(blank).description(Some("Where a picture is, by https alone.")).into()
+    }
+}
+
+impl ToSchema for ImageUrl {}
+
+impl TryFrom<&str> for ImageUrl {
     type Error = InvalidDetail;
 
-    fn try_from(text: String) -> Result<Self, InvalidDetail> {
-        let https = url::Url::parse(&text).is_ok_and(|url| url.scheme() == "https");
-        if https && text.len() <= Self::MAX_CHARS { Ok(Self(text)) } else { Err(InvalidDetail::ImageUrl) }
+    fn try_from(text: &str) -> Result<Self, InvalidDetail> {
+        clean_image_url(text).map(Self).ok_or(InvalidDetail::ImageUrl)
     }
+}
+
+/// A detail that the caller sent. A blank one counts as missing, as it does in Clerk's events and tokens.
+fn unless_blank<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: for<'a> TryFrom<&'a str, Error = InvalidDetail>,
+{
+    let text = Option::<String>::deserialize(deserializer)?.unwrap_or_default();
+    if trim(&text).is_empty() { Ok(None) } else { T::try_from(&text).map(Some).map_err(D::Error::custom) }
+}
+
+/// Brings a detail into the one form in which it is kept and shown, whichever source it is from. None if nothing usable
+/// is left.
+type Clean = fn(&str) -> Option<String>;
+
+fn clean_email(text: &str) -> Option<String> {
+    let email = trim(text);
+    let plain = !email.chars().any(|char| breaks_text(char) || char.is_whitespace());
+    let parts = email.rsplit_once('@').is_some_and(|(name, host)| !name.is_empty() && !host.is_empty());
+    (plain && parts && email.chars().count() <= Email::MAX_CHARS).then(|| email.to_owned())
+}
+
+/// Clerk takes names that are refused here. They are mended and cut, so that no event fails for them.
+fn clean_name(text: &str) -> Option<String> {
+    let safe = |char: char| if breaks_text(char) { char.is_whitespace().then_some(' ') } else { Some(char) };
+    let name: String = trim(text).chars().filter_map(safe).take(Name::MAX_CHARS).collect();
+    Some(trim(&name).to_owned()).filter(|name| !name.is_empty())
+}
+
+/// The parser reads past line breaks and quotes that a page would stumble over, so its serialization is kept.
+fn clean_image_url(text: &str) -> Option<String> {
+    let url = url::Url::parse(trim(text)).ok().filter(|url| url.scheme() == "https")?;
+    Some(String::from(url)).filter(|url| url.len() <= ImageUrl::MAX_CHARS)
+}
+
+/// Removes white space around a text, and what is invisible by itself before it: joiners and variation selectors.
+fn trim(text: &str) -> &str {
+    let invisible = |char| matches!(char, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}');
+    text.trim_start_matches(|char: char| char.is_whitespace() || invisible(char)).trim_end()
+}
+
+/// Whether a character has no place in one line of text: controls and line breaks; what reorders the text around it; and
+/// what is invisible, except for the joiners and selectors that emoji and several scripts are written with.
+fn breaks_text(char: char) -> bool {
+    char.is_control()
+        || matches!(char,
+            '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}'
+            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
+            | '\u{fff9}'..='\u{fffb}')
 }
 
 /// What became of the caller's details.
@@ -278,17 +344,34 @@ pub enum Put {
 
 impl Details {
     /// The member that says something else than the token, which is Clerk's word.
-    fn contradicted(&self, identity: &Identity) -> Option<&'static str> {
-        let email = self.email.as_ref().map(|Email(email)| email.as_str());
-        let first_name = self.first_name.as_ref().map(|Name(name)| name.as_str());
-        let last_name = self.last_name.as_ref().map(|Name(name)| name.as_str());
+    fn contradicted(&self, claims: &Claims) -> Option<&'static str> {
+        let Self { email, first_name, last_name, image_url: _ } = self;
         let pairs = [
-            ("email", email, identity.email()),
-            ("firstName", first_name, identity.first_name()),
-            ("lastName", last_name, identity.last_name()),
+            ("email", email.as_ref().map(|Email(email)| email), &claims.email),
+            ("firstName", first_name.as_ref().map(|Name(name)| name), &claims.first_name),
+            ("lastName", last_name.as_ref().map(|Name(name)| name), &claims.last_name),
         ];
-        let differ = |said: Option<&str>, claimed: Option<&str>| said.is_some() && claimed.is_some() && said != claimed;
-        pairs.into_iter().find(|(_, said, claimed)| differ(*said, *claimed)).map(|(member, _, _)| member)
+        let differ = |(_, said, claimed): &(_, Option<&String>, &Option<String>)| {
+            said.zip(claimed.as_ref()).is_some_and(|(said, claimed)| said != claimed)
+        };
+        pairs.into_iter().find(differ).map(|(member, _, _)| member)
+    }
+}
+
+/// What a token says of its user.
+struct Claims {
+    email: Option<String>,
+    first_name: Option<String>,
+    last_name: Option<String>,
+}
+
+impl From<&Identity> for Claims {
+    fn from(identity: &Identity) -> Self {
+        Self {
+            email: identity.email().and_then(clean_email),
+            first_name: identity.first_name().and_then(clean_name),
+            last_name: identity.last_name().and_then(clean_name),
+        }
     }
 }
 
@@ -315,50 +398,61 @@ impl Profiles {
         AuthorProfile(self.of(author.identity()))
     }
 
-    /// Writes Clerk's snapshot of a user, unless the profile holds the same or a newer one, or was erased. Says whether
-    /// it did.
+    /// Writes Clerk's snapshot of a user, unless the profile holds the same or a newer one, or was erased. Returns whether
+    /// this changed anything but the version.
     pub async fn apply_user(&self, user: &User) -> Result<bool, Error> {
         let details = [
-            ("email", user.email()),
-            ("firstName", user.first_name()),
-            ("lastName", user.last_name()),
-            ("imageUrl", user.image_url()),
+            ("email", user.email().and_then(clean_email)),
+            ("firstName", user.first_name().and_then(clean_name)),
+            ("lastName", user.last_name().and_then(clean_name)),
+            ("imageUrl", user.image_url().and_then(clean_image_url)),
         ];
-        let version = Version::of(user.updated_at(), &(details, user.banned(), user.created_at()))?;
-        let Assignments { set, remove, values } = assign(&details);
+        let content = (&details, user.banned(), user.created_at());
+        let version = Version::new(user.updated_at(), user.announced_at(), &content)?;
+        let snapshot: Vec<_> = details
+            .into_iter()
+            .map(|(name, value)| (name, value.map(string)))
+            .chain([
+                ("banned", Some(AttributeValue::Bool(user.banned()))),
+                ("createdAt", Some(number(user.created_at()))),
+            ])
+            .collect();
+        let Assignments { set, remove, values } = assign(&snapshot);
         let update = self
             .client
             .update_item()
             .table_name(&self.table)
             .key("userId", string(user.id()))
             .update_expression(format!(
-                "SET isActive = if_not_exists(isActive, :active), banned = :banned, createdAt = :created, \
-                 clerkVersion = :version{set}{remove}"
+                "SET isActive = if_not_exists(isActive, :active), clerkVersion = :version{set}{remove}"
             ))
             .condition_expression(format!(
                 "{NOT_ERASED} AND (attribute_not_exists(clerkVersion) OR clerkVersion < :version)"
             ))
             .set_expression_attribute_values(Some(values))
             .expression_attribute_values(":active", AttributeValue::Bool(true))
-            .expression_attribute_values(":banned", AttributeValue::Bool(user.banned()))
-            .expression_attribute_values(":created", number(user.created_at()))
-            .expression_attribute_values(":version", string(version.to_string()));
-        applied(update.send().await)
+            .expression_attribute_values(":version", string(version.text))
+            .return_values(ReturnValue::AllOld);
+        let differs = |before: Attributes| snapshot.iter().any(|(name, value)| before.get(*name) != value.as_ref());
+        Ok(applied(update.send().await)?.is_some_and(differs))
     }
 
     /// Marks a user as deleted, for ever. Where there is no profile yet, a mark is left, so that a creation that
-    /// arrives late does not bring the person back. Says whether this changed anything.
+    /// arrives late does not bring the person back. Returns whether this changed anything.
     pub async fn apply_deletion(&self, user: &DeletedUser) -> Result<bool, Error> {
         let update = self
             .client
             .update_item()
             .table_name(&self.table)
             .key("userId", string(user.id()))
-            .update_expression("SET isActive = :active, deletedAt = :at")
+            .update_expression(
+                "SET isActive = :active, deletedAt = :at, deletionReceivedAt = if_not_exists(deletionReceivedAt, :now)",
+            )
             .condition_expression("attribute_not_exists(deletedAt) OR deletedAt > :at")
             .expression_attribute_values(":active", AttributeValue::Bool(false))
-            .expression_attribute_values(":at", number(user.at()));
-        applied(update.send().await)
+            .expression_attribute_values(":at", number(user.at()))
+            .expression_attribute_values(":now", number(now()));
+        Ok(applied(update.send().await)?.is_some())
     }
 }
 
@@ -401,17 +495,20 @@ impl AuthorProfile<'_> {
     /// One request; a second one if a newer token has been used here before.
     pub async fn put(&self, details: &Details) -> Result<Put, Error> {
         let identity = self.0.identity;
-        if let Some(member) = details.contradicted(identity) {
+        let claims = Claims::from(identity);
+        if let Some(member) = details.contradicted(&claims) {
             return Err(Error::Contradicted(member));
         }
         let claims = [
-            ("claimedEmail", identity.email()),
-            ("claimedFirstName", identity.first_name()),
-            ("claimedLastName", identity.last_name()),
+            ("claimedEmail", claims.email),
+            ("claimedFirstName", claims.first_name),
+            ("claimedLastName", claims.last_name),
         ];
         if claims.iter().any(|(_, claim)| claim.is_some()) {
-            let version = Version::of(identity.issued_at(), &claims)?;
-            if let Some(put) = self.write(details, Some(Claims { claims, version })).await? {
+            // A token has one time only.
+            let version = Version::new(identity.issued_at(), 0, &claims)?;
+            let claims = claims.map(|(name, claim)| (name, claim.map(string)));
+            if let Some(put) = self.write(details, Some((&claims, version))).await? {
                 return Ok(put);
             }
         }
@@ -421,15 +518,15 @@ impl AuthorProfile<'_> {
 
     /// Writes the caller's register and, if there are any, the claims'. None if newer claims are there, or the profile
     /// was erased.
-    async fn write(&self, details: &Details, claims: Option<Claims<'_>>) -> Result<Option<Put>, Error> {
+    async fn write(&self, details: &Details, claims: Option<(&[Detail], Version)>) -> Result<Option<Put>, Error> {
         let UserProfile { client, table, .. } = self.0;
         let Details { email, first_name, last_name, image_url } = details;
-        // What the caller leaves away stays, so nothing is removed.
+        // What the caller omits stays, so nothing is removed.
         let Assignments { set, values, .. } = assign(&[
-            ("callerEmail", email.as_ref().map(|Email(email)| email.as_str())),
-            ("callerFirstName", first_name.as_ref().map(|Name(name)| name.as_str())),
-            ("callerLastName", last_name.as_ref().map(|Name(name)| name.as_str())),
-            ("callerImageUrl", image_url.as_ref().map(|ImageUrl(url)| url.as_str())),
+            ("callerEmail", email.as_ref().map(|Email(email)| string(email))),
+            ("callerFirstName", first_name.as_ref().map(|Name(name)| string(name))),
+            ("callerLastName", last_name.as_ref().map(|Name(name)| string(name))),
+            ("callerImageUrl", image_url.as_ref().map(|ImageUrl(url)| string(url))),
         ]);
         let mut expression = format!(
             "SET isActive = if_not_exists(isActive, :active), callerCreatedAt = if_not_exists(callerCreatedAt, :now), \
@@ -446,12 +543,12 @@ impl AuthorProfile<'_> {
             .expression_attribute_values(":now", number(now()))
             .expression_attribute_values(":change", string(&change))
             .return_values(ReturnValue::AllNew);
-        if let Some(Claims { claims, version }) = claims {
-            let Assignments { set, remove, values } = assign(&claims);
+        if let Some((claims, version)) = claims {
+            let Assignments { set, remove, values } = assign(claims);
             expression = format!("{expression}, claimedVersion = :claimedVersion{set}{remove}");
             condition =
                 format!("{condition} AND (attribute_not_exists(claimedVersion) OR claimedVersion <= :claimedVersion)");
-            update = update.expression_attribute_values(":claimedVersion", string(version.to_string()));
+            update = update.expression_attribute_values(":claimedVersion", string(version.text));
             for (name, value) in values {
                 update = update.expression_attribute_values(name, value);
             }
@@ -473,11 +570,8 @@ impl AuthorProfile<'_> {
     }
 }
 
-/// What a token says, and as of when.
-struct Claims<'a> {
-    claims: [(&'a str, Option<&'a str>); 3],
-    version: Version,
-}
+/// An attribute's name and its value, or that it has none.
+type Detail = (&'static str, Option<AttributeValue>);
 
 /// Parts of an update expression that set the details that are there and remove those that are not.
 struct Assignments {
@@ -486,10 +580,10 @@ struct Assignments {
     values: Attributes,
 }
 
-fn assign(details: &[(&str, Option<&str>)]) -> Assignments {
-    let present = details.iter().filter_map(|(name, value)| Some((name, (*value)?)));
+fn assign(details: &[Detail]) -> Assignments {
+    let present = details.iter().filter_map(|(name, value)| Some((name, value.clone()?)));
     let (set, values) =
-        present.map(|(name, value)| (format!(", {name} = :{name}"), (format!(":{name}"), string(value)))).unzip();
+        present.map(|(name, value)| (format!(", {name} = :{name}"), (format!(":{name}"), value))).unzip();
     let absent: Vec<_> = details.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| *name).collect();
     let remove = if absent.is_empty() { String::new() } else { format!(" REMOVE {}", absent.join(", ")) };
     Assignments { set, remove, values }

@@ -12,7 +12,7 @@ mod support;
 use clerk_auth::Event;
 use serde_json::{Value, json};
 use store::{Accounts, Error, Profiles};
-use support::{Fixture, event, identity, nowhere};
+use support::{Fixture, event, identity, now_ms, nowhere};
 
 async fn deliver(fixture: &Fixture, body: Value) {
     let profiles = Profiles::new(&fixture.database, "UsersTable".to_owned());
@@ -47,6 +47,39 @@ async fn a_session_that_has_ended_in_any_way_is_refused_and_no_other() {
         deliver(&fixture, ended(kind, "user_ada", "sess_1")).await;
         assert!(matches!(outcome(&fixture, "user_ada").await, Err(Error::SessionEnded)), "{kind}");
         assert!(outcome(&fixture, "user_eve").await.is_ok(), "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn late_events_end_sessions_for_longer_than_a_token_lives() {
+    const HOUR: u64 = 60 * 60;
+    let now = now_ms();
+    for late in [0, 25 * HOUR, 10 * 24 * HOUR, now / 1000] {
+        let fixture = Fixture::new().await;
+        let mut event = ended("session.ended", "user_ada", "sess_1");
+        event["data"]["updated_at"] = (now - late * 1000).into();
+        deliver(&fixture, event).await;
+        let [row] = fixture.items("SessionsTable").await.try_into().expect("one row");
+        let remembered = row["expiresAt"].as_u64().expect("a time") - now / 1000;
+        assert!((48 * HOUR..48 * HOUR + 60).contains(&remembered), "{late} s late: remembered for {remembered} s");
+        assert_eq!(row.as_object().map(serde_json::Map::len), Some(3), "ids and a time only: {row}");
+        assert!(matches!(outcome(&fixture, "user_ada").await, Err(Error::SessionEnded)), "{late} s late");
+    }
+}
+
+#[tokio::test]
+async fn repeated_session_ends_prolong_and_never_shorten() {
+    let fixture = Fixture::new().await;
+    let expires_at = async || fixture.items("SessionsTable").await[0]["expiresAt"].as_u64().expect("a time");
+    let row = |at: u64| json!({ "userId": "user_ada", "sessionId": "sess_1", "expiresAt": at });
+    for (before, prolonged) in [(1, true), (now_ms(), false)] {
+        fixture.put("SessionsTable", row(before)).await;
+        let Event::SessionEnded(session) = event(&ended("session.removed", "user_ada", "sess_1")) else {
+            panic!("a session ends")
+        };
+        assert!(!fixture.accounts().apply_end(&session).await.expect("written"), "it is no news");
+        assert_eq!(expires_at().await > before, prolonged);
+        assert!(expires_at().await >= before);
     }
 }
 

@@ -10,12 +10,21 @@
 
 mod support;
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use clerk_auth::Event;
-use proptest::{prelude::*, sample::Index};
+use proptest::{
+    prelude::*,
+    sample::Index,
+    test_runner::{TestCaseResult, TestRunner},
+};
 use serde_json::{Value, json};
-use store::{Details, Error, Profile, Profiles};
+use store::{Authorized, Details, Error, Profile, Profiles};
 use support::{Fixture, erase, event, identity_at};
-use tokio::task::JoinSet;
+use tokio::{runtime::Runtime, task::JoinSet};
 
 const USERS: [&str; 2] = ["user_ada", "user_eve"];
 const SESSIONS: [&str; 2] = ["sess_1", "sess_2"];
@@ -29,17 +38,26 @@ enum Happening {
     Sync { user: &'static str, seconds: u64, claims: Value },
 }
 
+/// A happening to the users of one case, as often as it is delivered.
+#[derive(Clone)]
+enum Delivery {
+    Webhook(Value),
+    Sync(Authorized),
+}
+
 /// Few times and few names, so that many happen at once and many are the same.
 fn happening() -> impl Strategy<Value = Happening> {
     let user = prop::sample::select(&USERS[..]);
     let seconds = 1000..1005_u64;
     let name = prop::sample::select(vec![json!("Ada"), json!("Eve"), json!(null)]);
-    let snapshot = (user.clone(), seconds.clone(), name.clone(), any::<bool>(), any::<bool>()).prop_map(
-        |(user, seconds, name, banned, created)| {
+    let announced_at = 1_004_000..1_004_004_u64;
+    let kind = prop::sample::select(vec!["user.created", "user.updated"]);
+    let snapshot = (user.clone(), seconds.clone(), name.clone(), any::<bool>(), kind, announced_at).prop_map(
+        |(user, seconds, name, banned, kind, announced_at)| {
             let data = json!({
                 "id": user, "first_name": name, "banned": banned, "created_at": 1_000_000, "updated_at": seconds * 1000,
             });
-            Happening::Webhook(json!({ "type": if created { "user.created" } else { "user.updated" }, "data": data }))
+            Happening::Webhook(json!({ "type": kind, "timestamp": announced_at, "data": data }))
         },
     );
     let deletion = (user.clone(), seconds.clone()).prop_map(|(user, seconds)| {
@@ -67,128 +85,213 @@ impl Happening {
     }
 }
 
-async fn apply(fixture: &Fixture, happening: &Happening) {
-    let profiles = Profiles::new(&fixture.database, "UsersTable".to_owned());
-    let accounts = fixture.accounts();
-    match happening {
-        Happening::Webhook(body) => match event(body) {
-            Event::UserChanged(user) => drop(profiles.apply_user(&user).await.expect("written")),
-            Event::UserDeleted(user) => drop(profiles.apply_deletion(&user).await.expect("written")),
-            Event::SessionEnded(session) => drop(accounts.apply_end(&session).await.expect("written")),
-            event => panic!("{event:?} is of no concern"),
-        },
-        Happening::Sync { user, seconds, claims } => {
-            // Authorized before anything else of the history had arrived: the worst case, a call that takes long.
-            let empty = Fixture::new().await;
-            let author = empty.accounts().authorize(identity_at(user, *seconds, claims.clone()).await).await;
-            let author = author.expect("nothing is known of anybody");
-            match profiles.of_author(&author).put(&Details::default()).await {
-                Ok(_) | Err(Error::AccountInactive) => {}
-                Err(error) => panic!("{error}"),
+/// What all cases of a test share, so that none waits for engines, connections and certificates. Each has its own users.
+struct Worlds {
+    runtime: Runtime,
+    /// Where nothing ever arrives.
+    empty: Fixture,
+    each: [Arc<Fixture>; 3],
+    cases: AtomicUsize,
+}
+
+impl Worlds {
+    fn new() -> Self {
+        let runtime = Runtime::new().expect("a runtime");
+        let (empty, first, second, third) =
+            runtime.block_on(async { tokio::join!(Fixture::new(), Fixture::new(), Fixture::new(), Fixture::new()) });
+        Self { runtime, empty, each: [first, second, third].map(Arc::new), cases: AtomicUsize::new(0) }
+    }
+
+    fn next_case(&self) -> Case<'_> {
+        Case { worlds: self, number: self.cases.fetch_add(1, Ordering::Relaxed) }
+    }
+}
+
+struct Case<'a> {
+    worlds: &'a Worlds,
+    number: usize,
+}
+
+impl Case<'_> {
+    fn user(&self, user: &str) -> String {
+        format!("{user}_{}", self.number)
+    }
+
+    async fn prepare(&self, happening: &Happening) -> Delivery {
+        match happening {
+            Happening::Webhook(body) => {
+                let mut body = body.clone();
+                let member = if body["data"]["user_id"].is_null() { "id" } else { "user_id" };
+                body["data"][member] = self.user(body["data"][member].as_str().expect("an id")).into();
+                Delivery::Webhook(body)
+            }
+            Happening::Sync { user, seconds, claims } => {
+                let identity = identity_at(&self.user(user), *seconds, claims.clone()).await;
+                // Authorized before anything else of the history has arrived: the worst case, a call that takes long.
+                let author = self.worlds.empty.accounts().authorize(identity).await;
+                Delivery::Sync(author.expect("nothing is known of anybody"))
             }
         }
     }
+
+    async fn prepare_all(&self, history: &[Happening]) -> Vec<Delivery> {
+        let mut deliveries = Vec::new();
+        for happening in history {
+            deliveries.push(self.prepare(happening).await);
+        }
+        deliveries
+    }
+
+    /// All that can be seen of the state: profiles, and who may come in. Times at which this ran are no part of it.
+    async fn state(&self, fixture: &Fixture) -> Vec<(Option<Profile>, &'static str)> {
+        let profiles = Profiles::new(&fixture.database, "UsersTable".to_owned());
+        let mut state = Vec::new();
+        for user in USERS {
+            let identity = identity_at(&self.user(user), 1000, json!({})).await;
+            let profile = profiles.of(&identity).get().await.expect("read").map(|mut profile| {
+                // Until Clerk has told, these are of the caller's own writes.
+                let callers = |time: u64| if time > 1_000_000_000 { 0 } else { time };
+                profile.created_at = callers(profile.created_at);
+                profile.updated_at = callers(profile.updated_at);
+                profile
+            });
+            let access = match fixture.accounts().authorize(identity).await {
+                Ok(_) => "good",
+                Err(Error::AccountInactive) => "inactive",
+                Err(Error::SessionEnded) => "session ended",
+                Err(error) => panic!("{error}"),
+            };
+            state.push((profile, access));
+        }
+        state
+    }
 }
 
-/// All that can be seen of the state: profiles, and who may come in. Times at which this ran are no part of it.
-async fn state(fixture: &Fixture) -> Vec<(Option<Profile>, &'static str)> {
+async fn apply(fixture: &Fixture, delivery: &Delivery) {
     let profiles = Profiles::new(&fixture.database, "UsersTable".to_owned());
-    let mut state = Vec::new();
-    for user in USERS {
-        let identity = identity_at(user, 1000, json!({})).await;
-        let profile = profiles.of(&identity).get().await.expect("read").map(|mut profile| {
-            // Until Clerk has told, these are of the caller's own writes.
-            let callers = |time: u64| if time > 1_000_000_000 { 0 } else { time };
-            profile.created_at = callers(profile.created_at);
-            profile.updated_at = callers(profile.updated_at);
-            profile
-        });
-        let access = match fixture.accounts().authorize(identity).await {
-            Ok(_) => "good",
-            Err(Error::AccountInactive) => "inactive",
-            Err(Error::SessionEnded) => "session ended",
+    match delivery {
+        Delivery::Webhook(body) => match event(body) {
+            Event::UserChanged(user) => drop(profiles.apply_user(&user).await.expect("written")),
+            Event::UserDeleted(user) => drop(profiles.apply_deletion(&user).await.expect("written")),
+            Event::SessionEnded(session) => drop(fixture.accounts().apply_end(&session).await.expect("written")),
+            event => panic!("{event:?} is of no concern"),
+        },
+        Delivery::Sync(author) => match profiles.of_author(author).put(&Details::default()).await {
+            Ok(_) | Err(Error::AccountInactive) => {}
             Err(error) => panic!("{error}"),
-        };
-        state.push((profile, access));
+        },
     }
-    state
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
-
-    #[test]
-    fn every_delivery_of_a_history_ends_in_the_same_state(
-        history in prop::collection::vec(happening(), 1..12),
-        order in prop::collection::vec(any::<Index>(), 24),
-        lost in prop::collection::vec(any::<bool>(), 24),
-    ) {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-        runtime.block_on(async {
-            let in_order = Fixture::new().await;
-            for happening in &history {
-                apply(&in_order, happening).await;
-            }
-            let expected = state(&in_order).await;
-
-            let any_order = std::sync::Arc::new(Fixture::new().await);
-            let mut deliveries = JoinSet::new();
-            // In any order, some twice and some not at all, all at the same time.
-            for (index, lost) in order.iter().zip(&lost) {
-                let (fixture, happening) = (std::sync::Arc::clone(&any_order), index.get(&history).clone());
-                if !lost {
-                    deliveries.spawn(async move { apply(&fixture, &happening).await });
-                }
-            }
-            while let Some(delivered) = deliveries.join_next().await {
-                delivered.expect("it ends");
-            }
-            // What was lost is sent again, and so is what was not, the last first.
-            for happening in history.iter().rev() {
-                apply(&any_order, happening).await;
-            }
-            prop_assert_eq!(state(&any_order).await, expected);
-            Ok(())
-        })?;
+/// All at the same time.
+async fn apply_at_once(fixture: &Arc<Fixture>, deliveries: impl IntoIterator<Item = Delivery>) {
+    let mut tasks = JoinSet::new();
+    for delivery in deliveries {
+        let fixture = Arc::clone(fixture);
+        tasks.spawn(async move { apply(&fixture, &delivery).await });
     }
-
-    #[test]
-    fn what_was_erased_leaves_the_deletion_alone_whatever_still_arrives(
-        history in prop::collection::vec(happening(), 1..12),
-        before in prop::collection::vec(any::<Index>(), 12),
-        after in prop::collection::vec(any::<Index>(), 12),
-    ) {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-        runtime.block_on(async {
-            let deletion = json!({ "type": "user.deleted", "timestamp": 1_003_000, "data": { "id": USERS[0] } });
-            let deletion = Happening::Webhook(deletion);
-            let (alone, all) = (Fixture::new().await, Fixture::new().await);
-            apply(&alone, &deletion).await;
-            for happening in &history {
-                apply(&all, happening).await;
-                if happening.is_deletion() {
-                    apply(&alone, happening).await;
-                }
-            }
-            let [(bare, _), _] = <[_; 2]>::try_from(state(&alone).await).expect("two users");
-            let [_, other] = <[_; 2]>::try_from(state(&all).await).expect("two users");
-
-            let erased = std::sync::Arc::new(Fixture::new().await);
-            for index in &before {
-                apply(&erased, index.get(&history)).await;
-            }
-            apply(&erased, &deletion).await;
-            erase(&erased, USERS[0]).await;
-            let mut deliveries = JoinSet::new();
-            for happening in after.iter().map(|index| index.get(&history)).chain(&history) {
-                let (fixture, happening) = (std::sync::Arc::clone(&erased), happening.clone());
-                deliveries.spawn(async move { apply(&fixture, &happening).await });
-            }
-            while let Some(delivered) = deliveries.join_next().await {
-                delivered.expect("it ends");
-            }
-            prop_assert_eq!(state(&erased).await, [(bare, "inactive"), other]);
-            Ok(())
-        })?;
+    while let Some(ended) = tasks.join_next().await {
+        ended.expect("it ends");
     }
+}
+
+/// Whether the user is active by the last of Clerk's announcements, if there is one and no other at the same time says
+/// otherwise.
+fn last_announced(history: &[Happening], user: &str) -> Option<bool> {
+    let of_user = history.iter().filter_map(|happening| match happening {
+        Happening::Webhook(body) if body["data"]["id"] == user => Some(body),
+        _ => None,
+    });
+    let (deletions, snapshots): (Vec<_>, Vec<_>) = of_user.partition(|body| body["type"] == "user.deleted");
+    if !deletions.is_empty() {
+        return Some(false);
+    }
+    let time = |body: &Value| (body["data"]["updated_at"].as_u64(), body["timestamp"].as_u64());
+    let last = snapshots.iter().map(|body| time(body)).max()?;
+    let mut last = snapshots.iter().filter(|body| time(body) == last).map(|body| body["data"]["banned"] == false);
+    let active = last.next()?;
+    last.all(|other| other == active).then_some(active)
+}
+
+/// Runs 48 cases, or as many as `CASES` says, on all processors: a case by itself waits for one request after the other.
+fn converges<S: Strategy>(
+    strategy: impl Fn() -> S + Sync,
+    test: impl AsyncFn(&Case, S::Value) -> TestCaseResult + Sync,
+) {
+    let cases: u32 = std::env::var("CASES").map_or(48, |cases| cases.parse().expect("CASES is a number"));
+    let lanes =
+        std::thread::available_parallelism().map_or(1, |processors| u32::try_from(processors.get()).unwrap_or(1));
+    let config = ProptestConfig { source_file: Some(file!()), ..ProptestConfig::with_cases(cases.div_ceil(lanes)) };
+    let worlds = Worlds::new();
+    std::thread::scope(|scope| {
+        for _ in 0..lanes {
+            scope.spawn(|| {
+                let case = |values| worlds.runtime.block_on(test(&worlds.next_case(), values));
+                if let Err(error) = TestRunner::new(config.clone()).run(&strategy(), case) {
+                    panic!("{error}");
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn every_delivery_of_a_history_ends_in_the_same_state() {
+    let indices = || prop::collection::vec(any::<Index>(), 24);
+    let lost = || prop::collection::vec(any::<bool>(), 24);
+    let strategy = || (prop::collection::vec(happening(), 1..12), indices(), lost());
+    converges(strategy, async |case, (history, order, lost)| {
+        let [in_order, any_order, _] = &case.worlds.each;
+        let deliveries = case.prepare_all(&history).await;
+        for delivery in &deliveries {
+            apply(in_order, delivery).await;
+        }
+        let expected = case.state(in_order).await;
+        for (user, (profile, _)) in USERS.into_iter().zip(&expected) {
+            if let Some(active) = last_announced(&history, user) {
+                prop_assert_eq!(profile.as_ref().map(|profile| profile.is_active), Some(active));
+            }
+        }
+
+        // In any order, some twice and some not at all.
+        let kept = order.iter().zip(&lost).filter(|(_, lost)| !**lost);
+        apply_at_once(any_order, kept.map(|(index, _)| index.get(&deliveries).clone())).await;
+        // What was lost is sent again, and so is what was not, the last first.
+        for delivery in deliveries.iter().rev() {
+            apply(any_order, delivery).await;
+        }
+        prop_assert_eq!(case.state(any_order).await, expected);
+        Ok(())
+    });
+}
+
+#[test]
+fn what_was_erased_leaves_the_deletion_alone_whatever_still_arrives() {
+    let indices = || prop::collection::vec(any::<Index>(), 12);
+    let strategy = || (prop::collection::vec(happening(), 1..12), indices(), indices());
+    converges(strategy, async |case, (history, before, after)| {
+        let [alone, all, erased] = &case.worlds.each;
+        let deletion = json!({ "type": "user.deleted", "timestamp": 1_003_000, "data": { "id": USERS[0] } });
+        let deletion = case.prepare(&Happening::Webhook(deletion)).await;
+        let deliveries = case.prepare_all(&history).await;
+        apply(alone, &deletion).await;
+        for (happening, delivery) in history.iter().zip(&deliveries) {
+            apply(all, delivery).await;
+            if happening.is_deletion() {
+                apply(alone, delivery).await;
+            }
+        }
+        let [(bare, _), _] = <[_; 2]>::try_from(case.state(alone).await).expect("two users");
+        let [_, other] = <[_; 2]>::try_from(case.state(all).await).expect("two users");
+
+        for index in &before {
+            apply(erased, index.get(&deliveries)).await;
+        }
+        apply(erased, &deletion).await;
+        erase(erased, &case.user(USERS[0])).await;
+        let after = after.iter().map(|index| index.get(&deliveries)).chain(&deliveries);
+        apply_at_once(erased, after.cloned()).await;
+        prop_assert_eq!(case.state(erased).await, [(bare, "inactive"), other]);
+        Ok(())
+    });
 }

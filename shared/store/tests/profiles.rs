@@ -12,7 +12,7 @@ mod support;
 use clerk_auth::Event;
 use serde_json::{Value, json};
 use store::{Authorized, Details, Error, Profile, Profiles, Put};
-use support::{Fixture, erase, event, identity, identity_at};
+use support::{Fixture, erase, event, identity, identity_at, now_ms};
 
 fn profiles(fixture: &Fixture) -> Profiles {
     Profiles::new(&fixture.database, "UsersTable".to_owned())
@@ -125,6 +125,83 @@ async fn a_ban_comes_and_goes_with_clerk() {
     }
 }
 
+/// A ban and an unban at the same `updated_at`, the second announced later.
+fn tie(first_banned: bool) -> [Value; 2] {
+    [(first_banned, 5000), (!first_banned, 5500)].map(|(is_banned, announced_at)| {
+        let mut event = banned(is_banned, 5000);
+        event["timestamp"] = announced_at.into();
+        event
+    })
+}
+
+#[tokio::test]
+async fn of_equal_updates_the_later_announced_wins() {
+    for first_banned in [true, false] {
+        let events = tie(first_banned);
+        for order in [[0, 1], [1, 0]] {
+            let fixture = Fixture::new().await;
+            let profiles = profiles(&fixture);
+            for index in order.iter().chain(&order) {
+                deliver(&profiles, &events[*index]).await;
+            }
+            assert_eq!(profile(&profiles).await.expect("there").is_active, first_banned, "{order:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_version_of_an_earlier_release_yields_to_an_event_of_the_same_time() {
+    // '_' sorts above every digit, '-' below.
+    for fingerprint in ["____", "----", "0000"] {
+        let fixture = Fixture::new().await;
+        let profiles = profiles(&fixture);
+        let old = json!({
+            "userId": "user_ada", "isActive": true, "banned": true, "createdAt": 1000, "firstName": "Ada",
+            "clerkVersion": format!("{:020}-{fingerprint}", 5000),
+        });
+        fixture.put("UsersTable", old).await;
+        assert!(!deliver(&profiles, &banned(false, 4999)).await, "{fingerprint}");
+        assert!(deliver(&profiles, &tie(true)[1]).await, "{fingerprint}");
+        assert!(profile(&profiles).await.expect("there").is_active, "{fingerprint}");
+        assert!(!deliver(&profiles, &tie(true)[0]).await, "{fingerprint}");
+        assert!(deliver(&profiles, &banned(true, 5001)).await, "{fingerprint}");
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_snapshot_that_was_announced_later_repairs_what_was_damaged() {
+    let fixture = Fixture::new().await;
+    let profiles = profiles(&fixture);
+    let mut event = user("user.updated", Some("Ada"), 5000);
+    for (announced_at, changed) in [(6000, true), (7000, false)] {
+        event["timestamp"] = announced_at.into();
+        assert_eq!(deliver(&profiles, &event).await, changed, "the same content is no change");
+    }
+    let mut item = fixture.items("UsersTable").await.remove(0);
+    item["firstName"] = "damaged".into();
+    item.as_object_mut().expect("an item").remove("imageUrl");
+    fixture.put("UsersTable", item).await;
+    event["timestamp"] = 8000.into();
+    assert!(deliver(&profiles, &event).await);
+    let repaired = profile(&profiles).await.expect("there");
+    assert_eq!(repaired.first_name.as_deref(), Some("Ada"));
+    assert_eq!(repaired.image_url.as_deref(), Some("https://img.example/a"));
+}
+
+#[tokio::test]
+async fn a_deletion_is_stored_with_the_time_of_its_first_receipt() {
+    let fixture = Fixture::new().await;
+    let profiles = profiles(&fixture);
+    let before = now_ms();
+    assert!(deliver(&profiles, &deletion(4000)).await);
+    let stored = async || fixture.items("UsersTable").await.remove(0);
+    let first = stored().await;
+    let received_at = first["deletionReceivedAt"].as_u64().expect("a time");
+    assert!((before..=now_ms()).contains(&received_at) && first["deletedAt"] == 4000, "{first}");
+    assert!(deliver(&profiles, &deletion(3000)).await);
+    assert_eq!(stored().await["deletionReceivedAt"], first["deletionReceivedAt"]);
+}
+
 #[tokio::test]
 async fn redelivery_changes_nothing() {
     let fixture = Fixture::new().await;
@@ -213,22 +290,30 @@ fn details_are_checked() {
     let good = [
         json!({}),
         json!({ "email": null }),
+        json!({ "email": "", "firstName": "", "lastName": "", "imageUrl": "" }),
+        json!({ "email": " ", "firstName": "\u{3000}", "lastName": "\u{200d} \t", "imageUrl": "\n" }),
+        json!({ "email": " ada@example.com\t", "firstName": "👩‍🚀", "lastName": "نیم‌فاصله", "imageUrl": " https://img.example/a " }),
         json!({ "email": "ada@example.com", "firstName": " Ada ", "lastName": "Lovelace", "imageUrl": "https://img.example/a" }),
     ];
     for body in good {
         assert!(serde_json::from_value::<Details>(body.clone()).is_ok(), "{body}");
     }
     let bad = [
-        json!({ "email": "" }),
         json!({ "email": "ada" }),
         json!({ "email": "@example.com" }),
         json!({ "email": "ada@" }),
         json!({ "email": "ada lovelace@example.com" }),
         json!({ "email": format!("{}@example.com", "a".repeat(250)) }),
         json!({ "email": 1 }),
-        json!({ "firstName": "" }),
-        json!({ "firstName": " " }),
+        json!({ "email": "ada\u{202e}@example.com" }),
+        json!({ "email": "ada\u{200b}@example.com" }),
+        json!({ "firstName": "Ada\u{202e}" }),
+        json!({ "firstName": "\u{2066}Ada" }),
+        json!({ "firstName": "A\u{200b}da" }),
+        json!({ "firstName": "\u{3164}" }),
+        json!({ "firstName": "\u{0}" }),
         json!({ "lastName": "a\nb" }),
+        json!({ "lastName": "a\u{2028}b" }),
         json!({ "lastName": "a".repeat(201) }),
         json!({ "imageUrl": "javascript:alert(1)" }),
         json!({ "imageUrl": "http://img.example/a" }),
@@ -288,4 +373,90 @@ async fn the_callers_word_must_not_contradict_the_token() {
     let said = details(json!({ "email": "ada@example.com", "lastName": "Lovelace" }));
     let Put::Created(created) = hers.put(&said).await.expect("written") else { panic!("it is new") };
     assert_eq!((created.first_name.as_deref(), created.last_name.as_deref()), (Some("Ada"), Some("Lovelace")));
+}
+
+/// Every source's values, as they are shown of a fresh account.
+async fn shown(source: &str, [email, name, image_url]: [&str; 3]) -> [Option<String>; 3] {
+    let fixture = Fixture::new().await;
+    let profiles = profiles(&fixture);
+    match source {
+        "webhook" => {
+            let mut event = user("user.updated", Some(name), 1000);
+            event["data"]["email_addresses"][0]["email_address"] = email.into();
+            event["data"]["image_url"] = image_url.into();
+            assert!(deliver(&profiles, &event).await);
+        }
+        "token" => {
+            let claims = json!({ "email": email, "firstName": name });
+            let ada = fixture.accounts().authorize(identity_at("user_ada", 1000, claims).await).await.expect("good");
+            profiles.of_author(&ada).put(&details(json!({ "imageUrl": image_url }))).await.expect("written");
+        }
+        "caller" => {
+            let said = details(json!({ "email": email, "firstName": name, "imageUrl": image_url }));
+            let ada = fixture.author("user_ada").await;
+            profiles.of_author(&ada).put(&said).await.expect("written");
+        }
+        // Written by an earlier release.
+        _ => {
+            let item = json!({
+                "userId": "user_ada", "email": email, "firstName": name, "imageUrl": image_url,
+                "clerkVersion": format!("{:020}-fingerprint", 1000),
+            });
+            fixture.put("UsersTable", item).await;
+        }
+    }
+    let Profile { email, first_name, image_url, .. } = profile(&profiles).await.expect("there");
+    [email, first_name, image_url]
+}
+
+#[tokio::test]
+async fn every_sources_values_are_shown_in_one_form() {
+    let cases = [
+        (["", "", ""], [None, None, None]),
+        ([" \t", "\u{a0}\u{200d}", "\n"], [None, None, None]),
+        (
+            [" ada@example.com\n", " Ada ", "https://x.example/\"onerror=\"alert(1)//"],
+            [Some("ada@example.com"), Some("Ada"), Some("https://x.example/%22onerror=%22alert(1)//")],
+        ),
+        (["a@b", "👩‍🚀", "HTTPS://X.example:443\\a\nb"], [Some("a@b"), Some("👩‍🚀"), Some("https://x.example/ab")]),
+    ];
+    for (values, expected) in cases {
+        for source in ["webhook", "token", "caller", "stored"] {
+            assert_eq!(
+                shown(source, values).await,
+                expected.map(|value| value.map(str::to_owned)),
+                "{source}: {values:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn unsafe_values_of_clerk_are_mended_or_dropped() {
+    let long = "n".repeat(500_000);
+    for (values, expected) in [
+        (
+            ["ada\u{202e}@example.com", "\u{202e}A\u{0}da\nL\u{200b}", "javascript:alert(1)"],
+            [None, Some("Ada L"), None],
+        ),
+        (["nonsense", "\u{3164}", "http://img.example/a"], [None, None, None]),
+        (["a b@example.com", "A\u{2028}B", "data:image/png;base64,"], [None, Some("A B"), None]),
+        ([&long, &long, &format!("https://img.example/{long}")], [None, Some(&long[..200]), None]),
+    ] {
+        // A snapshot that cannot be written would lose its ban.
+        assert_eq!(shown("webhook", values).await, expected.map(|value| value.map(str::to_owned)));
+    }
+}
+
+#[tokio::test]
+async fn blank_claims_are_missing() {
+    let fixture = Fixture::new().await;
+    let profiles = profiles(&fixture);
+    assert!(deliver(&profiles, &user("user.created", Some("Ada"), 1_000_000)).await);
+    let claims = json!({ "email": " ada@example.com ", "firstName": "", "lastName": " " });
+    let ada = fixture.accounts().authorize(identity_at("user_ada", 1001, claims).await).await.expect("good");
+    let said = details(json!({ "email": "ada@example.com", "firstName": "Augusta", "lastName": "Lovelace" }));
+    let put = profiles.of_author(&ada).put(&said).await;
+    let Put::Present(profile) = put.expect("no contradiction") else { panic!("it is known") };
+    assert_eq!((profile.email.as_deref(), profile.first_name.as_deref()), (Some("ada@example.com"), Some("Ada")));
 }

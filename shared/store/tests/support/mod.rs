@@ -21,7 +21,7 @@ const ISSUER: &str = "https://clerk.example.com";
 /// An engine with empty tables, gone when this is dropped.
 pub(crate) struct Fixture {
     _engine: InMemory,
-    client: Client,
+    pub(crate) client: Client,
     pub(crate) database: Database,
 }
 
@@ -54,7 +54,23 @@ pub(crate) async fn erase(fixture: &Fixture, user_id: &str) {
     put.item("erasedAt", AttributeValue::N("1".to_owned())).send().await.expect("written");
 }
 
+pub(crate) fn now_ms() -> u64 {
+    u64::try_from(UNIX_EPOCH.elapsed().expect("after 1970").as_millis()).expect("soon")
+}
+
 impl Fixture {
+    /// Writes an item as it is.
+    pub(crate) async fn put(&self, table: &str, item: serde_json::Value) {
+        let item = serde_dynamo::to_item(item).expect("an item");
+        self.client.put_item().table_name(table).set_item(Some(item)).send().await.expect("written");
+    }
+
+    /// All items of a table, as they are stored.
+    pub(crate) async fn items(&self, table: &str) -> Vec<serde_json::Value> {
+        let scan = self.client.scan().table_name(table).send().await.expect("read");
+        serde_dynamo::from_items(scan.items.unwrap_or_default()).expect("items")
+    }
+
     pub(crate) fn accounts(&self) -> Accounts {
         Accounts::new(&self.database, "UsersTable".to_owned(), "SessionsTable".to_owned())
     }
