@@ -21,16 +21,18 @@ const BATCH: usize = 25;
 /// How often a batch that DynamoDB did not finish is sent again, and how long it is waited the first time.
 const ATTEMPTS: u32 = 8;
 const WAIT: Duration = Duration::from_millis(100);
-/// A call that was let in just before the deletion may still write for this long: a token's minute, and a function's time.
+/// A call that was let in just before the deletion was received may still write for as long as a function runs. This is
+/// several times as long.
 const SETTLED: Duration = Duration::from_mins(2);
 
 #[derive(Args)]
 pub(crate) struct Erase {
-    /// Erase who was deleted at least this many days ago
+    /// Erase users whose deletion was received at least this many days ago, but never less than two minutes
     #[arg(long, env = "ERASE_AFTER_DAYS", default_value_t = 30)]
     days: u32,
-    /// Erase this person alone, however long ago they were deleted; again, if they were erased before
-    #[arg(long, conflicts_with_all = ["days", "limit"])]
+    /// Erase only this user, whatever --days says, and again if the user was erased before
+    // No `conflicts_with`: a value from the environment would conflict as well.
+    #[arg(long)]
     user: Option<String>,
     /// Go through those as well who were erased before, as is due when a table was restored
     #[arg(long)]
@@ -102,7 +104,10 @@ impl Erase {
 
 type Key = HashMap<String, AttributeValue>;
 
-/// A page of those who were deleted before `due` and are not erased yet, or whether or not with `again`, and where the
+/// Whether a deletion was received by `:due`. Earlier releases stored only when Clerk announced it.
+const IS_DUE: &str = "(deletionReceivedAt <= :due OR (attribute_not_exists(deletionReceivedAt) AND deletedAt <= :due))";
+
+/// A page of those whose deletion was received before `due` and are not erased yet, or whether or not with `again`, and where the
 /// next page begins.
 async fn due_people(tables: &Tables, due: u64, again: bool, start: Option<Key>) -> Result<(Vec<String>, Option<Key>)> {
     let only_new = if again { "" } else { " AND attribute_not_exists(erasedAt)" };
@@ -111,7 +116,7 @@ async fn due_people(tables: &Tables, due: u64, again: bool, start: Option<Key>) 
         .scan()
         .table_name(&tables.users)
         .projection_expression("userId")
-        .filter_expression(format!("deletedAt <= :due{only_new}"))
+        .filter_expression(format!("{IS_DUE}{only_new}"))
         .expression_attribute_values(":due", AttributeValue::N(due.to_string()))
         .set_exclusive_start_key(start)
         .send()
@@ -121,17 +126,18 @@ async fn due_people(tables: &Tables, due: u64, again: bool, start: Option<Key>) 
     Ok((people.collect(), page.last_evaluated_key))
 }
 
-/// Makes sure that a person is deleted, and was before `settled`.
+/// Makes sure that a person is deleted, and that the deletion was received before `settled`.
 async fn deleted(tables: &Tables, user: &str, settled: u64) -> Result<()> {
     let read = tables.client.get_item().table_name(&tables.users).key("userId", string(user)).consistent_read(true);
     let Some(item) = read.send().await.context("the account cannot be read")?.item else {
         bail!("there is no account {user}");
     };
-    let Some(deleted_at) = item.get("deletedAt").and_then(|at| at.as_n().ok()) else {
+    let received_at = item.get("deletionReceivedAt").or(item.get("deletedAt")).and_then(|at| at.as_n().ok());
+    let Some(received_at) = received_at else {
         bail!("{user} is not deleted; delete the user in Clerk first, and erase when its webhook has landed");
     };
-    if deleted_at.parse::<u64>()? > settled {
-        bail!("{user} was deleted a moment ago; what was under way then is over in two minutes");
+    if received_at.parse::<u64>()? > settled {
+        bail!("{user} was deleted a moment ago, and requests may still be running. Try again in two minutes");
     }
     Ok(())
 }
@@ -141,17 +147,15 @@ async fn erase(tables: &Tables, user: &str, due: u64, now: u64) -> Result<u64> {
     let chats = clear(tables, &tables.chats, "chatId", user).await?;
     let sessions = clear(tables, &tables.sessions, "sessionId", user).await?;
     let read = tables.client.get_item().table_name(&tables.users).key("userId", string(user)).consistent_read(true);
-    let item = read.send().await?.item.unwrap_or_default();
-    let deleted_at = item.get("deletedAt").cloned().context("the deletion is gone")?;
+    let mut kept = read.send().await?.item.context("the account is gone")?;
+    kept.retain(|name, _| ["userId", "isActive", "deletedAt", "deletionReceivedAt"].contains(&name.as_str()));
     let tombstone = tables
         .client
         .put_item()
         .table_name(&tables.users)
-        .item("userId", string(user))
-        .item("isActive", AttributeValue::Bool(false))
-        .item("deletedAt", deleted_at)
+        .set_item(Some(kept))
         .item("erasedAt", AttributeValue::N(now.to_string()))
-        .condition_expression("deletedAt <= :due AND attribute_not_exists(erasedAt)")
+        .condition_expression(format!("{IS_DUE} AND attribute_not_exists(erasedAt)"))
         .expression_attribute_values(":due", AttributeValue::N(due.to_string()));
     match tombstone.send().await {
         Ok(_) => Ok(chats + sessions),

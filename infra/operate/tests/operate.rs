@@ -70,11 +70,15 @@ impl Fixture {
         serde_dynamo::from_items(found.expect("read").items.unwrap_or_default()).expect("items")
     }
 
-    async fn run(&self, arguments: &[&str]) -> Output {
+    fn command(&self, arguments: &[&str]) -> tokio::process::Command {
         let port = self.engine.url().rsplit(':').next().expect("a port").to_owned();
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_operate"));
         command.args(arguments).current_dir(self.folder.path()).env("DYNAMODB_PORT", port).env_remove("STACK");
-        command.output().await.expect("operate runs")
+        command
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().await.expect("operate runs")
     }
 
     async fn succeeds(&self, arguments: &[&str]) -> String {
@@ -189,6 +193,47 @@ async fn one_person_is_erased_on_request_if_they_are_deleted() {
     fixture.person("user_going", 1, Some(now)).await;
     assert!(fixture.fails(&["erase", "--user", "user_going"]).await.contains("was deleted a moment ago"));
     assert!(fixture.succeeds(&["erase", "--days", "0"]).await.starts_with("0 people erased"));
+}
+
+#[tokio::test]
+async fn erasure_waits_from_the_receipt_of_the_deletion() {
+    let fixture = Fixture::new().await;
+    let now = u64::try_from(std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_millis()).expect("before long");
+    let days = |days: u64| days * 24 * 60 * 60 * 1000;
+    // Announced long ago, received late; and the other way round, by a clock that is ahead.
+    for (user, announced_at, received_at) in [
+        ("user_just_now", LONG_AGO, now),
+        ("user_yesterday", LONG_AGO, now - days(1)),
+        ("user_ahead", now + days(365), now - days(31)),
+    ] {
+        fixture.person(user, 1, Some(announced_at)).await;
+        let mut account = fixture.items("UsersTable", user).await.remove(0);
+        account["deletionReceivedAt"] = received_at.into();
+        fixture.put("UsersTable", account).await;
+    }
+    let failure = fixture.fails(&["erase", "--user", "user_just_now"]).await;
+    assert!(failure.contains("user_just_now was deleted a moment ago"), "{failure}");
+    assert_eq!(fixture.succeeds(&["erase", "--dry-run"]).await, "user_ahead\n1 people would be erased");
+    assert!(fixture.succeeds(&["erase"]).await.starts_with("1 people erased"));
+    let mut tombstone = fixture.items("UsersTable", "user_ahead").await.remove(0);
+    assert!(tombstone["erasedAt"].take().is_number());
+    let bare = json!({
+        "userId": "user_ahead", "isActive": false, "deletedAt": now + days(365),
+        "deletionReceivedAt": now - days(31), "erasedAt": null,
+    });
+    assert_eq!(tombstone, bare);
+    assert!(fixture.succeeds(&["erase", "--days", "0"]).await.starts_with("1 people erased"));
+    assert_eq!(fixture.items("ChatsTable", "user_just_now").await.len(), 1);
+}
+
+#[tokio::test]
+async fn settings_in_the_environment_conflict_with_no_option() {
+    let fixture = Fixture::new().await;
+    fixture.person("user_gone", 1, Some(LONG_AGO)).await;
+    let output = fixture.command(&["erase", "--user", "user_gone"]).env("ERASE_AFTER_DAYS", "60000").output().await;
+    let output = output.expect("operate runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("1 people erased"));
 }
 
 #[tokio::test]

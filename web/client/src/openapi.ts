@@ -109,11 +109,7 @@ export interface components {
          * @example 01890a5d-ac96-774b-bcce-b302099a8057
          */
         Id: string;
-        /**
-         * Format: uri
-         * @description Where a picture is. Only `https`: front ends put it into pages as it is, so `javascript:` must not get in.
-         * @example https://example.com/ada.png
-         */
+        /** @description Where a picture is, by https alone. */
         ImageUrl: string;
         /**
          * @description A first or last name, trimmed.
@@ -174,7 +170,7 @@ export interface components {
              */
             updatedAt: number;
         };
-        /** @description What the caller says of themselves. What is left away stays as it is. */
+        /** @description What the caller says of themselves. What is omitted or blank stays as it is. */
         ProfileChange: {
             email?: components["schemas"]["Email"] | null;
             firstName?: components["schemas"]["Name"] | null;
