@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -11,14 +12,14 @@ use jsonwebtoken::{
     jwk::{AlgorithmParameters, Jwk, PublicKeyUse},
 };
 use reqwest::StatusCode;
-use tokio::sync::RwLock;
+use tokio::sync::watch;
 use url::Url;
 
 use crate::{Refusal, VerifyError, config::KeySource};
 
 /// Fetched keys are asked for again after this time, so that a key that was withdrawn is forgotten.
 const FRESH_FOR: Duration = Duration::from_hours(1);
-/// No two requests for the keys begin within this time, whatever key ids callers make up.
+/// No two requests for the keys begin within this time, whatever key ids clients make up. Longer than [`FETCH_TIMEOUT`].
 const COOL_DOWN: Duration = Duration::from_secs(10);
 /// A request for the keys, from the first byte to the last.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
@@ -49,7 +50,7 @@ impl Keys {
     pub(crate) fn new(source: KeySource) -> Self {
         match source {
             KeySource::Pem(keys) => Self::Given(keys),
-            KeySource::Jwks(url) => Self::Published(Published { url, cache: RwLock::default() }),
+            KeySource::Jwks(url) => Self::Published(Published { url, cache: Arc::default() }),
         }
     }
 
@@ -64,24 +65,26 @@ impl Keys {
 
 /// The issuer's key set, fetched when first needed and kept.
 ///
-/// One request is under way at a time: whoever needs a key that is not there waits for the write lock and looks again.
-/// While the issuer is down, the keys at hand stay in use.
+/// A fetch is a task of its own, so it outlives the request that began it, and one is under way at a time. Keys at hand
+/// are used without waiting, also while they are fetched again and while the issuer is down. Only requests without a key
+/// wait: those before the first set arrives, and those whose key id is unknown.
 pub(crate) struct Published {
     url: Url,
-    cache: RwLock<Cache>,
+    cache: Arc<Mutex<Cache>>,
 }
 
 #[derive(Default)]
 struct Cache {
     keys: HashMap<String, DecodingKey>,
+    /// When the fetch that brought the keys began.
     fetched: Option<SystemTime>,
-    attempted: Option<SystemTime>,
+    attempt: Option<Attempt>,
 }
 
-impl Cache {
-    fn fresh(&self, now: SystemTime) -> bool {
-        within(self.fetched, FRESH_FOR, now)
-    }
+struct Attempt {
+    begun: SystemTime,
+    /// Closed once the fetch is over.
+    over: watch::Receiver<()>,
 }
 
 /// Whether `now` is less than `span` away from `since`. A clock that was set back counts as far away.
@@ -91,31 +94,80 @@ fn within(since: Option<SystemTime>, span: Duration, now: SystemTime) -> bool {
 
 impl Published {
     async fn find(&self, kid: &str, now: SystemTime) -> Result<DecodingKey, VerifyError> {
-        {
-            let cache = self.cache.read().await;
-            if let Some(key) = cache.keys.get(kid).filter(|_| cache.fresh(now)) {
-                return Ok(key.clone());
-            }
-        }
-        let mut cache = self.cache.write().await;
-        let known = cache.keys.contains_key(kid) && cache.fresh(now);
-        if !known && !within(cache.attempted, COOL_DOWN, now) {
-            cache.attempted = Some(now);
-            match fetch(&self.url).await {
-                Ok(keys) => {
-                    cache.keys = keys;
-                    cache.fetched = Some(now);
+        let mut over = {
+            let mut cache = lock(&self.cache);
+            let fresh = within(cache.fetched, FRESH_FOR, now);
+            match cache.keys.get(kid).cloned() {
+                Some(key) if fresh => return Ok(key),
+                Some(key) => {
+                    // Lambda can freeze a fetch along with the environment, again and again where requests are rare. So
+                    // that a withdrawn key does not stay for good, the fetch after such a one is waited for.
+                    let frozen = cache.attempt.as_ref().is_some_and(|attempt| attempt.is_frozen(now));
+                    let over = self.refresh(&mut cache, now);
+                    if !frozen {
+                        return Ok(key);
+                    }
+                    over
                 }
-                Err(error) => tracing::error!(%error, url = %self.url, "the issuer's keys could not be fetched"),
+                None => self.refresh(&mut cache, now),
             }
-        }
+        };
+        // It only ever fails, by which it says that the fetch is over.
+        let _ = over.changed().await;
+        let cache = lock(&self.cache);
         match cache.keys.get(kid) {
             Some(key) => Ok(key.clone()),
-            // An unknown id says something about the token only while the key set at hand is the issuer's present one.
-            None if cache.fetched.is_some() && cache.fetched == cache.attempted => Err(Refusal::UnknownKey.into()),
+            // Only a set that was asked for after the token arrived says that its key is not published.
+            None if cache.fetched.is_some_and(|begun| begun >= now) && cache.is_current() => {
+                Err(Refusal::UnknownKey.into())
+            }
             None => Err(VerifyError::KeysUnavailable),
         }
     }
+
+    /// Begins a fetch, unless one began within the cool-down. Gives the latest.
+    fn refresh(&self, cache: &mut Cache, now: SystemTime) -> watch::Receiver<()> {
+        if let Some(attempt) = cache.attempt.as_ref().filter(|attempt| within(Some(attempt.begun), COOL_DOWN, now)) {
+            return attempt.over.clone();
+        }
+        let (running, over) = watch::channel(());
+        cache.attempt = Some(Attempt { begun: now, over: over.clone() });
+        let (url, cache) = (self.url.clone(), Arc::clone(&self.cache));
+        tokio::spawn(async move {
+            let fetched = fetch(&url).await;
+            let mut cache = lock(&cache);
+            match fetched {
+                // A fetch that was frozen can come to its end after the one that took its place.
+                Ok(keys) if cache.attempt.as_ref().is_some_and(|latest| latest.begun == now) => {
+                    cache.keys = keys;
+                    cache.fetched = Some(now);
+                }
+                Ok(_) => {}
+                Err(error) => tracing::error!(%error, %url, "the issuer's keys could not be fetched"),
+            }
+            drop(running);
+        });
+        over
+    }
+}
+
+impl Cache {
+    /// Whether the keys are those of the latest fetch.
+    fn is_current(&self) -> bool {
+        self.fetched == self.attempt.as_ref().map(|attempt| attempt.begun)
+    }
+}
+
+impl Attempt {
+    /// Whether it is under way for longer than a fetch can take.
+    fn is_frozen(&self, now: SystemTime) -> bool {
+        self.over.has_changed().is_ok() && !within(Some(self.begun), COOL_DOWN, now)
+    }
+}
+
+/// Nothing fails while it holds the lock, which is held for no longer than a look-up.
+fn lock(cache: &Mutex<Cache>) -> MutexGuard<'_, Cache> {
+    cache.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -128,6 +180,8 @@ enum FetchError {
     TooLarge,
     #[error("the key set is not JSON: {0}")]
     Json(#[from] serde_json::Error),
+    #[error("the key set holds no RSA key for signatures")]
+    NoKeys,
 }
 
 /// RFC 7517, section 5. Values, not keys: one of a kind that is not known here must not spoil the rest.
@@ -152,7 +206,9 @@ async fn fetch(url: &Url) -> Result<HashMap<String, DecodingKey>, FetchError> {
         }
     }
     let set: KeySet = serde_json::from_slice(&body)?;
-    Ok(set.keys.into_iter().filter_map(signing_key).collect())
+    let keys: HashMap<_, _> = set.keys.into_iter().filter_map(signing_key).collect();
+    // No instance is without keys, so nothing is learned from such a set: it must not take the place of another.
+    if keys.is_empty() { Err(FetchError::NoKeys) } else { Ok(keys) }
 }
 
 /// The id and the key, if it is an RSA key for signatures.

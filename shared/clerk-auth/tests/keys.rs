@@ -19,7 +19,11 @@ use axum::{Router, extract::State, http::StatusCode, routing::get};
 use clerk_auth::{Config, Refusal, Verifier, VerifyError};
 use local::clerk::SigningKey;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, SemaphorePermit},
+    task::JoinHandle,
+};
 
 /// An issuer that answers what it is told to, and counts how often it is asked.
 struct Issuer {
@@ -27,19 +31,26 @@ struct Issuer {
     published: Arc<Published>,
 }
 
+/// How many requests the issuer answers at a time.
+const ANSWERS: usize = 100;
+
 struct Published {
     answer: Mutex<(StatusCode, String)>,
     asked: AtomicUsize,
+    /// How many answers may leave. A test that takes them all keeps requests waiting.
+    answers: Semaphore,
 }
 
 async fn answer(State(published): State<Arc<Published>>) -> (StatusCode, String) {
     published.asked.fetch_add(1, Ordering::SeqCst);
+    let _allowed = published.answers.acquire().await.expect("it is never closed");
     published.answer.lock().expect("nobody failed while holding it").clone()
 }
 
 impl Issuer {
     async fn publishing(keys: Value) -> Self {
-        let published = Published { answer: Mutex::default(), asked: AtomicUsize::new(0) };
+        let published =
+            Published { answer: Mutex::default(), asked: AtomicUsize::new(0), answers: Semaphore::new(ANSWERS) };
         let published = Arc::new(published);
         let router = Router::new().route("/.well-known/jwks.json", get(answer)).with_state(Arc::clone(&published));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -60,6 +71,22 @@ impl Issuer {
 
     fn asked(&self) -> usize {
         self.published.asked.load(Ordering::SeqCst)
+    }
+
+    /// Waits until it was asked `times` times.
+    async fn was_asked(&self, times: usize) {
+        let asked = async {
+            while self.asked() < times {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), asked).await.expect("it is asked");
+    }
+
+    /// Keeps answers back until what this gives is dropped.
+    fn silent(&self) -> SemaphorePermit<'_> {
+        let all = u32::try_from(ANSWERS).expect("a small number");
+        self.published.answers.try_acquire_many(all).expect("no answer is under way")
     }
 
     fn verifier(&self) -> Verifier {
@@ -87,6 +114,17 @@ async fn outcome(issuer: &Issuer, verifier: &Verifier, key: &SigningKey, now: u6
     verifier.verify(&issuer.token(key, now), at(now)).await.map(drop)
 }
 
+/// The same, in a task of its own.
+fn spawn(issuer: &Issuer, verifier: &Arc<Verifier>, key: &SigningKey, now: u64) -> JoinHandle<Result<(), VerifyError>> {
+    let (verifier, token) = (Arc::clone(verifier), issuer.token(key, now));
+    tokio::spawn(async move { verifier.verify(&token, at(now)).await.map(drop) })
+}
+
+/// What comes without waiting for the issuer, which is silent.
+async fn at_once<T>(outcome: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(1), outcome).await.expect("it waits for nothing")
+}
+
 #[tokio::test]
 async fn keys_are_fetched_once_however_many_wait() {
     let key = key();
@@ -106,13 +144,15 @@ async fn keys_are_fetched_once_however_many_wait() {
 }
 
 #[tokio::test]
-async fn a_flood_of_unknown_keys_is_no_flood_of_fetches() {
+async fn unknown_kids_do_not_refetch_keys() {
     let (known, unknown) = (key(), key());
     let issuer = Issuer::publishing(json!([known.jwk()])).await;
     let verifier = issuer.verifier();
-    for _ in 0..20 {
-        let refused = outcome(&issuer, &verifier, &unknown, NOW).await;
-        assert!(matches!(refused, Err(VerifyError::Refused(Refusal::UnknownKey))), "{refused:?}");
+    let refused = outcome(&issuer, &verifier, &unknown, NOW).await;
+    assert!(matches!(refused, Err(VerifyError::Refused(Refusal::UnknownKey))), "{refused:?}");
+    for second in 1..10 {
+        let undecided = outcome(&issuer, &verifier, &unknown, NOW + second).await;
+        assert!(matches!(undecided, Err(VerifyError::KeysUnavailable)), "{undecided:?}");
     }
     assert_eq!(issuer.asked(), 1);
     assert!(outcome(&issuer, &verifier, &known, NOW).await.is_ok());
@@ -126,21 +166,113 @@ async fn a_rotated_key_is_found_once_the_cool_down_is_over() {
     let verifier = issuer.verifier();
     assert!(outcome(&issuer, &verifier, &old, NOW).await.is_ok());
     issuer.publish(json!([new.jwk()]));
-    assert!(outcome(&issuer, &verifier, &new, NOW + 9).await.is_err());
+    // It may be good, which nothing has shown yet.
+    let undecided = outcome(&issuer, &verifier, &new, NOW + 9).await;
+    assert!(matches!(undecided, Err(VerifyError::KeysUnavailable)), "{undecided:?}");
     assert!(outcome(&issuer, &verifier, &new, NOW + 10).await.is_ok());
-    assert!(outcome(&issuer, &verifier, &old, NOW + 10).await.is_err(), "what is withdrawn is forgotten");
+    assert!(outcome(&issuer, &verifier, &old, NOW + 10).await.is_err(), "a withdrawn key is forgotten");
     assert_eq!(issuer.asked(), 2);
 }
 
 #[tokio::test]
-async fn a_withdrawn_key_is_forgotten_within_the_hour() {
+async fn withdrawn_keys_are_forgotten_once_the_keys_are_fetched_again() {
     let (old, new) = (key(), key());
     let issuer = Issuer::publishing(json!([old.jwk()])).await;
     let verifier = issuer.verifier();
     assert!(outcome(&issuer, &verifier, &old, NOW).await.is_ok());
     issuer.publish(json!([new.jwk()]));
     assert!(outcome(&issuer, &verifier, &old, NOW + 3599).await.is_ok());
-    assert!(outcome(&issuer, &verifier, &old, NOW + 3600).await.is_err());
+    assert_eq!(issuer.asked(), 1);
+
+    let silent = issuer.silent();
+    assert!(at_once(outcome(&issuer, &verifier, &old, NOW + 3600)).await.is_ok(), "stale keys serve meanwhile");
+    issuer.was_asked(2).await;
+    assert!(at_once(outcome(&issuer, &verifier, &old, NOW + 3601)).await.is_ok());
+    drop(silent);
+    // Its key is unknown, so it waits for the fetch.
+    assert!(outcome(&issuer, &verifier, &new, NOW + 3601).await.is_ok());
+    assert!(outcome(&issuer, &verifier, &old, NOW + 3601).await.is_err());
+    assert_eq!(issuer.asked(), 2);
+}
+
+#[tokio::test]
+async fn invented_kids_do_not_hold_up_known_keys() {
+    let (known, unknown) = (key(), key());
+    let issuer = Issuer::publishing(json!([known.jwk()])).await;
+    let verifier = Arc::new(issuer.verifier());
+    assert!(outcome(&issuer, &verifier, &known, NOW).await.is_ok());
+    let silent = issuer.silent();
+    let waiting: Vec<_> = (0..3).map(|second| spawn(&issuer, &verifier, &unknown, NOW + 3595 + second)).collect();
+    issuer.was_asked(2).await;
+    assert!(at_once(outcome(&issuer, &verifier, &known, NOW + 3598)).await.is_ok());
+    assert!(at_once(outcome(&issuer, &verifier, &known, NOW + 3600)).await.is_ok(), "also once the keys are stale");
+    drop(silent);
+    let mut outcomes = Vec::new();
+    for waiting in waiting {
+        outcomes.push(waiting.await.expect("it ends"));
+    }
+    // The fetch had begun before the others arrived.
+    assert!(
+        matches!(
+            outcomes[..],
+            [
+                Err(VerifyError::Refused(Refusal::UnknownKey)),
+                Err(VerifyError::KeysUnavailable),
+                Err(VerifyError::KeysUnavailable)
+            ]
+        ),
+        "{outcomes:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_fetch_outlives_the_request_that_began_it() {
+    let key = key();
+    let issuer = Issuer::publishing(json!([key.jwk()])).await;
+    let verifier = Arc::new(issuer.verifier());
+    let silent = issuer.silent();
+    let first = spawn(&issuer, &verifier, &key, NOW);
+    issuer.was_asked(1).await;
+    first.abort();
+    assert!(first.await.expect_err("it was cancelled").is_cancelled());
+    drop(silent);
+    assert!(outcome(&issuer, &verifier, &key, NOW).await.is_ok());
+    assert_eq!(issuer.asked(), 1);
+}
+
+/// In Lambda the environment freezes between requests, and a fetch with it.
+#[tokio::test]
+async fn the_fetch_after_a_frozen_one_is_waited_for() {
+    let (old, new) = (key(), key());
+    let issuer = Issuer::publishing(json!([old.jwk()])).await;
+    let verifier = Arc::new(issuer.verifier());
+    assert!(outcome(&issuer, &verifier, &old, NOW).await.is_ok());
+    issuer.publish(json!([new.jwk()]));
+    let silent = issuer.silent();
+    assert!(at_once(outcome(&issuer, &verifier, &old, NOW + 3600)).await.is_ok());
+    issuer.was_asked(2).await;
+    let later = spawn(&issuer, &verifier, &old, NOW + 7200);
+    issuer.was_asked(3).await;
+    drop(silent);
+    let refused = later.await.expect("it ends");
+    assert!(matches!(refused, Err(VerifyError::Refused(Refusal::UnknownKey))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_changes_nothing() {
+    let (known, unknown) = (key(), key());
+    let issuer = Issuer::publishing(json!([known.jwk()])).await;
+    let verifier = issuer.verifier();
+    assert!(outcome(&issuer, &verifier, &known, NOW).await.is_ok());
+    issuer.answer(StatusCode::INTERNAL_SERVER_ERROR, "");
+    for second in 0..10 {
+        let undecided = outcome(&issuer, &verifier, &unknown, NOW - 7200 + second).await;
+        assert!(matches!(undecided, Err(VerifyError::KeysUnavailable)), "{undecided:?}");
+        assert!(outcome(&issuer, &verifier, &known, NOW - 7200 + second).await.is_ok());
+    }
+    assert_eq!(issuer.asked(), 2);
+    issuer.publish(json!([unknown.jwk()]));
+    assert!(outcome(&issuer, &verifier, &unknown, NOW - 7190).await.is_ok());
 }
 
 #[tokio::test]
@@ -160,22 +292,36 @@ async fn known_keys_stay_in_use_while_the_issuer_is_down() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_no_key_set_is_no_answer() {
+async fn unusable_key_sets_replace_nothing() {
     let key = key();
     let issuer = Issuer::publishing(json!([])).await;
+    let unusable = json!({ "keys": [{ "kty": "EC", "crv": "P-256", "kid": key.kid(), "x": "AA", "y": "AA" }, 7] });
+    let broken = json!({ "keys": [{ "kty": "RSA", "kid": key.kid(), "n": "!", "e": "AQAB" }] });
+    let other = self::key();
     let mut bloated = json!({ "keys": [key.jwk()] });
     bloated["padding"] = "x".repeat(64 * 1024).into();
     for (status, body) in [
         (StatusCode::OK, String::new()),
         (StatusCode::OK, "<html>".to_owned()),
         (StatusCode::OK, "{}".to_owned()),
+        (StatusCode::OK, json!({ "keys": [] }).to_string()),
+        (StatusCode::OK, unusable.to_string()),
+        (StatusCode::OK, broken.to_string()),
         (StatusCode::OK, bloated.to_string()),
         (StatusCode::NOT_FOUND, json!({ "keys": [key.jwk()] }).to_string()),
         (StatusCode::FOUND, json!({ "keys": [key.jwk()] }).to_string()),
     ] {
         issuer.answer(status, body.clone());
-        let outcome = outcome(&issuer, &issuer.verifier(), &key, NOW).await;
-        assert!(matches!(outcome, Err(VerifyError::KeysUnavailable)), "{status} {body:.40} gave {outcome:?}");
+        let first = outcome(&issuer, &issuer.verifier(), &key, NOW).await;
+        assert!(matches!(first, Err(VerifyError::KeysUnavailable)), "{status} {body:.40} gave {first:?}");
+
+        let verifier = issuer.verifier();
+        issuer.publish(json!([key.jwk()]));
+        assert!(outcome(&issuer, &verifier, &key, NOW).await.is_ok());
+        issuer.answer(status, body.clone());
+        let unknown = outcome(&issuer, &verifier, &other, NOW + 3600).await;
+        assert!(matches!(unknown, Err(VerifyError::KeysUnavailable)), "{status} {body:.40} gave {unknown:?}");
+        assert!(outcome(&issuer, &verifier, &key, NOW + 3601).await.is_ok(), "{status} {body:.40} evicted the key");
     }
 }
 
@@ -198,7 +344,7 @@ async fn keys_that_do_not_sign_are_passed_over() {
     for other in others {
         let issuer = Issuer::publishing(json!([other])).await;
         let refused = outcome(&issuer, &issuer.verifier(), &key, NOW).await;
-        assert!(matches!(refused, Err(VerifyError::Refused(Refusal::UnknownKey))), "{other} gave {refused:?}");
+        assert!(matches!(refused, Err(VerifyError::KeysUnavailable)), "{other} gave {refused:?}");
         issuer.publish(json!([other, key.jwk()]));
         assert!(outcome(&issuer, &issuer.verifier(), &key, NOW).await.is_ok(), "{other} spoilt the rest");
     }
