@@ -15,6 +15,7 @@ use axum::{
     response::IntoResponse,
     routing::{get, post},
 };
+use clerk_auth::user_tag;
 use local::{
     clerk::SigningKey,
     dynamodb::{InMemory, in_memory},
@@ -207,6 +208,28 @@ async fn a_database_that_is_away_is_503_in_good_time() {
     assert_eq!((status, &body["code"]), (json!(503), &json!("unavailable")));
     assert!(headers.contains_key("retry-after"), "{headers:?}");
     assert!(!body.to_string().contains("127.0.0.1"), "what is wrong inside is not for callers: {body}");
+}
+
+#[tokio::test]
+async fn impersonated_requests_are_logged_with_their_actor() {
+    for (extra, actor) in
+        [(json!({ "act": { "sub": "user_admin" } }), json!(user_tag("user_admin"))), (json!({}), Value::Null)]
+    {
+        let (key, token) = signed_in(&extra);
+        let pem = key.public_key_pem().expect("it has a public half");
+        let variables = [
+            ("AWS_ENDPOINT_URL_DYNAMODB", NOWHERE),
+            ("CLERK_ISSUER", ISSUER),
+            ("CLERK_JWT_KEY", &pem),
+            ("SESSIONS_TABLE", "SessionsTable"),
+            ("USERS_TABLE", "UsersTable"),
+        ];
+        let profile = Runtime::start("profile", &variables).await;
+        profile.invoke(event("GET", "/profile", &token)).await;
+        let log = profile.log_until(|_| true).await;
+        let line: Value = serde_json::from_str(log.last().expect("a line")).expect("JSON");
+        assert_eq!((&line["user"], &line["actor"]), (&json!(user_tag("user_ada")), &actor), "{line}");
+    }
 }
 
 #[tokio::test]

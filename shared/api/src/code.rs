@@ -76,6 +76,8 @@ codes! {
     TokenWrongKind = UNAUTHORIZED "token_wrong_kind",
     /// The token has expired; get a fresh one from Clerk.
     TokenExpired = UNAUTHORIZED "token_expired",
+    /// The session token is valid for too long, or does not say since when.
+    TokenLifetimeTooLong = UNAUTHORIZED "token_lifetime_too_long",
     /// The token is not valid yet.
     TokenNotActiveYet = UNAUTHORIZED "token_not_active_yet",
     /// The person has to finish signing in.
@@ -123,6 +125,7 @@ impl From<Refusal> for Code {
             Refusal::WrongParty => Self::TokenWrongParty,
             Refusal::WrongAudience => Self::TokenWrongAudience,
             Refusal::Expired => Self::TokenExpired,
+            Refusal::LifetimeTooLong => Self::TokenLifetimeTooLong,
             Refusal::NotActiveYet => Self::TokenNotActiveYet,
             Refusal::WrongKind => Self::TokenWrongKind,
             Refusal::PendingSession => Self::SessionPending,

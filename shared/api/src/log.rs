@@ -53,13 +53,13 @@ pub(crate) fn init(function: &str) {
     tracing_subscriber::registry().with(lines).with(filter).init();
 }
 
-/// Who asked, once that is known: a place for the user's tag that the line is made with.
+/// The tags of the user and, in an impersonated session, of the actor, once the token is verified.
 #[derive(Clone, Default)]
-pub(crate) struct Caller(Arc<OnceLock<String>>);
+pub(crate) struct Caller(Arc<OnceLock<(String, Option<String>)>>);
 
 impl Caller {
     pub(crate) fn is(&self, identity: &Identity) {
-        self.0.get_or_init(|| identity.tag());
+        self.0.get_or_init(|| (identity.tag(), identity.actor_tag()));
     }
 }
 
@@ -87,6 +87,7 @@ struct Line {
     request_id: Option<String>,
     trace_id: Option<String>,
     user: Option<String>,
+    actor: Option<String>,
     method: String,
     route: String,
     #[metrics(flags(NoMetric))]
@@ -173,6 +174,7 @@ pub(crate) async fn request(mut request: Request, next: Next) -> Response {
     let problem = response.extensions_mut().remove::<Logged>();
     let handled = response.extensions_mut().remove::<Handled>();
     let used = usage.used();
+    let (user, actor) = caller.0.get().cloned().map_or((None, None), |(user, actor)| (Some(user), actor));
     let line = Line {
         time: SystemTime::now(),
         level: if status < 500 { "INFO" } else { "ERROR" },
@@ -180,7 +182,8 @@ pub(crate) async fn request(mut request: Request, next: Next) -> Response {
         function: function_name(),
         request_id,
         trace_id,
-        user: caller.0.get().cloned(),
+        user,
+        actor,
         method,
         route: route.as_ref().map_or("-", MatchedPath::as_str).to_owned(),
         status,

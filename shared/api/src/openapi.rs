@@ -29,6 +29,7 @@ const AUTHORIZED: &[Code] = &[
     Code::TokenWrongAudience,
     Code::TokenWrongKind,
     Code::TokenExpired,
+    Code::TokenLifetimeTooLong,
     Code::TokenNotActiveYet,
     Code::SessionPending,
     Code::SessionEnded,

@@ -1,8 +1,14 @@
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use url::Url;
 
 use crate::keys::pem_keys;
+
+/// The longest life of a session token that can be configured. The end of a session has to be remembered for longer,
+/// from when it is received.
+pub const MAX_TOKEN_LIFETIME: Duration = Duration::from_hours(24);
+/// Clerk's tokens for browsers live for 60 s.
+const DEFAULT_TOKEN_LIFETIME: Duration = Duration::from_mins(2);
 
 /// A setting that is missing or wrong. `Display` names the variable and says what to do; it never shows the value.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +31,7 @@ pub struct Config {
     pub(crate) keys: KeySource,
     pub(crate) authorized_parties: Vec<String>,
     pub(crate) audience: Option<String>,
+    pub(crate) max_token_lifetime: Duration,
 }
 
 pub(crate) enum KeySource {
@@ -37,7 +44,7 @@ pub(crate) enum KeySource {
 /// Shows how many keys there are, not the keys.
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { issuer, keys, authorized_parties, audience } = self;
+        let Self { issuer, keys, authorized_parties, audience, max_token_lifetime } = self;
         let keys = match keys {
             KeySource::Pem(keys) => format!("{} in PEM", keys.len()),
             KeySource::Jwks(url) => url.to_string(),
@@ -47,6 +54,7 @@ impl fmt::Debug for Config {
             .field("keys", &keys)
             .field("authorized_parties", authorized_parties)
             .field("audience", audience)
+            .field("max_token_lifetime", max_token_lifetime)
             .finish()
     }
 }
@@ -59,6 +67,8 @@ impl Config {
     ///   written `\n`. Without it the keys are fetched from the issuer.
     /// - `CLERK_AUTHORIZED_PARTIES`: comma-separated origins that `azp` has to be one of.
     /// - `CLERK_AUDIENCE`: what `aud` has to hold.
+    /// - `CLERK_MAX_TOKEN_LIFETIME`: how many seconds `exp` may lie after `iat` in a token of a session, at most
+    ///   [`MAX_TOKEN_LIFETIME`]; 120 by default.
     pub fn from_env(var: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let var = |name| var(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
 
@@ -87,8 +97,21 @@ impl Config {
             )))
             .collect::<Result<_, _>>()?;
 
-        Ok(Self { issuer, keys, authorized_parties, audience: var("CLERK_AUDIENCE") })
+        let max_token_lifetime = match var("CLERK_MAX_TOKEN_LIFETIME") {
+            Some(seconds) => lifetime(&seconds).ok_or(ConfigError::new(
+                "CLERK_MAX_TOKEN_LIFETIME",
+                "is not a whole number of seconds from 1 to 86400; leave it empty for 120",
+            ))?,
+            None => DEFAULT_TOKEN_LIFETIME,
+        };
+
+        Ok(Self { issuer, keys, authorized_parties, audience: var("CLERK_AUDIENCE"), max_token_lifetime })
     }
+}
+
+fn lifetime(seconds: &str) -> Option<Duration> {
+    let lifetime = Duration::from_secs(seconds.parse().ok()?);
+    Some(lifetime).filter(|lifetime| !lifetime.is_zero() && *lifetime <= MAX_TOKEN_LIFETIME)
 }
 
 fn jwks_url(issuer: &str) -> Result<Url, ConfigError> {

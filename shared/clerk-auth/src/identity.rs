@@ -2,7 +2,7 @@ use std::fmt;
 
 use aws_lc_rs::digest;
 
-use crate::Organisation;
+use crate::{MalformedOrganization, Organization, organization::OrganizationClaims};
 
 /// A person whose session token has been verified.
 ///
@@ -16,7 +16,8 @@ pub struct Identity {
     pub(crate) email: Option<String>,
     pub(crate) first_name: Option<String>,
     pub(crate) last_name: Option<String>,
-    pub(crate) organisation: Option<Organisation>,
+    pub(crate) actor: Option<String>,
+    pub(crate) organization: OrganizationClaims,
 }
 
 impl Identity {
@@ -61,9 +62,15 @@ impl Identity {
         self.last_name.as_deref()
     }
 
-    /// The organisation that the person acts for in this session, if any.
-    pub fn organisation(&self) -> Option<&Organisation> {
-        self.organisation.as_ref()
+    /// The pseudonym of the party that acts as the user in an impersonated session (`act`), see [`user_tag`].
+    pub fn actor_tag(&self) -> Option<String> {
+        self.actor.as_deref().map(user_tag)
+    }
+
+    /// The organization that the user acts for in this session, if any. Its claims are read by this call: if they cannot
+    /// be, the session is good and no permission is granted.
+    pub fn organization(&self) -> Result<Option<Organization>, MalformedOrganization> {
+        self.organization.parse()
     }
 }
 

@@ -11,14 +11,14 @@ mod config;
 mod identity;
 mod keys;
 mod object;
-mod organisation;
+mod organization;
 mod refusal;
 mod verifier;
 mod webhook;
 
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, MAX_TOKEN_LIFETIME};
 pub use identity::{Identity, user_tag};
-pub use organisation::Organisation;
+pub use organization::{MalformedOrganization, Organization};
 pub use refusal::{Refusal, VerifyError};
 pub use verifier::Verifier;
 pub use webhook::{DeletedUser, EndedSession, Event, User, WebhookError, WebhookVerifier};
@@ -27,7 +27,7 @@ pub use webhook::{DeletedUser, EndedSession, Event, User, WebhookError, WebhookV
 const MAX_ID_BYTES: usize = 256;
 
 /// A text without the white space around it. Blank counts as missing.
-fn present(text: String) -> Option<String> {
+fn present_text(text: String) -> Option<String> {
     let trimmed = text.trim();
     match trimmed.len() {
         0 => None,

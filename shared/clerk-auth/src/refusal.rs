@@ -27,6 +27,11 @@ pub enum Refusal {
     /// `exp` has passed.
     #[error("The token has expired; get a fresh one from Clerk.")]
     Expired,
+    /// `exp` lies further behind `iat` than is configured, in a token of a session; or `iat` is missing there.
+    #[error(
+        "The session token is valid for too long, or does not say since when. Send the token that Clerk's SDK gets for the browser."
+    )]
+    LifetimeTooLong,
     /// `nbf` or `iat` lies in the future.
     #[error("The token is not valid yet; check the clock of the machine that issued it.")]
     NotActiveYet,

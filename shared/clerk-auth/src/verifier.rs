@@ -5,7 +5,8 @@ use jsonwebtoken::{Algorithm, DecodingKey, crypto};
 use serde::{Deserialize, Deserializer};
 
 use crate::{
-    Config, Identity, MAX_ID_BYTES, Refusal, VerifyError, keys::Keys, object::Object, organisation::OrganisationClaims,
+    Config, Identity, MAX_ID_BYTES, Refusal, VerifyError, keys::Keys, object::Object, organization::OrganizationClaims,
+    present_text,
 };
 
 /// A larger token is none of Clerk's, whose limit is 4 KB.
@@ -23,7 +24,8 @@ const MACHINE_PREFIX: &str = "mch_";
 ///
 /// It takes what that instance issues for people who use this API, and nothing else:
 ///
-/// - Session tokens, which carry `sid`. They live for a minute, and signing out ends them.
+/// - Session tokens, which carry `sid`. They live for a minute, and signing out ends them. One that is valid for longer
+///   than `CLERK_MAX_TOKEN_LIFETIME`, or does not say since when, is refused.
 /// - Tokens made from a JWT template only where an audience is configured and matches. They carry no session, may live
 ///   for years and outlive the session they were made in; without an audience of its own, a token that was made for
 ///   any other service would open this one as well.
@@ -33,6 +35,7 @@ pub struct Verifier {
     keys: Keys,
     authorized_parties: Vec<String>,
     audience: Option<String>,
+    max_lifetime: Duration,
 }
 
 impl Verifier {
@@ -43,6 +46,7 @@ impl Verifier {
             keys: Keys::new(config.keys),
             authorized_parties: config.authorized_parties,
             audience: config.audience,
+            max_lifetime: config.max_token_lifetime,
         }
     }
 
@@ -86,10 +90,9 @@ impl Verifier {
         if claims.sub.starts_with(MACHINE_PREFIX) || (!session && self.audience.is_none()) {
             return Err(Refusal::WrongKind);
         }
-        if claims.sub.is_empty() || claims.sub.len() > MAX_ID_BYTES {
-            return Err(Refusal::Malformed);
-        }
-        if claims.sid.as_ref().is_some_and(|sid| sid.is_empty() || sid.len() > MAX_ID_BYTES) {
+        let actor = claims.act.map(|Object(Actor { sub })| sub);
+        let ids = [Some(&claims.sub), claims.sid.as_ref(), actor.as_ref()];
+        if ids.into_iter().flatten().any(|id| id.is_empty() || id.len() > MAX_ID_BYTES) {
             return Err(Refusal::Malformed);
         }
         if claims.iss.strip_suffix('/').unwrap_or(&claims.iss) != self.issuer {
@@ -114,6 +117,11 @@ impl Verifier {
         if [claims.nbf, claims.iat].into_iter().flatten().any(|time| time > now + leeway) {
             return Err(Refusal::NotActiveYet);
         }
+        // The end of a session is remembered for longer than this, and not for good.
+        let lifetime = claims.iat.map_or(f64::INFINITY, |iat| claims.exp - iat);
+        if claims.sid.is_some() && lifetime > self.max_lifetime.as_secs_f64() {
+            return Err(Refusal::LifetimeTooLong);
+        }
         if claims.sts.is_some_and(|status| status != "active") {
             return Err(Refusal::PendingSession);
         }
@@ -123,10 +131,11 @@ impl Verifier {
             session_id: claims.sid,
             issuer: self.issuer.clone(),
             issued_at: milliseconds(claims.iat),
-            email: claims.email,
-            first_name: claims.first_name,
-            last_name: claims.last_name,
-            organisation: claims.organisation.parse()?,
+            email: claims.email.and_then(present_text),
+            first_name: claims.first_name.and_then(present_text),
+            last_name: claims.last_name.and_then(present_text),
+            actor,
+            organization: claims.organization,
         })
     }
 }
@@ -198,11 +207,20 @@ struct Claims {
     sid: Option<String>,
     #[serde(default, deserialize_with = "present")]
     sts: Option<String>,
+    /// Null where a template leaves it empty: nobody else acts as the user.
+    act: Option<Object<Actor>>,
     email: Option<String>,
     first_name: Option<String>,
     last_name: Option<String>,
     #[serde(flatten)]
-    organisation: OrganisationClaims,
+    organization: OrganizationClaims,
+}
+
+/// The party that acts as the user (RFC 8693, section 4.1). Without its `sub` the session could not be traced to it, so
+/// the token is refused.
+#[derive(Deserialize)]
+struct Actor {
+    sub: String,
 }
 
 #[derive(Deserialize)]

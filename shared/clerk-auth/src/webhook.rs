@@ -9,7 +9,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use crate::{ConfigError, MAX_ID_BYTES, present};
+use crate::{ConfigError, MAX_ID_BYTES, present_text};
 
 /// How far an event's times may lie after its signature: as far as the signature's timestamp may lie after now.
 const TOLERANCE_MS: u64 = 5 * 60 * 1000;
@@ -328,7 +328,7 @@ impl<'a> Members<'a> {
 
     /// A text. Blank counts as missing.
     fn text(&self, name: &str) -> Option<String> {
-        self.last(name).and_then(present)
+        self.last(name).and_then(present_text)
     }
 
     /// A time in milliseconds since the epoch. One that lies after the event was signed is not the time of anything: it

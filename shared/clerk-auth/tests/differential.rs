@@ -199,15 +199,18 @@ const STRICTER: &[Stricter] = &[
         },
     },
     Stricter {
-        name: "organisation claim of a wrong type",
-        description: "`o`, `fea` or a claim that begins with `org_` is not of the type that Clerk gives it.",
-        explains: |token, _, refusal| refusal == Refusal::Malformed && organisation_of_wrong_type(&token.claims),
+        name: "actor",
+        description: "`act` is there, but is neither null nor an object whose `sub` is a text of 1 to 256 bytes.",
+        explains: |token, _, refusal| refusal == Refusal::Malformed && actor_without_use(&token.claims),
     },
     Stricter {
-        name: "permissions",
-        description: "The permissions of an organisation (`fea`, `o.per`, `o.fpm`) do not fit together or hold no \
-                      numbers.",
-        explains: |token, _, refusal| refusal == Refusal::Malformed && permissions_do_not_fit(&token.claims),
+        name: "lifetime",
+        description: "The token carries a session (`sid`), and `exp` lies more than 120 s after `iat`, or `iat` is missing.",
+        explains: |token, _, refusal| {
+            let time = |name| token.claims.get(name).and_then(Value::as_f64);
+            let lifetime = time("exp").unwrap_or_default() - time("iat").unwrap_or(f64::NEG_INFINITY);
+            refusal == Refusal::LifetimeTooLong && token.claims.contains_key("sid") && lifetime > 120.0
+        },
     },
     Stricter {
         name: "fractions of a second",
@@ -310,32 +313,12 @@ fn registered_header_of_wrong_type(header: &Map<String, Value>) -> bool {
         || TEXT_HEADERS.iter().any(|name| neither_text_nor_null(header, name))
 }
 
-fn organisation_of_wrong_type(claims: &Map<String, Value>) -> bool {
-    let packed = match claims.get("o") {
-        None | Some(Value::Null) => false,
-        Some(Value::Object(packed)) => {
-            !packed.get("id").is_some_and(Value::is_string)
-                || ["slg", "rol", "per", "fpm"].iter().any(|name| neither_text_nor_null(packed, name))
-        }
-        Some(_) => true,
-    };
-    let permissions = claims.get("org_permissions").is_some_and(|permissions| match permissions {
-        Value::Array(permissions) => !permissions.iter().all(Value::is_string),
-        permissions => !permissions.is_null(),
-    });
-    let texts = ["fea", "org_id", "org_slug", "org_role"];
-    packed || permissions || texts.iter().any(|name| neither_text_nor_null(claims, name))
-}
-
-fn permissions_do_not_fit(claims: &Map<String, Value>) -> bool {
-    let packed = |name: &str| claims.get("o").and_then(|packed| packed[name].as_str()).unwrap_or_default();
-    let names: Vec<&str> = packed("per").split(',').map(str::trim).collect();
-    let masks: Vec<&str> = packed("fpm").split(',').map(str::trim).collect();
-    let features = claims.get("fea").and_then(Value::as_str).unwrap_or_default().split(',');
-    let features = features.filter(|feature| feature.split(':').next().is_some_and(|scope| scope.contains('o')));
-    let readable = |mask: &&str| mask.parse::<u64>().is_ok_and(|mask| mask < 1 << names.len());
-    let given = !packed("per").is_empty() && !packed("fpm").is_empty();
-    given && (names.contains(&"") || masks.len() > features.count() || !masks.iter().all(readable))
+fn actor_without_use(claims: &Map<String, Value>) -> bool {
+    claims.get("act").is_some_and(|act| match act {
+        Value::Null => false,
+        Value::Object(act) => !act.get("sub").is_some_and(Value::is_string) || id_without_use(act, "sub"),
+        _ => true,
+    })
 }
 
 /// Something that makes a token another one than those that Clerk issues.
@@ -709,6 +692,8 @@ fn telling_claims() -> Vec<(&'static str, Value)> {
         ("o", json!({ "id": "org_1", "rol": 1 })),
         ("o", json!(["org_1", "acme"])),
         ("fea", json!("o:billing,u:profile")),
+        ("act", json!({ "sub": "user_admin" })),
+        ("act", json!({ "sub": "" })),
         ("org_permissions", json!(["org:billing:read"])),
         ("padding", json!("x".repeat(8192))),
     ]);

@@ -13,7 +13,7 @@ use std::{
 };
 
 use base64::Engine;
-use clerk_auth::{Config, Identity, Refusal, Verifier, VerifyError};
+use clerk_auth::{Config, Identity, MalformedOrganization, Refusal, Verifier, VerifyError, user_tag};
 use local::clerk::SigningKey;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -117,7 +117,7 @@ async fn claims_are_checked_by_clerks_rules() {
         (json!({ "exp": [NOW + 60] }), Err(Malformed)),
         (json!({ "exp": (NOW + 60).to_string() }), Err(Malformed)),
         // nbf, iat
-        (json!({ "nbf": null, "iat": null }), Ok(())),
+        (json!({ "nbf": null }), Ok(())),
         (json!({ "nbf": NOW + 5 }), Ok(())),
         (json!({ "nbf": NOW + 6 }), Err(NotActiveYet)),
         (json!({ "nbf": "soon" }), Err(Malformed)),
@@ -307,19 +307,117 @@ async fn several_keys_can_be_given_while_one_takes_over_from_the_other() {
 }
 
 #[tokio::test]
-async fn an_organisation_comes_along() {
+async fn organization_claims_are_read_on_demand_and_malformed_ones_grant_nothing() {
     let key = new_key();
     let verifier = verifier(&key, &[]);
-    let organisation = json!({ "id": "org_1", "slg": "acme", "rol": "admin", "per": "read,manage", "fpm": "3" });
-    let token = sign(&key, &header(), &with(claims(), json!({ "o": organisation, "fea": "o:billing" })));
+    let good = json!({ "id": "org_1", "slg": "acme", "rol": "admin", "per": "read,manage", "fpm": "3" });
+    let token = sign(&key, &header(), &with(claims(), json!({ "o": good, "fea": "o:billing" })));
     let identity = outcome(&verifier, &token).await.expect("accepted");
-    let organisation = identity.organisation().expect("there is one");
-    assert_eq!((organisation.id(), organisation.role()), ("org_1", Some("org:admin")));
-    assert_eq!(organisation.permissions(), ["org:billing:read", "org:billing:manage"]);
+    let organization = identity.organization().expect("readable").expect("there is one");
+    assert_eq!((organization.id(), organization.role()), ("org_1", Some("org:admin")));
+    assert_eq!(organization.permissions(), ["org:billing:read", "org:billing:manage"]);
 
-    let malformed =
-        sign(&key, &header(), &with(claims(), json!({ "o": { "id": "org_1", "per": "read", "fpm": "-1" } })));
-    assert_eq!(outcome(&verifier, &malformed).await.map(drop), Err(Refusal::Malformed));
+    let none = outcome(&verifier, &sign(&key, &header(), &claims())).await.expect("accepted");
+    assert_eq!(none.organization(), Ok(None));
+
+    for malformed in [
+        json!({ "o": { "id": "org_1", "per": "read", "fpm": "-1" } }),
+        json!({ "o": { "id": "org_1", "per": { "read": true }, "fpm": "1" }, "fea": "o:billing" }),
+        json!({ "o": { "id": 1 } }),
+        json!({ "o": { "per": "read", "fpm": "1" } }),
+        json!({ "o": "org_1" }),
+        json!({ "o": good, "fea": ["o:billing"] }),
+        json!({ "org_id": ["org_1"] }),
+        json!({ "org_id": "org_1", "org_permissions": "all" }),
+        json!({ "org_id": "org_1", "org_role": 1 }),
+    ] {
+        let token = sign(&key, &header(), &with(claims(), malformed.clone()));
+        let identity = outcome(&verifier, &token).await.expect("accepted");
+        assert_eq!(identity.organization(), Err(MalformedOrganization), "{malformed}");
+    }
+}
+
+#[tokio::test]
+async fn session_tokens_live_as_long_as_is_configured() {
+    use Refusal::{Expired, LifetimeTooLong, WrongKind};
+    let key = new_key();
+    let default = verifier(&key, &[]);
+    let hour = verifier(&key, &[("CLERK_MAX_TOKEN_LIFETIME", "3600")]);
+    let audience = verifier(&key, &[("CLERK_AUDIENCE", "chats")]);
+    let year = NOW + 365 * 24 * 3600;
+    let cases: Vec<(&Verifier, Value, Result<(), Refusal>)> = vec![
+        (&default, json!({ "iat": NOW, "exp": NOW + 120 }), Ok(())),
+        (&default, json!({ "iat": NOW, "exp": NOW + 121 }), Err(LifetimeTooLong)),
+        (&default, json!({ "iat": NOW - 100, "exp": NOW + 21 }), Err(LifetimeTooLong)),
+        (&default, json!({ "exp": year }), Err(LifetimeTooLong)),
+        (&default, json!({ "iat": 0 }), Err(LifetimeTooLong)),
+        (&default, json!({ "iat": -1e300, "exp": 1e300 }), Err(LifetimeTooLong)),
+        (&default, json!({ "iat": NOW - 7200, "exp": NOW - 60 }), Err(Expired)),
+        // Nothing says how old it is.
+        (&default, json!({ "iat": null }), Err(LifetimeTooLong)),
+        (&default, json!({ "iat": null, "nbf": null }), Err(LifetimeTooLong)),
+        (&hour, json!({ "exp": NOW + 3600 }), Ok(())),
+        (&hour, json!({ "exp": NOW + 3601 }), Err(LifetimeTooLong)),
+        (&hour, json!({ "iat": null }), Err(LifetimeTooLong)),
+        // A token of a JWT template carries no session that could end.
+        (&audience, json!({ "sid": null, "aud": "chats", "exp": year }), Ok(())),
+        (&audience, json!({ "sid": null, "aud": "chats", "exp": year, "iat": null }), Ok(())),
+        (&audience, json!({ "aud": "chats", "exp": year }), Err(LifetimeTooLong)),
+        (&default, json!({ "sid": null, "exp": year }), Err(WrongKind)),
+    ];
+    for (verifier, change, expected) in cases {
+        let token = sign(&key, &header(), &with(claims(), change.clone()));
+        assert_eq!(outcome(verifier, &token).await.map(drop), expected, "{change}");
+    }
+    // Whatever its category says.
+    let template = with(header(), json!({ "cat": "cl_B7d4PD222AAA" }));
+    let token = sign(&key, &template, &with(claims(), json!({ "aud": "chats", "exp": year })));
+    assert_eq!(outcome(&audience, &token).await.map(drop), Err(LifetimeTooLong));
+}
+
+#[tokio::test]
+async fn impersonated_sessions_carry_a_tag_of_their_actor() {
+    let key = new_key();
+    let verifier = verifier(&key, &[]);
+    let actor = async |act: Value| {
+        let token = sign(&key, &header(), &with(claims(), json!({ "act": act })));
+        outcome(&verifier, &token).await.map(|identity| identity.actor_tag())
+    };
+    assert_eq!(actor(Value::Null).await, Ok(None));
+    assert_eq!(actor(json!("null")).await, Ok(None), "a template leaves it empty");
+    let tag = user_tag("user_admin");
+    assert_eq!(actor(json!({ "sub": "user_admin" })).await, Ok(Some(tag.clone())));
+    let nested = json!({ "iss": "https://dashboard.clerk.com", "sub": "user_admin", "act": { "sub": "user_eve" } });
+    assert_eq!(actor(nested).await, Ok(Some(tag)));
+    for untraceable in [
+        json!("user_admin"),
+        json!(7),
+        json!(true),
+        json!([]),
+        json!(["user_admin"]),
+        json!({}),
+        json!({ "sub": "" }),
+        json!({ "sub": 7 }),
+        json!({ "sub": ["user_admin"] }),
+        json!({ "sub": "u".repeat(257) }),
+    ] {
+        assert_eq!(actor(untraceable.clone()).await, Err(Refusal::Malformed), "{untraceable}");
+    }
+}
+
+#[tokio::test]
+async fn blank_profile_claims_are_missing() {
+    let key = new_key();
+    let verifier = verifier(&key, &[]);
+    for blank in ["", " ", "\t\n", "\u{a0}\u{2003}"] {
+        let changes = json!({ "email": blank, "firstName": blank, "lastName": blank });
+        let identity = outcome(&verifier, &sign(&key, &header(), &with(claims(), changes))).await.expect("accepted");
+        let details = [identity.email(), identity.first_name(), identity.last_name()];
+        assert_eq!(details, [None; 3], "{blank:?}");
+    }
+    let changes = json!({ "email": " ada@example.com\n", "firstName": "Ada King " });
+    let identity = outcome(&verifier, &sign(&key, &header(), &with(claims(), changes))).await.expect("accepted");
+    assert_eq!((identity.email(), identity.first_name()), (Some("ada@example.com"), Some("Ada King")));
 }
 
 /// Claims and headers as text, for what no JSON value can hold.
@@ -327,7 +425,9 @@ async fn an_organisation_comes_along() {
 async fn json_that_different_readers_read_differently_is_malformed() {
     let key = new_key();
     let verifier = verifier(&key, &[]);
-    let claims = |extra: &str| format!(r#"{{"iss":"{ISSUER}","sub":"user_ada","sid":"s","exp":{},{extra}}}"#, NOW + 60);
+    let claims = |extra: &str| {
+        format!(r#"{{"iss":"{ISSUER}","sub":"user_ada","sid":"s","iat":{NOW},"exp":{},{extra}}}"#, NOW + 60)
+    };
     let header = |extra: &str| format!(r#"{{"alg":"RS256","typ":"JWT",{extra}}}"#);
     let raw = |header: &str, claims: &str| key.sign_raw(header.as_bytes(), claims.as_bytes()).expect("signed");
     let fine = raw(&header(r#""kid":"a""#), &claims(r#""v":2"#));

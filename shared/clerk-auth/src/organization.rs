@@ -1,19 +1,20 @@
-//! The organisation claims of session tokens, in both of Clerk's versions.
+//! The organization claims of session tokens, in both of Clerk's versions.
 
 use serde::Deserialize;
+use serde_json::Value;
 
-use crate::{Refusal, object::Object};
+use crate::object::Object;
 
-/// An organisation and what the person may do in it.
+/// An organization and what the user may do in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Organisation {
+pub struct Organization {
     pub(crate) id: String,
     pub(crate) slug: Option<String>,
     pub(crate) role: Option<String>,
     pub(crate) permissions: Vec<String>,
 }
 
-impl Organisation {
+impl Organization {
     /// Clerk's id, `org_…`.
     pub fn id(&self) -> &str {
         &self.id
@@ -24,7 +25,7 @@ impl Organisation {
         self.slug.as_deref()
     }
 
-    /// The person's role, for example `org:admin`.
+    /// The user's role, for example `org:admin`.
     pub fn role(&self) -> Option<&str> {
         self.role.as_deref()
     }
@@ -35,15 +36,21 @@ impl Organisation {
     }
 }
 
-/// The claims as they come. Version 2 packs them into `o` and `fea`, version 1 has a claim for each.
-#[derive(Deserialize)]
-pub(crate) struct OrganisationClaims {
-    o: Option<Object<Packed>>,
-    fea: Option<String>,
-    org_id: Option<String>,
-    org_slug: Option<String>,
-    org_role: Option<String>,
-    org_permissions: Option<Vec<String>>,
+/// The organization claims of a token are not as Clerk writes them. They grant nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the token's organization claims cannot be read")]
+pub struct MalformedOrganization;
+
+/// The claims as they come. They are read only when asked for: most functions do without, and a format that Clerk adds
+/// must not lock members of organizations out. Version 2 packs them into `o` and `fea`, version 1 has a claim for each.
+#[derive(Clone, Deserialize)]
+pub(crate) struct OrganizationClaims {
+    o: Option<Value>,
+    fea: Option<Value>,
+    org_id: Option<Value>,
+    org_slug: Option<Value>,
+    org_role: Option<Value>,
+    org_permissions: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -55,27 +62,29 @@ struct Packed {
     fpm: Option<String>,
 }
 
-impl OrganisationClaims {
-    /// The organisation, if the token is for one. Claims that cannot be read spoil the token: guessing at permissions
-    /// could give one that was never granted.
-    pub(crate) fn parse(self) -> Result<Option<Organisation>, Refusal> {
-        if let Some(Object(packed)) = self.o {
-            let permissions = packed.permissions(self.fea.as_deref().unwrap_or_default()).ok_or(Refusal::Malformed)?;
+/// A claim's value, or none where it is missing or null.
+fn read<'a, T: Deserialize<'a>>(claim: Option<&'a Value>) -> Result<Option<T>, MalformedOrganization> {
+    claim.map_or(Ok(None), Option::deserialize).map_err(|_| MalformedOrganization)
+}
+
+impl OrganizationClaims {
+    /// The organization, if the token is for one. Nothing is guessed: that could give a permission that was never granted.
+    pub(crate) fn parse(&self) -> Result<Option<Organization>, MalformedOrganization> {
+        if let Some(Object(packed)) = read::<Object<Packed>>(self.o.as_ref())? {
+            let features: Option<&str> = read(self.fea.as_ref())?;
+            let permissions = packed.permissions(features.unwrap_or_default()).ok_or(MalformedOrganization)?;
             let role = packed.rol.map(|role| format!("org:{role}"));
-            return Ok(Some(Organisation { id: packed.id, slug: packed.slg, role, permissions }));
+            return Ok(Some(Organization { id: packed.id, slug: packed.slg, role, permissions }));
         }
-        Ok(self.org_id.map(|id| Organisation {
-            id,
-            slug: self.org_slug,
-            role: self.org_role,
-            permissions: self.org_permissions.unwrap_or_default(),
-        }))
+        let (slug, role) = (read(self.org_slug.as_ref())?, read(self.org_role.as_ref())?);
+        let permissions = read(self.org_permissions.as_ref())?.unwrap_or_default();
+        Ok(read(self.org_id.as_ref())?.map(|id| Organization { id, slug, role, permissions }))
     }
 }
 
 impl Packed {
     /// `fea` lists features with their scope (`o:billing`, `uo:chat`), `per` the names of permissions (`read,manage`);
-    /// `fpm` has a number for each feature of the organisation, whose bits, the lowest first, say which of `per` it has.
+    /// `fpm` has a number for each feature of the organization, whose bits, the lowest first, say which of `per` it has.
     fn permissions(&self, features: &str) -> Option<Vec<String>> {
         let [names, masks] = [&self.per, &self.fpm].map(|text| text.as_deref().filter(|text| !text.is_empty()));
         let (Some(names), Some(masks)) = (names, masks) else {
@@ -109,21 +118,21 @@ fn mask(text: &str) -> Option<u128> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
-    fn parse(claims: Value) -> Result<Option<Organisation>, Refusal> {
-        serde_json::from_value::<OrganisationClaims>(claims).map_err(|_| Refusal::Malformed)?.parse()
+    fn parse(claims: Value) -> Result<Option<Organization>, MalformedOrganization> {
+        serde_json::from_value::<OrganizationClaims>(claims).expect("any values fit").parse()
     }
 
-    fn packed(fea: &str, per: &str, fpm: &str) -> Result<Option<Organisation>, Refusal> {
+    fn packed(fea: &str, per: &str, fpm: &str) -> Result<Option<Organization>, MalformedOrganization> {
         parse(json!({ "fea": fea, "o": { "id": "org_1", "slg": "acme", "rol": "admin", "per": per, "fpm": fpm } }))
     }
 
     #[test]
     fn both_versions_say_the_same() {
-        let expected = Organisation {
+        let expected = Organization {
             id: "org_1".to_owned(),
             slug: Some("acme".to_owned()),
             role: Some("org:admin".to_owned()),
@@ -138,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn without_an_organisation_there_is_none() {
+    fn without_an_organization_there_is_none() {
         assert_eq!(parse(json!({})), Ok(None));
         assert_eq!(parse(json!({ "o": null, "org_id": null })), Ok(None));
     }
@@ -146,7 +155,7 @@ mod tests {
     #[test]
     fn masks_give_no_more_than_they_say() {
         let permissions =
-            |fea, per, fpm| packed(fea, per, fpm).map(|found| found.expect("an organisation").permissions);
+            |fea, per, fpm| packed(fea, per, fpm).map(|found| found.expect("an organization").permissions);
         assert_eq!(permissions("o:billing", "read,manage", "0"), Ok(vec![]));
         assert_eq!(permissions("o:billing", "", ""), Ok(vec![]));
         assert_eq!(permissions("o:a,o:b", "read", "1"), Ok(vec!["org:a:read".to_owned()]));
@@ -157,21 +166,24 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_spoils_the_token() {
+    fn malformed_claims_grant_nothing() {
         for fpm in
             ["1invalid", "-1", "1.5", "+1", "0x1", " ", "1,", "2", "1,1", "99999999999999999999999999999999999999999"]
         {
-            assert_eq!(packed("o:billing", "read", fpm), Err(Refusal::Malformed), "{fpm}");
+            assert_eq!(packed("o:billing", "read", fpm), Err(MalformedOrganization), "{fpm}");
         }
-        assert_eq!(packed("u:billing", "read", "1"), Err(Refusal::Malformed), "a mask without its feature");
-        assert_eq!(packed("o:billing", "read,", "1"), Err(Refusal::Malformed), "a permission without a name");
+        assert_eq!(packed("u:billing", "read", "1"), Err(MalformedOrganization), "a mask without its feature");
+        assert_eq!(packed("o:billing", "read,", "1"), Err(MalformedOrganization), "a permission without a name");
         for claims in [
             json!({ "o": "org_1" }),
             json!({ "o": ["org_1", "acme", "admin", "read", "1"] }),
             json!({ "o": { "slg": "acme" } }),
+            json!({ "o": { "id": "org_1", "per": { "read": true }, "fpm": "1" }, "fea": "o:billing" }),
+            json!({ "o": { "id": "org_1", "per": "read", "fpm": "1" }, "fea": ["o:billing"] }),
             json!({ "org_permissions": "all" }),
+            json!({ "org_id": 1 }),
         ] {
-            assert_eq!(parse(claims.clone()), Err(Refusal::Malformed), "{claims}");
+            assert_eq!(parse(claims.clone()), Err(MalformedOrganization), "{claims}");
         }
     }
 }
