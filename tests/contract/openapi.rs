@@ -80,11 +80,3 @@ fn the_document_is_what_the_types_and_routes_say() {
     let kept = fs::read_to_string(kept).unwrap_or_default();
     assert!(kept == made, "docs/openapi.json is stale: run `make openapi`, and look at what has changed");
 }
-
-#[test]
-fn the_readme_lists_every_code() {
-    let readme = fs::read_to_string(file("README.md")).expect("it is there");
-    for code in Code::ALL {
-        assert!(readme.contains(&format!("`{}`", code.name())), "the README lacks {}", code.name());
-    }
-}

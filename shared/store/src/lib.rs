@@ -8,21 +8,7 @@
 //! Reading asks for a verified [`Identity`](clerk_auth::Identity), writing for [`Authorized`]: an identity whose account
 //! and session were looked up and found good ([`Accounts::authorize`]), so that a session that was ended never writes.
 //!
-//! Another person's data cannot be asked for; this does not compile:
-//!
-//! ```compile_fail
-//! # async fn attack(chats: store::Chats) {
-//! chats.of("user_somebody_else").list(store::Limit::default(), None).await;
-//! # }
-//! ```
-//!
-//! Nor can anything be written on the strength of a token alone:
-//!
-//! ```compile_fail
-//! # async fn attack(chats: store::Chats, identity: clerk_auth::Identity, new: store::NewChat) {
-//! chats.of_author(&identity).create(new).await;
-//! # }
-//! ```
+//! Code that reaches another user's data, or writes without that check, does not compile: see `tests/isolation`.
 //!
 //! The crate knows nothing of HTTP.
 
@@ -33,9 +19,6 @@ mod error;
 mod http_client;
 mod id;
 mod item;
-#[cfg(feature = "example")]
-#[path = "../../../tests/notes/notes.rs"]
-mod notes;
 mod profiles;
 mod sdk;
 mod usage;
@@ -49,8 +32,6 @@ pub use database::Database;
 pub use error::Error;
 pub use http_client::http_client;
 pub use id::{Id, InvalidId};
-#[cfg(feature = "example")]
-pub use notes::{Note, Notes, Text};
 pub use profiles::{AuthorProfile, Details, Email, ImageUrl, InvalidDetail, Name, Profile, Profiles, Put, UserProfile};
 pub use sdk::sdk_config;
 pub use usage::{Usage, Used};

@@ -1,0 +1,150 @@
+//! What the documents name exists: problem codes, environment variables, parameters, alarms.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails where something is missing")]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use api::Code;
+
+fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace holds this crate")
+}
+
+fn file(path: &str) -> String {
+    fs::read_to_string(workspace().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The files below `folder`, less what is made from them.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    const MADE: [&str; 7] = [".aws-sam", ".git", ".local", ".tools", "dist", "node_modules", "target"];
+    let entries =
+        fs::read_dir(folder).expect("the folder can be read").map(|entry| entry.expect("it can be read").path());
+    let entries = entries.filter(|path| !MADE.iter().any(|made| path.ends_with(made)));
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+fn has_extension(path: &Path, extensions: &[&str]) -> bool {
+    path.extension().is_some_and(|extension| extensions.iter().any(|known| extension == *known))
+}
+
+/// The documents that describe the present, by name.
+fn documents() -> Vec<(String, String)> {
+    let documents = files(workspace()).into_iter().filter(|path| has_extension(path, &["md"]));
+    let documents = documents.map(|path| {
+        let name = path.strip_prefix(workspace()).expect("it is in the workspace").display().to_string();
+        let text = file(&name);
+        (name, text)
+    });
+    documents.filter(|(name, _)| name != "CHANGELOG.md").collect()
+}
+
+/// The words of a text's inline code.
+fn names(text: &str) -> impl Iterator<Item = &str> {
+    let prose = text.split("```").step_by(2);
+    prose.flat_map(|prose| prose.split('`').skip(1).step_by(2)).flat_map(words)
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|character: char| !character.is_ascii_alphanumeric() && character != '_').filter(|word| !word.is_empty())
+}
+
+/// `snake_case`, `SCREAMING_CASE` or `PascalCase` of two words or more.
+fn is_identifier(word: &str) -> bool {
+    let humps = word.chars().zip(word.chars().skip(1)).filter(|(one, next)| one.is_lowercase() && next.is_uppercase());
+    let is_pascal = word.starts_with(char::is_uppercase) && humps.count() > 0;
+    let is_snake = word.trim_matches('_').contains('_') && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    (is_pascal || is_snake) && !word.ends_with('_')
+}
+
+#[test]
+fn every_name_in_the_documents_exists() {
+    // Names of others: of AWS, Clerk, browsers and the benchmarks' subjects.
+    const FOREIGN: &[&str] = &[];
+    let sources = ["rs", "toml", "yaml", "yml", "json", "ts", "tsx", "css", "py", "mjs", "js"];
+    let sources: Vec<_> = files(workspace()).into_iter().filter(|path| has_extension(path, &sources)).collect();
+    let mut known: BTreeSet<String> = FOREIGN.iter().map(|name| (*name).to_owned()).collect();
+    for path in sources.iter().chain(&[workspace().join("Makefile"), workspace().join(".ci/run")]) {
+        known.extend(words(&fs::read_to_string(path).unwrap_or_default()).map(str::to_owned));
+    }
+    let mut unknown = Vec::new();
+    for (document, text) in documents() {
+        unknown.extend(
+            names(&text)
+                .filter(|name| is_identifier(name) && !known.contains(*name))
+                .map(|name| format!("{document}: {name}")),
+        );
+    }
+    assert!(unknown.is_empty(), "no source has these names:\n{}", unknown.join("\n"));
+}
+
+#[test]
+fn the_readme_lists_every_code_under_its_status() {
+    let mut expected = BTreeMap::<u16, BTreeSet<&str>>::new();
+    for code in Code::ALL {
+        expected.entry(code.status().as_u16()).or_default().insert(code.name());
+    }
+    let readme = file("README.md");
+    let rows = readme.split("| status | codes |").nth(1).expect("it has the table").lines().skip(2);
+    let mut listed = BTreeSet::new();
+    for row in rows.take_while(|row| row.starts_with('|')) {
+        let (statuses, codes) = row.trim_start_matches('|').split_once('|').expect("a row has two columns");
+        let allowed: BTreeSet<_> = statuses
+            .split(',')
+            .filter_map(|status| expected.get(&status.trim().parse().ok()?))
+            .flatten()
+            .copied()
+            .collect();
+        for code in names(codes).filter(|name| !name.starts_with(char::is_uppercase) && *name != "After") {
+            assert!(allowed.contains(code), "{code} is not a code of {statuses}");
+            listed.insert(code.to_owned());
+        }
+    }
+    let missing: Vec<_> = Code::ALL.iter().map(|code| code.name()).filter(|name| !listed.contains(*name)).collect();
+    assert!(missing.is_empty(), "the README lacks {missing:?}");
+}
+
+/// The alarms of the templates, and those among them that roll a deployment back.
+fn alarms() -> (BTreeSet<String>, BTreeSet<String>) {
+    let template = file("template.yaml");
+    let all = template.clone() + &file("infra/monitoring.yaml");
+    let lines: Vec<_> = all.lines().collect();
+    let is_alarm = |pair: &&[&str]| matches!(pair, [_, kind] if kind.trim() == "Type: AWS::CloudWatch::Alarm");
+    let declared = lines.windows(2).filter(is_alarm).filter_map(|pair| pair.first());
+    let declared = declared.map(|name| name.trim().trim_end_matches(':').to_owned()).collect();
+    // The alarms of a DeploymentPreference are references.
+    let preferences = template.lines().filter(|line| line.trim().starts_with("Alarms: [")).map(words);
+    (declared, preferences.flatten().map(str::to_owned).collect())
+}
+
+#[test]
+fn the_runbook_names_every_alarm_and_those_that_roll_back() {
+    let (declared, preferred) = alarms();
+    let rolling_back: BTreeSet<_> = preferred.intersection(&declared).map(String::as_str).collect();
+    assert!(declared.len() > rolling_back.len() && !rolling_back.is_empty(), "{declared:?} {rolling_back:?}");
+
+    let runbook = file("docs/runbook.md");
+    let (_, section) = runbook.split_once("## Alarms\n").expect("it has a section on alarms");
+    let section = section.split("\n## ").next().expect("it ends");
+    let (_, sentence) = section.split_once("Only these roll a deployment back: ").expect("it says which roll back");
+    let stated: BTreeSet<_> = names(sentence.split('.').next().expect("it ends")).collect();
+    assert_eq!(stated, rolling_back, "the runbook and the template differ");
+
+    let named: BTreeSet<_> = names(section).collect();
+    let missing: Vec<_> = declared.iter().filter(|alarm| !named.contains(alarm.as_str())).collect();
+    assert!(missing.is_empty(), "the runbook lacks {missing:?}");
+}
+
+#[test]
+fn every_alarm_leads_to_its_section_of_the_runbook() {
+    let runbook = file("docs/runbook.md");
+    for template in ["template.yaml", "infra/monitoring.yaml"] {
+        for description in file(template).lines().filter(|line| line.contains("docs/runbook.md")) {
+            let heading = description.split('"').nth(1).unwrap_or_else(|| panic!("no section is named: {description}"));
+            assert!(runbook.contains(&format!("### {heading}\n")), "the runbook has no section {heading:?}");
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Holds the test's dependencies, with which trybuild compiles each case.
