@@ -29,6 +29,13 @@ impl Copy {
         // There is none yet on the first run.
         let _ = fs::remove_dir_all(&copy.0);
         copy.add_folder(Path::new(""));
+        // Cargo knows a workspace's packages by name and version, not by where they are. With versions of their own, those
+        // of the copy are not taken for those of the workspace in the target folder that both use.
+        let manifest = Path::new("Cargo.toml");
+        let (before, after) = ("[workspace.package]\nversion = \"", "[workspace.package]\nversion = \"9");
+        let changed = file("Cargo.toml").replacen(before, after, 1);
+        assert!(changed.contains(after), "the workspace's version is missing");
+        copy.write(manifest, changed.as_bytes(), modified(manifest));
         copy
     }
 
@@ -58,6 +65,7 @@ impl Copy {
 
     /// Puts a block of the document where its first line says.
     fn apply(&self, path: &str, code: &str) {
+        let original = workspace().join(path).exists().then(|| modified(Path::new(path)));
         let changed = match fs::read_to_string(self.0.join(path)) {
             Ok(before) if path == "template.yaml" => {
                 before.replacen("Resources:\n", &format!("Resources:\n{code}\n"), 1)
@@ -65,7 +73,8 @@ impl Copy {
             Ok(before) => before + code,
             Err(_) => code.to_owned(),
         };
-        self.write(Path::new(path), changed.as_bytes(), modified(Path::new(DOCUMENT)));
+        let latest = modified(Path::new(DOCUMENT)).max(original.unwrap_or(SystemTime::UNIX_EPOCH));
+        self.write(Path::new(path), changed.as_bytes(), latest);
     }
 
     /// Runs cargo in the copy, with the dependencies that the workspace has built. Only the new program
