@@ -65,7 +65,8 @@ impl Config {
     /// - `CLERK_ISSUER`, required: Clerk's Frontend API URL.
     /// - `CLERK_JWT_KEY`: the instance's public key in PEM, or several while it is being rotated; line breaks may be
     ///   written `\n`. Without it the keys are fetched from the issuer.
-    /// - `CLERK_AUTHORIZED_PARTIES`: comma-separated origins that `azp` has to be one of.
+    /// - `CLERK_AUTHORIZED_PARTIES`: comma-separated origins that `azp` has to be one of. They may be written in any form:
+    ///   browsers serialize origins, so `azp` is compared with the serialized form.
     /// - `CLERK_AUDIENCE`: what `aud` has to hold.
     /// - `CLERK_MAX_TOKEN_LIFETIME`: how many seconds `exp` may lie after `iat` in a token of a session, at most
     ///   [`MAX_TOKEN_LIFETIME`]; 120 by default.
@@ -76,8 +77,7 @@ impl Config {
             "CLERK_ISSUER",
             "is not set; give it the Frontend API URL from Clerk's dashboard, https://….clerk.accounts.dev",
         ))?;
-        let issuer = issuer.trim_end_matches('/').to_owned();
-        let jwks = jwks_url(&issuer)?;
+        let (issuer, jwks) = parse_issuer(&issuer).map_err(|problem| ConfigError::new("CLERK_ISSUER", problem))?;
         let keys = match var("CLERK_JWT_KEY") {
             Some(pem) => KeySource::Pem(pem_keys(&pem).ok_or(ConfigError::new(
                 "CLERK_JWT_KEY",
@@ -86,17 +86,12 @@ impl Config {
             None => KeySource::Jwks(jwks),
         };
 
-        let authorized_parties = var("CLERK_AUTHORIZED_PARTIES").unwrap_or_default();
-        let authorized_parties: Vec<String> = authorized_parties
-            .split(',')
-            .map(str::trim)
-            .filter(|party| !party.is_empty())
-            .map(|party| origin(party).ok_or(ConfigError::new(
-                "CLERK_AUTHORIZED_PARTIES",
-                "holds something that is not an origin; write origins like https://app.example.com, separated by commas",
-            )))
-            .collect::<Result<_, _>>()?;
-
+        let authorized_parties = match var("CLERK_AUTHORIZED_PARTIES") {
+            Some(parties) => {
+                origins(&parties).map_err(|problem| ConfigError::new("CLERK_AUTHORIZED_PARTIES", problem))?
+            }
+            None => Vec::new(),
+        };
         let max_token_lifetime = match var("CLERK_MAX_TOKEN_LIFETIME") {
             Some(seconds) => lifetime(&seconds).ok_or(ConfigError::new(
                 "CLERK_MAX_TOKEN_LIFETIME",
@@ -114,9 +109,11 @@ fn lifetime(seconds: &str) -> Option<Duration> {
     Some(lifetime).filter(|lifetime| !lifetime.is_zero() && *lifetime <= MAX_TOKEN_LIFETIME)
 }
 
-fn jwks_url(issuer: &str) -> Result<Url, ConfigError> {
-    let url = Url::parse(&format!("{issuer}/.well-known/jwks.json"))
-        .map_err(|_| ConfigError::new("CLERK_ISSUER", "is not a URL; write it like https://….clerk.accounts.dev"))?;
+/// The issuer as `iss` is compared with it, and where its keys are.
+///
+/// The template's parameter `ClerkIssuer` has the same rule as a pattern, but for loopback.
+fn parse_issuer(text: &str) -> Result<(String, Url), &'static str> {
+    let url = Url::parse(text).map_err(|_| "is not a URL; write it like https://….clerk.accounts.dev")?;
     // The keys decide who is believed, so they may not cross a network in the clear.
     let loopback = match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
@@ -124,17 +121,67 @@ fn jwks_url(issuer: &str) -> Result<Url, ConfigError> {
         Some(url::Host::Ipv6(address)) => address.is_loopback(),
         None => false,
     };
-    if url.scheme() == "https" || (url.scheme() == "http" && loopback) {
-        Ok(url)
-    } else {
-        Err(ConfigError::new("CLERK_ISSUER", "has to begin with https:// (http is for loopback addresses alone)"))
+    if url.scheme() != "https" && !(url.scheme() == "http" && loopback) {
+        return Err("has to begin with https:// (http is for loopback addresses alone)");
     }
+    if url.path().contains("/.well-known") || url.path().trim_end_matches('/').ends_with("/jwks") {
+        return Err("is the URL of the keys; write the Frontend API URL, which ends before /.well-known");
+    }
+    let consists_of = |text: &str, others: &str| {
+        !text.is_empty()
+            && text.chars().all(|character| character.is_ascii_alphanumeric() || others.contains(character))
+    };
+    let host = loopback || url.host_str().is_some_and(|host| consists_of(host, ".-"));
+    let issuer = format!("{}{}", url.origin().ascii_serialization(), url.path().trim_end_matches('/'));
+    let path = url.path().trim_matches('/');
+    let path = path.is_empty() || path.split('/').all(|segment| consists_of(segment, "-_"));
+    // Clerk writes a host and perhaps a path into `iss`. What the URL's parser had to mend is neither.
+    if !host || !path || normalize(text.trim_end_matches('/')) != issuer {
+        return Err(
+            "holds more than a host and a path of letters, digits, - and _; copy the Frontend API URL from Clerk's dashboard",
+        );
+    }
+    let keys = Url::parse(&format!("{issuer}/.well-known/jwks.json")).map_err(|_| "is not a URL")?;
+    Ok((issuer, keys))
 }
 
-/// An origin as `azp` spells it: kept as written, once it is known to have nothing behind the host.
+/// A URL with its scheme and host in lower case, without the scheme's default port and without a slash at its end
+/// (RFC 3986, section 6.2.2 and 6.2.3).
+pub(crate) fn normalize(url: &str) -> String {
+    let url = url.strip_suffix('/').unwrap_or(url);
+    let host = url.find("://").map_or(0, |colon| colon + 3);
+    let (authority, path) =
+        url.split_at(url.get(host..).and_then(|rest| rest.find('/')).map_or(url.len(), |end| host + end));
+    let authority = authority.to_ascii_lowercase();
+    let port = if authority.starts_with("https://") { ":443" } else { ":80" };
+    format!("{}{path}", authority.strip_suffix(port).unwrap_or(&authority))
+}
+
+/// Serialized origins (RFC 6454, section 6.1), as browsers send them and Clerk writes them into `azp`.
+fn origins(text: &str) -> Result<Vec<String>, &'static str> {
+    if text.contains('*') {
+        return Err(
+            "holds a wildcard, but anyone can get a name below a shared domain such as vercel.app; list each origin, and \
+             give preview deployments a stack of their own with Clerk's development instance",
+        );
+    }
+    let parties = text.split(',').map(str::trim).filter(|party| !party.is_empty());
+    let origins: Option<Vec<String>> = parties.map(origin).collect();
+    origins
+        .filter(|origins| !origins.is_empty())
+        .ok_or("holds something that is not an origin; write origins like https://app.example.com, separated by commas")
+}
+
 fn origin(party: &str) -> Option<String> {
-    let party = party.trim_end_matches('/');
     let url = Url::parse(party).ok()?;
-    (url.has_host() && url.path().trim_end_matches('/').is_empty() && url.query().is_none() && url.fragment().is_none())
-        .then(|| party.to_owned())
+    let bare = url.has_host() && matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
+    let anonymous = url.username().is_empty() && url.password().is_none();
+    let origin = match url.scheme() {
+        "http" | "https" => url.origin().ascii_serialization(),
+        // No page has an origin of these.
+        "ftp" | "file" | "ws" | "wss" => return None,
+        // Browser extensions and applications.
+        _ => url.as_str().trim_end_matches('/').to_owned(),
+    };
+    (bare && anonymous).then_some(origin)
 }

@@ -5,8 +5,8 @@ use jsonwebtoken::{Algorithm, DecodingKey, crypto};
 use serde::{Deserialize, Deserializer};
 
 use crate::{
-    Config, Identity, MAX_ID_BYTES, Refusal, VerifyError, keys::Keys, object::Object, organization::OrganizationClaims,
-    present_text,
+    Config, Identity, MAX_ID_BYTES, Refusal, VerifyError, config::normalize, keys::Keys, object::Object,
+    organization::OrganizationClaims, present_text,
 };
 
 /// A larger token is none of Clerk's, whose limit is 4 KB.
@@ -95,7 +95,7 @@ impl Verifier {
         if ids.into_iter().flatten().any(|id| id.is_empty() || id.len() > MAX_ID_BYTES) {
             return Err(Refusal::Malformed);
         }
-        if claims.iss.strip_suffix('/').unwrap_or(&claims.iss) != self.issuer {
+        if claims.iss != self.issuer && normalize(&claims.iss) != self.issuer {
             return Err(Refusal::WrongIssuer);
         }
         if !self.authorized_parties.is_empty() && !claims.azp.is_some_and(|azp| self.authorized_parties.contains(&azp))

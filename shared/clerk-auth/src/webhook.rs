@@ -174,7 +174,11 @@ impl WebhookVerifier {
         if secrets.is_empty() {
             return Err(ConfigError::new(SECRET, "is not set"));
         }
-        Ok(Self { secrets, instance_id: var("CLERK_INSTANCE_ID").filter(|id| !id.is_empty()) })
+        let instance_id = var("CLERK_INSTANCE_ID").and_then(present_text);
+        if instance_id.as_ref().is_some_and(|id| !id.starts_with("ins_")) {
+            return Err(ConfigError::new("CLERK_INSTANCE_ID", "is not an instance's id; they begin with ins_"));
+        }
+        Ok(Self { secrets, instance_id })
     }
 
     /// Checks the signature over the raw `body`, byte for byte as it arrived, and only then reads it.

@@ -19,7 +19,8 @@ fn problem(settings: &[(&str, &str)]) -> Option<String> {
 #[test]
 fn a_wrong_setting_is_named() {
     const ISSUER: (&str, &str) = ("CLERK_ISSUER", "https://clerk.example.com");
-    let cases: [(&[(&str, &str)], &str); 9] = [
+    const KEYS: &str = "CLERK_ISSUER is the URL of the keys";
+    let cases: [(&[(&str, &str)], &str); 15] = [
         (&[], "CLERK_ISSUER is not set"),
         (&[("CLERK_ISSUER", "")], "CLERK_ISSUER is not set"),
         (&[("CLERK_ISSUER", "clerk.example.com")], "CLERK_ISSUER is not a URL"),
@@ -32,6 +33,12 @@ fn a_wrong_setting_is_named() {
             "CLERK_AUTHORIZED_PARTIES holds",
         ),
         (&[ISSUER, ("CLERK_AUTHORIZED_PARTIES", "https://a.example?x=1")], "CLERK_AUTHORIZED_PARTIES holds"),
+        (&[("CLERK_ISSUER", "https://clerk.example.com/.well-known/jwks.json")], KEYS),
+        (&[("CLERK_ISSUER", "https://clerk.example.com/.well-known/openid-configuration")], KEYS),
+        (&[("CLERK_ISSUER", "https://api.clerk.com/v1/jwks")], KEYS),
+        (&[ISSUER, ("CLERK_MAX_TOKEN_LIFETIME", "0")], "CLERK_MAX_TOKEN_LIFETIME is not a whole number"),
+        (&[ISSUER, ("CLERK_MAX_TOKEN_LIFETIME", "86401")], "CLERK_MAX_TOKEN_LIFETIME is not a whole number"),
+        (&[ISSUER, ("CLERK_MAX_TOKEN_LIFETIME", "60s")], "CLERK_MAX_TOKEN_LIFETIME is not a whole number"),
     ];
     for (settings, expected) in cases {
         let problem = problem(settings).unwrap_or_default();
@@ -42,7 +49,8 @@ fn a_wrong_setting_is_named() {
 #[test]
 fn settings_as_people_write_them_are_taken() {
     let pem = SigningKey::generate().and_then(|key| key.public_key_pem()).expect("a key");
-    let cases: [&[(&str, &str)]; 5] = [
+    let cases: [&[(&str, &str)]; 6] = [
+        &[("CLERK_ISSUER", "https://clerk.example.com"), ("CLERK_MAX_TOKEN_LIFETIME", " 86400 ")],
         &[("CLERK_ISSUER", "https://clerk.example.com/")],
         &[("CLERK_ISSUER", "http://127.0.0.1:4500")],
         &[("CLERK_ISSUER", "http://localhost:4500")],
@@ -51,5 +59,87 @@ fn settings_as_people_write_them_are_taken() {
     ];
     for settings in cases {
         assert_eq!(problem(settings), None, "{settings:?}");
+    }
+}
+
+#[test]
+fn parties_that_can_match_nothing_are_refused() {
+    let problem = |parties| problem(&[("CLERK_ISSUER", "https://a.example"), ("CLERK_AUTHORIZED_PARTIES", parties)]);
+    for parties in [
+        ",",
+        " , ,",
+        "null",
+        "app.example.com",
+        "//app.example.com",
+        "https://",
+        "https://app.example.com/path",
+        "https://app.example.com#top",
+        "https://ada@app.example.com",
+        "https://app.example.com:99999",
+        "https://app.example.com https://b.example",
+        "https://app.example.com; https://b.example",
+        "ftp://app.example.com",
+        "wss://app.example.com",
+        "file:///app",
+        "data:text/html,",
+    ] {
+        let problem = problem(parties).unwrap_or_default();
+        assert!(problem.starts_with("CLERK_AUTHORIZED_PARTIES holds something"), "{parties:?} gave {problem:?}");
+    }
+    for wildcard in ["*", "https://*.vercel.app", "https://app.example.com,https://*", "https://app-*.example.com"] {
+        let problem = problem(wildcard).unwrap_or_default();
+        for part in ["holds a wildcard", "anyone", "preview deployments"] {
+            assert!(problem.contains(part), "{wildcard:?} gave {problem:?}");
+        }
+    }
+    assert_eq!(problem("  "), None, "blank is unset");
+}
+
+/// What a stack can be deployed with starts, and what its functions refuse is refused by the template.
+#[test]
+fn the_template_and_the_code_accept_the_same_issuers() {
+    let template = include_str!("../../../template.yaml");
+    let parameter = template.split_once("\n  ClerkIssuer:").expect("the parameter").1;
+    let pattern = parameter.split_once("AllowedPattern: ").expect("a pattern").1.lines().next().expect("a line");
+    let pattern = regex::Regex::new(pattern).expect("a pattern");
+    for (issuer, good) in [
+        ("https://clerk.example.com", true),
+        ("https://clerk.example.com/", true),
+        ("https://Clerk.Example.com", true),
+        ("HTTPS://clerk.example.com", true),
+        ("https://clerk.example.com:443", true),
+        ("https://clerk.example.com:8443/", true),
+        ("https://app.example.com/__clerk", true),
+        ("https://app.example.com/api/__clerk/", true),
+        ("https://great-name-7.clerk.accounts.dev", true),
+        ("", false),
+        ("clerk.example.com", false),
+        ("http://clerk.example.com", false),
+        ("https://", false),
+        ("https:///clerk.example.com", false),
+        ("https:/clerk.example.com", false),
+        ("https:\\\\clerk.example.com", false),
+        ("https://*.clerk.accounts.dev", false),
+        ("https://clerk.example.com/.well-known/jwks.json", false),
+        ("https://clerk.example.com/.well-known/openid-configuration", false),
+        ("https://clerk.example.com?x=1", false),
+        ("https://clerk.example.com/?x=1", false),
+        ("https://clerk.example.com#top", false),
+        ("https://clerk.example.com/a/../b", false),
+        ("https://clerk.example.com/a//b", false),
+        ("https://clerk.example.com/%41", false),
+        ("https://clerk.example.com:port", false),
+        ("https://clerk.example.com:", false),
+        ("https://clerk.example.com:0443", false),
+        ("https://user@clerk.example.com", false),
+        ("https://user:pass@clerk.example.com", false),
+        ("https://clerk.exam ple.com", false),
+        ("https://clerk.exam\tple.com", false),
+        ("https://münchen.example", false),
+        ("pk_test_Y2xlcmsuZXhhbXBsZS5jb20k", false),
+    ] {
+        let problem = problem(&[("CLERK_ISSUER", issuer)]);
+        assert_eq!(problem.is_none(), good, "the code for {issuer:?}: {problem:?}");
+        assert_eq!(pattern.is_match(issuer), good, "the template for {issuer:?}");
     }
 }

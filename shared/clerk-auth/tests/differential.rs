@@ -85,7 +85,10 @@ const STRICTER: &[Stricter] = &[
         description: "`iss` is missing or not the configured instance; `verifyToken` does not look at it.",
         explains: |token, _, refusal| {
             let issuer = token.claims.get("iss").and_then(Value::as_str);
-            let ours = issuer.is_some_and(|iss| iss.strip_suffix('/').unwrap_or(iss) == ISSUER);
+            let ours = issuer.is_some_and(|iss| {
+                let iss = iss.strip_suffix('/').unwrap_or(iss);
+                [ISSUER, "https://CLERK.example.com", "https://clerk.example.com:443"].contains(&iss)
+            });
             !ours && refusal == if issuer.is_some() { Refusal::WrongIssuer } else { Refusal::Malformed }
         },
     },
@@ -649,6 +652,10 @@ fn telling_claims() -> Vec<(&'static str, Value)> {
         "https://clerk.example.com/",
         "https://clerk.example.com//",
         "https://CLERK.example.com",
+        "https://clerk.example.com:443",
+        "https://clerk.example.com:80",
+        "https://user@clerk.example.com",
+        "https:/clerk.example.com",
         "https://clerk.example.co",
     ];
     claims.extend(issuers.map(|iss| ("iss", json!(iss))));

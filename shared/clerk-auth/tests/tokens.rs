@@ -187,6 +187,55 @@ async fn authorized_parties_and_audience_are_asked_for_where_they_are_configured
 }
 
 #[tokio::test]
+async fn settings_match_in_whatever_form_they_are_written() {
+    let key = new_key();
+    for party in [
+        "https://App.Example.com",
+        "https://app.example.com:443",
+        "https://app.example.com:443/",
+        "HTTPS://APP.EXAMPLE.COM/",
+        "https://b.example, https://app.example.com",
+    ] {
+        let verifier = verifier(&key, &[("CLERK_AUTHORIZED_PARTIES", party)]);
+        let accepted = outcome(&verifier, &sign(&key, &header(), &claims())).await.map(drop);
+        assert_eq!(accepted, Ok(()), "{party}");
+    }
+    for (setting, azp) in [
+        ("http://localhost:80", "http://localhost"),
+        ("http://localhost:3000/", "http://localhost:3000"),
+        ("https://münchen.example", "https://xn--mnchen-3ya.example"),
+        ("chrome-extension://abcdefghijklmnop/", "chrome-extension://abcdefghijklmnop"),
+        ("capacitor://localhost", "capacitor://localhost"),
+    ] {
+        let verifier = verifier(&key, &[("CLERK_AUTHORIZED_PARTIES", setting)]);
+        let token = sign(&key, &header(), &with(claims(), json!({ "azp": azp })));
+        assert_eq!(outcome(&verifier, &token).await.map(drop), Ok(()), "{setting}");
+    }
+    for (setting, iss, expected) in [
+        ("https://Clerk.Example.com", ISSUER, Ok(())),
+        ("https://clerk.example.com:443/", ISSUER, Ok(())),
+        ("HTTPS://clerk.example.com//", ISSUER, Ok(())),
+        (ISSUER, "https://CLERK.example.com:443/", Ok(())),
+        ("https://app.example.com/__clerk/", "https://app.example.com/__clerk", Ok(())),
+        ("https://app.example.com/__clerk", "https://app.example.com/__CLERK", Err(Refusal::WrongIssuer)),
+        ("https://app.example.com/__clerk", "https://app.example.com", Err(Refusal::WrongIssuer)),
+        ("https://clerk.example.com:8443", ISSUER, Err(Refusal::WrongIssuer)),
+        (ISSUER, "https://clerk.example.com:80", Err(Refusal::WrongIssuer)),
+        (ISSUER, "http://clerk.example.com", Err(Refusal::WrongIssuer)),
+        (ISSUER, "https://user@clerk.example.com", Err(Refusal::WrongIssuer)),
+        (ISSUER, "https://clerk.example.com?", Err(Refusal::WrongIssuer)),
+        (ISSUER, "https://clerk.example.com#", Err(Refusal::WrongIssuer)),
+        (ISSUER, " https://clerk.example.com", Err(Refusal::WrongIssuer)),
+        (ISSUER, "https:\\\\clerk.example.com", Err(Refusal::WrongIssuer)),
+        (ISSUER, "clerk.example.com", Err(Refusal::WrongIssuer)),
+    ] {
+        let verifier = verifier(&key, &[("CLERK_ISSUER", setting)]);
+        let token = sign(&key, &header(), &with(claims(), json!({ "iss": iss })));
+        assert_eq!(outcome(&verifier, &token).await.map(drop), expected, "{setting} {iss}");
+    }
+}
+
+#[tokio::test]
 async fn headers_choose_nothing_but_the_key() {
     use Refusal::{Malformed, UnsupportedHeader};
     let key = new_key();

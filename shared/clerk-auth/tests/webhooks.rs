@@ -477,3 +477,17 @@ fn bodies_that_are_not_utf_8_are_not_signed() {
     let headers = headers("svix", &now.to_string(), &signature(now, b"{}"));
     assert_eq!(verify(&headers, body).err(), Some(WebhookError::BadSignature));
 }
+
+#[test]
+fn an_instance_id_that_can_match_nothing_is_refused() {
+    let outcome = |id: &str| {
+        WebhookVerifier::from_env(|name| Some(if name == "CLERK_INSTANCE_ID" { id } else { SECRET }.to_owned())).err()
+    };
+    for id in ["app_1", "https://clerk.example.com", "INS_1"] {
+        let error = outcome(id).expect("refused").to_string();
+        assert!(error.starts_with("CLERK_INSTANCE_ID is not"), "{error}");
+    }
+    for id in ["ins_1", " ins_1\n", " "] {
+        assert!(outcome(id).is_none(), "{id:?}");
+    }
+}

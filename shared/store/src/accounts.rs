@@ -19,6 +19,7 @@ use crate::{
 /// How long the end of a session is remembered after its event was received, in seconds. It must be longer than any token
 /// can live: the verifier in `clerk-auth` rejects tokens with a lifetime of more than 24 hours, whatever it is set to.
 const SESSION_END_TTL: u64 = 48 * 60 * 60;
+const _: () = assert!(SESSION_END_TTL > clerk_auth::MAX_TOKEN_LIFETIME.as_secs(), "a token outlives its session's end");
 
 /// The tables of accounts and of ended sessions.
 #[derive(Clone)]
