@@ -44,7 +44,10 @@ impl Copy {
             let entry = entry.expect("it can be read");
             let path = folder.join(entry.file_name());
             let kind = entry.file_type().expect("it has a type");
-            if kind.is_dir() && !MADE.iter().any(|made| path.ends_with(made)) {
+            if MADE.iter().any(|made| path.ends_with(made)) {
+                continue;
+            }
+            if kind.is_dir() {
                 self.add_folder(&path);
             } else if kind.is_file() {
                 self.write(&path, &fs::read(entry.path()).expect("it can be read"), modified(&path));
