@@ -90,9 +90,10 @@ export async function clerk(
   stack: Pick<Stack, "clerk" | "secretKey">,
   path: string,
   body: object = {},
+  method = "POST",
 ): Promise<Record<string, string>> {
   const response = await fetch(`${stack.clerk}${path}`, {
-    method: "POST",
+    method,
     headers: { authorization: `Bearer ${stack.secretKey}`, "content-type": "application/json" },
     body: JSON.stringify(body),
   });

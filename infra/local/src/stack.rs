@@ -101,7 +101,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let ready = async {
         let application = async {
             match web_listener {
-                Some(listener) => Ok(Some(web::serve(listener, &web::build(folder, &api).await?, &clerk))),
+                Some(listener) => Ok(Some(web::serve(listener, &web::build(folder, &api).await?, &clerk)?)),
                 None => Ok(None),
             }
         };

@@ -9,8 +9,8 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use axum::{
     Router,
-    extract::Request,
-    http::{HeaderValue, header},
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, header},
     middleware::{self, Next},
     response::Response,
 };
@@ -57,12 +57,40 @@ pub(crate) async fn build(folder: &Path, api: &str) -> Result<PathBuf> {
     Ok(built)
 }
 
-/// Serves what was built until the task is dropped or aborted. Paths that are no file are the application's own.
-pub(crate) fn serve(listener: TcpListener, built: &Path, clerk: &Arc<Clerk>) -> JoinHandle<std::io::Result<()>> {
+/// Serves what was built until the task is dropped or aborted, with the headers that it has where it is deployed. Other
+/// paths than those of files are the application's own.
+pub(crate) fn serve(
+    listener: TcpListener,
+    built: &Path,
+    clerk: &Arc<Clerk>,
+) -> Result<JoinHandle<std::io::Result<()>>> {
     let files = ServeDir::new(built).fallback(ServeFile::new(built.join("index.html")));
-    let router =
-        Router::new().nest("/clerk", clerk.browser()).fallback_service(files).layer(middleware::from_fn(revalidated));
-    tokio::spawn(async move { axum::serve(listener, router).await })
+    let application =
+        Router::new().fallback_service(files).layer(middleware::map_response_with_state(headers(built)?, with_headers));
+    let router = Router::new()
+        .nest("/clerk", clerk.browser())
+        .fallback_service(application)
+        .layer(middleware::from_fn(revalidated));
+    Ok(tokio::spawn(async move { axum::serve(listener, router).await }))
+}
+
+/// The headers of every response, from the file `_headers` that static hosts read: a pattern of paths, and below it an
+/// indented line for each header.
+fn headers(built: &Path) -> Result<HeaderMap> {
+    let file = built.join("_headers");
+    let text = std::fs::read_to_string(&file).with_context(|| format!("{} cannot be read", file.display()))?;
+    let lines = text.lines().filter_map(|line| line.strip_prefix("  "));
+    lines
+        .map(|line| {
+            let (name, value) = line.split_once(": ").with_context(|| format!("`{line}` is not a header"))?;
+            Ok((name.parse::<HeaderName>()?, value.parse::<HeaderValue>()?))
+        })
+        .collect()
+}
+
+async fn with_headers(State(headers): State<HeaderMap>, mut response: Response) -> Response {
+    response.headers_mut().extend(headers);
+    response
 }
 
 /// Has browsers ask again for what the next build may replace; what has its hash in its name stays.

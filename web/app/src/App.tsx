@@ -1,5 +1,5 @@
-import { Authenticated, AuthLoading, Unauthenticated, useAuthState } from "clerk-backend-client";
-import { useEffect } from "react";
+import { Authenticated, AuthLoading, type ErrorCode, Unauthenticated, useAuthState } from "clerk-backend-client";
+import { useCallback, useEffect, useState } from "react";
 import { Redirect, Route, Switch } from "wouter";
 
 import { ConnectionNotice } from "./components/ConnectionNotice.tsx";
@@ -11,9 +11,12 @@ import type { Identity } from "./identity/index.ts";
 import { ChatsPage } from "./pages/ChatsPage.tsx";
 import { ProfilePage } from "./pages/ProfilePage.tsx";
 
+/** The session that Clerk still has open here is over for the server. A pending one is not: `SignIn` goes on with it. */
+const ENDED: readonly ErrorCode[] = ["session_ended", "account_inactive"];
+
 type Props = Pick<Identity, "Account" | "SignIn" | "useAuth">;
 
-/** The screens, by who the server says is looking. */
+/** The screens, depending on whether the server has accepted the user. */
 export function App({ Account, SignIn, useAuth }: Props) {
   return (
     <>
@@ -31,12 +34,11 @@ export function App({ Account, SignIn, useAuth }: Props) {
 }
 
 function SigningIn() {
-  const { error } = useAuthState();
+  const { error, retry } = useAuthState();
   return (
     <main className="sign-in">
       <ConnectionNotice />
-      <Spinner label="Signing you in" />
-      {error && <Notice>{error.message}</Notice>}
+      {error ? <Notice onRetry={retry}>{error.message}</Notice> : <Spinner label="Signing you in" />}
     </main>
   );
 }
@@ -44,15 +46,11 @@ function SigningIn() {
 function SignedOut({ SignIn, useAuth }: Pick<Identity, "SignIn" | "useAuth">) {
   const { isSignedIn, signOut } = useAuth();
   const { error } = useAuthState();
-  // The server refuses a session that Clerk still has open here: it was ended elsewhere.
-  useEffect(() => {
-    if (isSignedIn) void signOut();
-  }, [isSignedIn, signOut]);
   return (
     <main className="sign-in">
       <Switch>
         <Route path="/sign-in">
-          {isSignedIn ? <Spinner label="Signing you out" /> : <SignIn />}
+          {isSignedIn && error && ENDED.includes(error.code) ? <SigningOut signOut={signOut} /> : <SignIn />}
           {error && <p role="alert">{error.message}</p>}
         </Route>
         <Route>
@@ -61,6 +59,17 @@ function SignedOut({ SignIn, useAuth }: Pick<Identity, "SignIn" | "useAuth">) {
       </Switch>
     </main>
   );
+}
+
+function SigningOut({ signOut }: Pick<ReturnType<Identity["useAuth"]>, "signOut">) {
+  const [hasFailed, setHasFailed] = useState(false);
+  const attempt = useCallback(() => {
+    setHasFailed(false);
+    signOut().catch(() => setHasFailed(true));
+  }, [signOut]);
+  useEffect(attempt, [attempt]);
+  if (hasFailed) return <Notice onRetry={attempt}>You could not be signed out.</Notice>;
+  return <Spinner label="Signing you out" />;
 }
 
 function Dashboard({ Account }: Pick<Identity, "Account">) {
@@ -79,7 +88,7 @@ function Dashboard({ Account }: Pick<Identity, "Account">) {
             <Redirect to="/" replace />
           </Route>
           <Route>
-            <h1>There is nothing here</h1>
+            <h1>Page not found</h1>
           </Route>
         </Switch>
       </main>

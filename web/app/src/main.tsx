@@ -4,6 +4,7 @@ import { ApiProvider } from "clerk-backend-client";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 
+import { LOCAL_API } from "../headers.ts";
 import { App } from "./App.tsx";
 import { loadIdentity } from "./identity/index.ts";
 
@@ -13,7 +14,7 @@ if (!root) throw new Error("The page has no #root.");
 createRoot(root).render(
   <StrictMode>
     <Provider>
-      <ApiProvider baseUrl={import.meta.env.VITE_API_URL ?? "http://127.0.0.1:9000"} useAuth={useAuth}>
+      <ApiProvider baseUrl={import.meta.env.VITE_API_URL ?? LOCAL_API} useAuth={useAuth}>
         <App useAuth={useAuth} SignIn={SignIn} Account={Account} />
       </ApiProvider>
     </Provider>

@@ -32,12 +32,33 @@ export async function signUp(page: Page, person = somebody("Ada"), { web } = sta
   return person;
 }
 
-export const test = base.extend<{ signedIn: Page }>({
+/** With every test, what the browser keeps from happening by the content security policy is none. */
+export const test = base.extend<{ signedIn: Page; violations: string[] }>({
+  violations: [
+    async ({ context }, use) => {
+      const violations: string[] = [];
+      await watchForViolations(context, violations);
+      await use(violations);
+      expect(violations, "the content security policy allows what the application does").toEqual([]);
+    },
+    { auto: true },
+  ],
   signedIn: async ({ page }, use) => {
     await signUp(page);
     await use(page);
   },
 });
+
+/** Notes what the content security policy keeps from happening, on every page of a context. */
+export async function watchForViolations(context: BrowserContext, violations: string[]): Promise<void> {
+  await context.exposeBinding("noteViolation", (_, violation: string) => violations.push(violation));
+  await context.addInitScript(() => {
+    const { noteViolation } = window as unknown as { noteViolation: (violation: string) => void };
+    document.addEventListener("securitypolicyviolation", ({ effectiveDirective, blockedURI }) =>
+      noteViolation(`${effectiveDirective} ${blockedURI}`),
+    );
+  });
+}
 
 /** The titles on the screen, from the top. */
 export const titles = (page: Page) => page.locator(".chat .title");

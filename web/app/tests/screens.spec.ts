@@ -64,7 +64,7 @@ for (const [look, options] of Object.entries(LOOKS)) {
       const list = await hold(page, "GET", "/chats*", (route) => route.continue());
       await page.goto(stack().web);
       await list.come;
-      await expect(page.getByRole("status").filter({ hasText: "Reading your chats" })).toBeVisible();
+      await expect(page.getByRole("status").filter({ hasText: "Loading your chats" })).toBeVisible();
       await check(page, "loading");
       list.release();
       await context.setOffline(true);

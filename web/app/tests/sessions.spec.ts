@@ -1,5 +1,17 @@
 import { clerk, somewhere, start } from "../../testing/stack.ts";
-import { expect, newChat, rename, signUp, somebody, stack, test, titles, token, watchForBlinks } from "./people.ts";
+import {
+  expect,
+  newChat,
+  refuse,
+  rename,
+  signUp,
+  somebody,
+  stack,
+  test,
+  titles,
+  token,
+  watchForBlinks,
+} from "./people.ts";
 
 test("a token that expires in the middle of a session is replaced without a blink", async ({ page }) => {
   await page.clock.install();
@@ -61,6 +73,68 @@ test("a session that is ended elsewhere is shut with the next thing done", async
   await expect(page).toHaveURL(/\/clerk\/sign-in/);
 });
 
+test("a 401 that is about the token is shown, and does not sign the user out of Clerk", async ({ page, context }) => {
+  await signUp(page);
+  let isRefused = true;
+  await page.route(`${stack().api}/profile`, (route) => {
+    if (!isRefused || route.request().method() === "OPTIONS") return route.fallback();
+    return refuse(401, "token_wrong_party", "The token is for another application.")(route);
+  });
+  await page.reload();
+  await expect(page.getByRole("alert")).toContainText("The token is for another application.");
+  expect(new URL(page.url()).pathname).toBe("/");
+  expect(await token(context)).not.toBe("");
+  isRefused = false;
+  await page.getByRole("button", { name: "Try again" }).click();
+  await expect(page.getByRole("button", { name: "New Chat", exact: true })).toBeVisible();
+});
+
+test("an account that is inactive is signed out of Clerk, and the reason is given", async ({ page }) => {
+  await signUp(page);
+  await page.route(`${stack().api}/profile`, refuse(401, "account_inactive", "The account is not active."));
+  await page.reload();
+  await expect(page).toHaveURL(/\/clerk\/sign-in/);
+});
+
+test("a sign-out that fails can be tried again", async ({ page }) => {
+  await signUp(page);
+  await page.route(`${stack().api}/profile`, refuse(401, "session_ended", "The session has ended."));
+  await page.route("**/clerk/v1/client/sessions/*/end", (route) => route.abort());
+  await page.reload();
+  await expect(page.getByText("You could not be signed out.")).toBeVisible();
+  await page.unroute("**/clerk/v1/client/sessions/*/end");
+  await page.getByRole("button", { name: "Try again" }).click();
+  await expect(page).toHaveURL(/\/clerk\/sign-in/);
+});
+
+test("every screen that cannot be loaded says why and can be tried again", async ({ signedIn: page }) => {
+  await newChat(page, "Plans");
+  let isRefused = true;
+  const refusing = (path: string) =>
+    page.route(`${stack().api}${path}`, (route) => {
+      if (!isRefused || route.request().method() !== "GET") return route.fallback();
+      return refuse(400, "invalid_query", "The request is not understood.")(route);
+    });
+  await refusing("/chats*");
+  await page.reload();
+  await expect(page.getByRole("alert")).toContainText("The request is not understood.");
+  isRefused = false;
+  await page.getByRole("button", { name: "Try again" }).click();
+  await expect(titles(page)).toHaveText(["Plans"]);
+
+  isRefused = true;
+  await refusing("/profile");
+  await page.clock.install();
+  await page.clock.fastForward("01:00");
+  await page.getByRole("link", { name: "Your Profile" }).click();
+  await expect(page.getByRole("alert")).toContainText("The request is not understood.");
+  // What was read before stays on the screen.
+  await expect(page.getByRole("region", { name: "Profile" })).toBeVisible();
+  isRefused = false;
+  await page.getByRole("button", { name: "Try again" }).click();
+  await expect(page.getByRole("alert")).toHaveCount(0);
+});
+
 test("without a network, changes wait and say so, and are made when it is back", async ({
   signedIn: page,
   context,
@@ -84,9 +158,9 @@ test("a slow answer is said to be slow", async ({ signedIn: page }) => {
     await route.continue();
   });
   await page.getByRole("button", { name: "New Chat", exact: true }).click();
-  await expect(page.getByText("This takes longer than usual.")).toBeVisible();
+  await expect(page.getByText("This is taking longer than usual.")).toBeVisible();
   held.resolve();
-  await expect(page.getByText("This takes longer than usual.")).toHaveCount(0);
+  await expect(page.getByText("This is taking longer than usual.")).toHaveCount(0);
 });
 
 test("a server that goes and comes back is told of, and what was done meanwhile is done", async ({ page }) => {

@@ -1,18 +1,18 @@
 import { useConnection } from "clerk-backend-client";
 
-const SAY = {
-  offline: "You are offline. Your changes wait until you are back.",
+const MESSAGES = {
+  offline: "You are offline. Your changes will be saved when you are back online.",
   online: "",
-  slow: "This takes longer than usual.",
-  unreachable: "The server cannot be reached. It is tried again and again.",
+  slow: "This is taking longer than usual.",
+  unreachable: "The server cannot be reached. Retrying…",
 };
 
-/** Tells when the API is far away. */
+/** Says when the API responds slowly or not at all. */
 export function ConnectionNotice() {
   const connection = useConnection();
   return (
     <p role="status" className={`connection ${connection}`}>
-      {SAY[connection]}
+      {MESSAGES[connection]}
     </p>
   );
 }

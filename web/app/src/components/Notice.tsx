@@ -1,10 +1,21 @@
 import type { ReactNode } from "react";
 
-/** Something that did not go well. */
-export function Notice({ children, onDismiss }: { children: ReactNode; onDismiss?: () => void }) {
+interface Props {
+  children: ReactNode;
+  onDismiss?: () => void;
+  onRetry?: () => void;
+}
+
+/** An error, and what can be done about it. */
+export function Notice({ children, onDismiss, onRetry }: Props) {
   return (
     <div className="notice" role="alert">
       <div>{children}</div>
+      {onRetry && (
+        <button type="button" onClick={onRetry}>
+          Try again
+        </button>
+      )}
       {onDismiss && (
         <button type="button" onClick={onDismiss}>
           Dismiss

@@ -25,7 +25,7 @@ export function UserChatList() {
   };
 
   if (status === "LoadingFirstPage") {
-    return error ? <Notice>{error.message}</Notice> : <Spinner label="Reading your chats" />;
+    return error ? <Notice onRetry={loadMore}>{error.message}</Notice> : <Spinner label="Loading your chats" />;
   }
   return (
     <>
@@ -42,7 +42,7 @@ export function UserChatList() {
           ))}
         </ul>
       )}
-      {error && <Notice>{error.message}</Notice>}
+      {error && <Notice onRetry={loadMore}>{error.message}</Notice>}
       {status !== "Exhausted" && (
         <button type="button" onClick={loadMore} disabled={status === "LoadingMore"}>
           {status === "LoadingMore" ? "Loading…" : "Load more"}

@@ -7,7 +7,8 @@ const publishableKey = import.meta.env.VITE_CLERK_PUBLISHABLE_KEY ?? "";
 
 function Provider({ children }: { children: ReactNode }) {
   return (
-    <ClerkProvider publishableKey={publishableKey} signInUrl="/sign-in" afterSignOutUrl="/sign-in">
+    // The policy of headers.ts does not let it reach Clerk's telemetry.
+    <ClerkProvider publishableKey={publishableKey} signInUrl="/sign-in" afterSignOutUrl="/sign-in" telemetry={false}>
       {children}
     </ClerkProvider>
   );

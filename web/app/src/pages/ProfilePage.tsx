@@ -1,11 +1,12 @@
 import { type ApiError, useUserProfile } from "clerk-backend-client";
 import { useState } from "react";
 
+import { Notice } from "../components/Notice.tsx";
 import { Spinner } from "../components/Spinner.tsx";
 import { When } from "../components/When.tsx";
 
 export function ProfilePage() {
-  const { isLoaded, profile, refreshProfile } = useUserProfile();
+  const { profile, refreshProfile, error } = useUserProfile();
   const [message, setMessage] = useState("");
 
   const refresh = () => {
@@ -20,13 +21,14 @@ export function ProfilePage() {
     <>
       <title>Your Profile</title>
       <h1>Your Profile</h1>
-      {isLoaded && profile ? (
+      {error && <Notice onRetry={refresh}>{error.message}</Notice>}
+      {profile ? (
         <section className="card" aria-label="Profile">
           {profile.imageUrl && <img className="picture" src={profile.imageUrl} alt="" width={72} height={72} />}
           <dl>
             <dt>Name</dt>
             <dd>{[profile.firstName, profile.lastName].filter(Boolean).join(" ") || "–"}</dd>
-            <dt>E-mail address</dt>
+            <dt>Email address</dt>
             <dd>{profile.email ?? "–"}</dd>
             <dt>Member since</dt>
             <dd>
@@ -43,7 +45,7 @@ export function ProfilePage() {
           <p role="status">{message}</p>
         </section>
       ) : (
-        <Spinner label="Reading your profile" />
+        !error && <Spinner label="Loading your profile" />
       )}
     </>
   );

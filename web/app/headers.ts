@@ -1,0 +1,66 @@
+import type { Plugin } from "vite";
+
+/** Where `make run` serves the API. */
+export const LOCAL_API = "http://127.0.0.1:9000";
+
+interface Settings {
+  /** `VITE_API_URL` */
+  readonly apiUrl?: string | undefined;
+  /** `VITE_CLERK_PUBLISHABLE_KEY` */
+  readonly publishableKey?: string | undefined;
+}
+
+/** The origin of Clerk's Frontend API, which a publishable key holds in base64, followed by a dollar sign. */
+function clerkOrigin(publishableKey: string): string {
+  const [, host] = /^([a-z0-9.:-]+)\$$/.exec(atob(publishableKey.replace(/^pk_(test|live)_/, ""))) ?? [];
+  if (!host) throw new Error("VITE_CLERK_PUBLISHABLE_KEY is not a publishable key of Clerk's.");
+  return new URL(`https://${host}`).origin;
+}
+
+/** The response headers of every page and file of the application: the one place that has its policy. */
+export function securityHeaders({ apiUrl = LOCAL_API, publishableKey }: Settings): Record<string, string> {
+  const clerk = publishableKey ? clerkOrigin(publishableKey) : undefined;
+  // What Clerk's documentation asks for: bot and fraud protection, workers, and styles that are made at run time.
+  const forClerk = (...sources: string[]) => (clerk ? sources : []);
+  const policy: Record<string, readonly string[]> = {
+    "default-src": ["'self'"],
+    "script-src": [
+      "'self'",
+      ...forClerk(`${clerk}`, "https://challenges.cloudflare.com", "https://*.protect.clerk.com"),
+    ],
+    "style-src": ["'self'", ...forClerk("'unsafe-inline'")],
+    // A profile's picture can be on any host, but is never loaded in the clear.
+    "img-src": ["'self'", "https:"],
+    // Fraud protection also listens on other ports than 443.
+    "connect-src": ["'self'", new URL(apiUrl).origin, ...forClerk(`${clerk}`, "https://*.protect.clerk.com:*")],
+    "worker-src": ["'self'", ...forClerk("blob:")],
+    "frame-src": clerk ? ["https://challenges.cloudflare.com", "https://*.protect.clerk.com"] : ["'none'"],
+    "object-src": ["'none'"],
+    "base-uri": ["'none'"],
+    "form-action": ["'self'"],
+    "frame-ancestors": ["'none'"],
+  };
+  return {
+    "Content-Security-Policy": Object.entries(policy)
+      .map(([directive, sources]) => `${directive} ${sources.join(" ")}`)
+      .join("; "),
+    "Referrer-Policy": "strict-origin-when-cross-origin",
+    "X-Content-Type-Options": "nosniff",
+  };
+}
+
+/** Writes the headers beside what is built, as the file `_headers` that static hosts read. */
+export function headersFile(): Plugin {
+  let settings: Settings = {};
+  return {
+    name: "headers-file",
+    apply: "build",
+    configResolved({ env }) {
+      settings = { apiUrl: env["VITE_API_URL"], publishableKey: env["VITE_CLERK_PUBLISHABLE_KEY"] };
+    },
+    generateBundle() {
+      const lines = Object.entries(securityHeaders(settings)).map(([name, value]) => `  ${name}: ${value}\n`);
+      this.emitFile({ type: "asset", fileName: "_headers", source: `/*\n${lines.join("")}` });
+    },
+  };
+}

@@ -1,0 +1,105 @@
+import { test as plain } from "@playwright/test";
+import { clerk } from "../../testing/stack.ts";
+import { securityHeaders } from "../headers.ts";
+import { expect, signUp, stack, test, token, watchForViolations } from "./people.ts";
+
+test("every page and file has the security headers", async ({ page }) => {
+  const expected = Object.entries(securityHeaders({ apiUrl: stack().api }));
+  const paths = ["/", "/profile", "/sign-in", "/icon.svg", "/no/such/page"];
+  const scripts = await page.request.get(stack().web).then((response) => response.text());
+  for (const path of [...paths, ...[...scripts.matchAll(/(?:src|href)="([^"]+)"/g)].map((match) => match[1] ?? "")]) {
+    const response = await page.request.get(`${stack().web}${path}`);
+    expect(response.status(), path).toBe(200);
+    for (const [name, value] of expected)
+      expect(response.headers()[name.toLowerCase()], `${path}: ${name}`).toBe(value);
+  }
+});
+
+test("no page has an inline script or style", async ({ page }) => {
+  const html = await page.request.get(stack().web).then((response) => response.text());
+  expect(html).not.toMatch(/<script(?![^>]* src=)|<style| style=| on[a-z]+=/i);
+});
+
+test("a picture from another host is shown", async ({ page, context }) => {
+  const ada = await signUp(page);
+  const picture = "https://img.clerk.com/picture.png";
+  const pixel = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+  await context.route(picture, (route) =>
+    route.fulfill({ contentType: "image/png", body: Buffer.from(pixel, "base64") }),
+  );
+  const { sub } = JSON.parse(Buffer.from((await token(context)).split(".")[1] ?? "", "base64url").toString());
+  await clerk(stack(), `/v1/users/${sub}`, { image_url: picture }, "PATCH");
+  await page.goto(`${stack().web}/profile`);
+  await expect(page.getByRole("region", { name: "Profile" })).toContainText(ada.email);
+  const image = page.locator("img.picture");
+  await expect(image).toHaveAttribute("src", picture);
+  await expect.poll(() => image.evaluate((element) => (element as HTMLImageElement).naturalWidth)).toBe(1);
+});
+
+plain("the policy blocks foreign scripts, inline scripts, connections and frames", async ({ page, context }) => {
+  const violations: string[] = [];
+  await watchForViolations(context, violations);
+  await signUp(page);
+  expect(violations).toEqual([]);
+  await page.evaluate(() => {
+    const add = (tag: string, attributes: object) =>
+      document.body.append(Object.assign(document.createElement(tag), attributes));
+    add("script", { textContent: "window.isInjected = true" });
+    add("script", { src: "https://evil.test/script.js" });
+    add("iframe", { src: "https://evil.test/" });
+    add("img", { src: "http://evil.test/picture.png" });
+    void fetch("https://evil.test/").catch(() => {});
+  });
+  await expect
+    .poll(() => [...violations].sort())
+    .toEqual([
+      "connect-src https://evil.test/",
+      "frame-src https://evil.test",
+      "img-src http://evil.test/picture.png",
+      "script-src-elem https://evil.test/script.js",
+      "script-src-elem inline",
+    ]);
+  expect(await page.evaluate(() => "isInjected" in window)).toBe(false);
+});
+
+plain("no page can be framed, not even by this origin", async ({ page }) => {
+  const framing = `${stack().web}/framing`;
+  await page.route(framing, (route) => route.fulfill({ contentType: "text/html", body: '<iframe src="/"></iframe>' }));
+  await page.goto(framing);
+  await expect.poll(() => page.frames()[1]?.url()).toMatch(/^chrome-error:/);
+});
+
+plain("with Clerk, the policy allows what its components need, and nothing more", () => {
+  const headers = securityHeaders({
+    apiUrl: "https://api.example.com/v1",
+    publishableKey: `pk_live_${Buffer.from("clerk.example.com$").toString("base64")}`,
+  });
+  const policy = Object.fromEntries(
+    (headers["Content-Security-Policy"] ?? "").split("; ").map((part) => {
+      const [directive = "", ...sources] = part.split(" ");
+      return [directive, sources];
+    }),
+  );
+  expect(policy["script-src"]).toEqual([
+    "'self'",
+    "https://clerk.example.com",
+    "https://challenges.cloudflare.com",
+    "https://*.protect.clerk.com",
+  ]);
+  expect(policy["connect-src"]).toEqual([
+    "'self'",
+    "https://api.example.com",
+    "https://clerk.example.com",
+    "https://*.protect.clerk.com:*",
+  ]);
+  expect(policy["frame-src"]).toEqual(["https://challenges.cloudflare.com", "https://*.protect.clerk.com"]);
+  expect(policy["worker-src"]).toEqual(["'self'", "blob:"]);
+  expect(policy["style-src"]).toEqual(["'self'", "'unsafe-inline'"]);
+  expect(policy["frame-ancestors"]).toEqual(["'none'"]);
+});
+
+plain("a publishable key that names no host is refused when the application is built", () => {
+  for (const publishableKey of ["pk_live_", "pk_test_Y2xlcms", `pk_test_${btoa("evil.test; script-src *$")}`, "?"]) {
+    expect(() => securityHeaders({ publishableKey }), publishableKey).toThrow();
+  }
+});
