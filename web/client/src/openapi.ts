@@ -240,6 +240,7 @@ export interface operations {
              *     - `token_wrong_audience`: The token was issued for another audience.
              *     - `token_wrong_kind`: The token is not a session token.
              *     - `token_expired`: The token has expired; get a fresh one from Clerk.
+             *     - `token_lifetime_too_long`: The session token is valid for too long, or does not say since when.
              *     - `token_not_active_yet`: The token is not valid yet.
              *     - `session_pending`: The person has to finish signing in.
              *     - `session_ended`: The session has ended; sign in again.
@@ -254,7 +255,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "token_missing" | "token_malformed" | "token_unsupported" | "token_unknown_key" | "token_bad_signature" | "token_wrong_issuer" | "token_wrong_party" | "token_wrong_audience" | "token_wrong_kind" | "token_expired" | "token_not_active_yet" | "session_pending" | "session_ended" | "account_inactive";
+                        code: "token_missing" | "token_malformed" | "token_unsupported" | "token_unknown_key" | "token_bad_signature" | "token_wrong_issuer" | "token_wrong_party" | "token_wrong_audience" | "token_wrong_kind" | "token_expired" | "token_lifetime_too_long" | "token_not_active_yet" | "session_pending" | "session_ended" | "account_inactive";
                     };
                 };
             };
@@ -373,6 +374,7 @@ export interface operations {
              *     - `token_wrong_audience`: The token was issued for another audience.
              *     - `token_wrong_kind`: The token is not a session token.
              *     - `token_expired`: The token has expired; get a fresh one from Clerk.
+             *     - `token_lifetime_too_long`: The session token is valid for too long, or does not say since when.
              *     - `token_not_active_yet`: The token is not valid yet.
              *     - `session_pending`: The person has to finish signing in.
              *     - `session_ended`: The session has ended; sign in again.
@@ -387,7 +389,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "token_missing" | "token_malformed" | "token_unsupported" | "token_unknown_key" | "token_bad_signature" | "token_wrong_issuer" | "token_wrong_party" | "token_wrong_audience" | "token_wrong_kind" | "token_expired" | "token_not_active_yet" | "session_pending" | "session_ended" | "account_inactive";
+                        code: "token_missing" | "token_malformed" | "token_unsupported" | "token_unknown_key" | "token_bad_signature" | "token_wrong_issuer" | "token_wrong_party" | "token_wrong_audience" | "token_wrong_kind" | "token_expired" | "token_lifetime_too_long" | "token_not_active_yet" | "session_pending" | "session_ended" | "account_inactive";
                     };
                 };
             };
@@ -540,6 +542,7 @@ export interface operations {
              *     - `token_wrong_audience`: The token was issued for another audience.
              *     - `token_wrong_kind`: The token is not a session token.
              *     - `token_expired`: The token has expired; get a fresh one from Clerk.
+             *     - `token_lifetime_too_long`: The session token is valid for too long, or does not say since when.
              *     - `token_not_active_yet`: The token is not valid yet.
              *     - `session_pending`: The person has to finish signing in.
              *     - `session_ended`: The session has ended; sign in again.
@@ -554,7 +557,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "token_missing" | "token_malformed" | "token_unsupported" | "token_unknown_key" | "token_bad_signature" | "token_wrong_issuer" | "token_wrong_party" | "token_wrong_audience" | "token_wrong_kind" | "token_expired" | "token_not_active_yet" | "session_pending" | "session_ended" | "account_inactive";
+                        code: "token_missing" | "token_malformed" | "token_unsupported" | "token_unknown_key" | "token_bad_signature" | "token_wrong_issuer" | "token_wrong_party" | "token_wrong_audience" | "token_wrong_kind" | "token_expired" | "token_lifetime_too_long" | "token_not_active_yet" | "session_pending" | "session_ended" | "account_inactive";
                     };
                 };
             };
@@ -674,6 +677,7 @@ export interface operations {
              *     - `token_wrong_audience`: The token was issued for another audience.
              *     - `token_wrong_kind`: The token is not a session token.
              *     - `token_expired`: The token has expired; get a fresh one from Clerk.
+             *     - `token_lifetime_too_long`: The session token is valid for too long, or does not say since when.
              *     - `token_not_active_yet`: The token is not valid yet.
              *     - `session_pending`: The person has to finish signing in.
              *     - `session_ended`: The session has ended; sign in again.
@@ -688,7 +692,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "token_missing" | "token_malformed" | "token_unsupported" | "token_unknown_key" | "token_bad_signature" | "token_wrong_issuer" | "token_wrong_party" | "token_wrong_audience" | "token_wrong_kind" | "token_expired" | "token_not_active_yet" | "session_pending" | "session_ended" | "account_inactive";
+                        code: "token_missing" | "token_malformed" | "token_unsupported" | "token_unknown_key" | "token_bad_signature" | "token_wrong_issuer" | "token_wrong_party" | "token_wrong_audience" | "token_wrong_kind" | "token_expired" | "token_lifetime_too_long" | "token_not_active_yet" | "session_pending" | "session_ended" | "account_inactive";
                     };
                 };
             };
@@ -833,6 +837,7 @@ export interface operations {
              *     - `token_wrong_audience`: The token was issued for another audience.
              *     - `token_wrong_kind`: The token is not a session token.
              *     - `token_expired`: The token has expired; get a fresh one from Clerk.
+             *     - `token_lifetime_too_long`: The session token is valid for too long, or does not say since when.
              *     - `token_not_active_yet`: The token is not valid yet.
              *     - `session_pending`: The person has to finish signing in.
              *     - `session_ended`: The session has ended; sign in again.
@@ -847,7 +852,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "token_missing" | "token_malformed" | "token_unsupported" | "token_unknown_key" | "token_bad_signature" | "token_wrong_issuer" | "token_wrong_party" | "token_wrong_audience" | "token_wrong_kind" | "token_expired" | "token_not_active_yet" | "session_pending" | "session_ended" | "account_inactive";
+                        code: "token_missing" | "token_malformed" | "token_unsupported" | "token_unknown_key" | "token_bad_signature" | "token_wrong_issuer" | "token_wrong_party" | "token_wrong_audience" | "token_wrong_kind" | "token_expired" | "token_lifetime_too_long" | "token_not_active_yet" | "session_pending" | "session_ended" | "account_inactive";
                     };
                 };
             };
@@ -1008,6 +1013,7 @@ export interface operations {
              *     - `token_wrong_audience`: The token was issued for another audience.
              *     - `token_wrong_kind`: The token is not a session token.
              *     - `token_expired`: The token has expired; get a fresh one from Clerk.
+             *     - `token_lifetime_too_long`: The session token is valid for too long, or does not say since when.
              *     - `token_not_active_yet`: The token is not valid yet.
              *     - `session_pending`: The person has to finish signing in.
              *     - `session_ended`: The session has ended; sign in again.
@@ -1022,7 +1028,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "token_missing" | "token_malformed" | "token_unsupported" | "token_unknown_key" | "token_bad_signature" | "token_wrong_issuer" | "token_wrong_party" | "token_wrong_audience" | "token_wrong_kind" | "token_expired" | "token_not_active_yet" | "session_pending" | "session_ended" | "account_inactive";
+                        code: "token_missing" | "token_malformed" | "token_unsupported" | "token_unknown_key" | "token_bad_signature" | "token_wrong_issuer" | "token_wrong_party" | "token_wrong_audience" | "token_wrong_kind" | "token_expired" | "token_lifetime_too_long" | "token_not_active_yet" | "session_pending" | "session_ended" | "account_inactive";
                     };
                 };
             };
@@ -1147,6 +1153,7 @@ export interface operations {
              *     - `token_wrong_audience`: The token was issued for another audience.
              *     - `token_wrong_kind`: The token is not a session token.
              *     - `token_expired`: The token has expired; get a fresh one from Clerk.
+             *     - `token_lifetime_too_long`: The session token is valid for too long, or does not say since when.
              *     - `token_not_active_yet`: The token is not valid yet.
              *     - `session_pending`: The person has to finish signing in.
              *     - `session_ended`: The session has ended; sign in again.
@@ -1161,7 +1168,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "token_missing" | "token_malformed" | "token_unsupported" | "token_unknown_key" | "token_bad_signature" | "token_wrong_issuer" | "token_wrong_party" | "token_wrong_audience" | "token_wrong_kind" | "token_expired" | "token_not_active_yet" | "session_pending" | "session_ended" | "account_inactive";
+                        code: "token_missing" | "token_malformed" | "token_unsupported" | "token_unknown_key" | "token_bad_signature" | "token_wrong_issuer" | "token_wrong_party" | "token_wrong_audience" | "token_wrong_kind" | "token_expired" | "token_lifetime_too_long" | "token_not_active_yet" | "session_pending" | "session_ended" | "account_inactive";
                     };
                 };
             };

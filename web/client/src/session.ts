@@ -15,7 +15,7 @@ export interface Auth {
   sessionId?: string | null | undefined;
   /**
    * A session token. Clerk keeps it and gets the next one before it expires; `skipCache` asks for another at once. While
-   * Clerk says that a user is signed in, null and a rejection are tried again.
+   * Clerk says that a user is signed in, null, a rejection and no answer in time are tried again.
    */
   getToken(options?: { skipCache?: boolean }): Promise<string | null>;
 }
@@ -59,6 +59,8 @@ export type Identity = Pick<Auth, "sessionId" | "userId">;
 /** Longer than API Gateway waits for a function. */
 const TIMEOUT = 31_000;
 const SLOW = 3_000;
+/** How long Clerk is waited for before it is asked for a token again. */
+const TOKEN_TIMEOUT = 10_000;
 /** How often a server that did not answer is asked again. */
 export const AGAIN = 5_000;
 /** Attempts after the first; with the waits between them a quarter of a minute. */
@@ -132,13 +134,19 @@ export function openSession(
   /** Right after sign-in or sleep, Clerk may have no token, or one of the session before. It has one in the end. */
   async function fetchToken(skipCache: boolean, signal: AbortSignal): Promise<string> {
     for (let failures = 0; ; failures += 1) {
+      let timer: ReturnType<typeof setTimeout> | undefined;
       try {
-        const token = await getToken({ skipCache });
+        const token = await new Promise<string | null>((resolve, reject) => {
+          timer = setTimeout(reject, TOKEN_TIMEOUT);
+          getToken({ skipCache }).then(resolve, reject);
+        });
         if (token && !isForeign(token, identity ?? {})) return token;
       } catch {
         // Most likely Clerk cannot be reached.
         isFailing = true;
         changed();
+      } finally {
+        clearTimeout(timer);
       }
       signal.throwIfAborted();
       await new Promise((resolve) => setTimeout(resolve, backoff(failures)));

@@ -156,6 +156,22 @@ const TOKENLESS: Record<string, (eve: Person) => Promise<string | null>> = {
   "the token of another user": (eve) => eve.token(),
 };
 
+test("a getToken that never settles is tried again", async () => {
+  const ada = await signUp();
+  let isFirst = true;
+  const fake = clerkOf(ada);
+  fake.set({
+    getToken: () => {
+      if (!isFirst) return ada.token();
+      isFirst = false;
+      return new Promise(() => {});
+    },
+  });
+  const { result } = use(() => ({ ...useAuthState(), connection: useConnection() }), fake);
+  await waitFor(() => expect(result.current.connection).toBe("slow"), { timeout: 5_000 });
+  await waitFor(() => expect(result.current.status).toBe("authenticated"), { timeout: 20_000 });
+});
+
 describe.each(Object.entries(TOKENLESS))("%s from getToken", (_, missing) => {
   test("right after sign-in is retried until there is a token", async () => {
     const [ada, eve] = await Promise.all([signUp(), signUp()]);
