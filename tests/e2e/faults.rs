@@ -13,18 +13,19 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::State,
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
 use http_body::{Body as HttpBody, Frame};
 use local::dynamodb::{InMemory, in_memory};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, time::sleep};
+use tokio::{net::TcpListener, process::Command, sync::Notify, time::sleep};
 use uuid::Uuid;
 
 use crate::{
     by_hand::{ISSUER, Runtime, signed_in},
     events::event,
+    stack::program,
 };
 
 const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
@@ -46,6 +47,8 @@ enum Fault {
     Silence,
     /// An answer that takes a second.
     Slow,
+    /// Nothing is done until the test says so.
+    Held,
 }
 
 /// A fault, the operation it befalls (any, if empty), and how often.
@@ -55,6 +58,19 @@ struct Proxy {
     engine: String,
     http: reqwest::Client,
     plan: Mutex<Plan>,
+    /// Told of a request that is held, and of its release.
+    held: Notify,
+    released: Notify,
+    calls: Mutex<Vec<Call>>,
+}
+
+/// A request that a function made to an AWS service.
+#[derive(Clone)]
+pub(crate) struct Call {
+    pub(crate) function: String,
+    /// Such as `DynamoDB_20120810.Query`.
+    pub(crate) target: String,
+    pub(crate) body: Value,
 }
 
 /// A body that breaks off before it ends.
@@ -88,8 +104,17 @@ impl Proxy {
     }
 }
 
-async fn relay(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, body: Bytes) -> Response {
+/// Each function reaches it by a path of its own.
+async fn relay(State(proxy): State<Arc<Proxy>>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     let operation = headers["x-amz-target"].to_str().expect("an operation's name").to_owned();
+    proxy.calls.lock().expect("nobody failed while holding it").push(Call {
+        function: uri.path().trim_matches('/').to_owned(),
+        target: operation.clone(),
+        body: serde_json::from_slice(&body).expect("a request is JSON"),
+    });
+    if operation.starts_with("secretsmanager.") {
+        return axum::Json(json!({ "Name": "secret", "SecretString": SECRET })).into_response();
+    }
     let error = |status: StatusCode, kind: &str| {
         let body = json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{kind}"), "message": "on purpose" });
         (status, [("content-type", "application/x-amz-json-1.0")], body.to_string()).into_response()
@@ -105,6 +130,11 @@ async fn relay(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, body: Bytes)
         }
         Some(Fault::Garbage) => "<html>It works!</html>".into_response(),
         Some(Fault::Silence) => std::future::pending().await,
+        Some(Fault::Held) => {
+            proxy.held.notify_one();
+            proxy.released.notified().await;
+            proxy.forward(headers, body).await
+        }
         Some(Fault::Slow) => {
             sleep(Duration::from_secs(1)).await;
             proxy.forward(headers, body).await
@@ -113,9 +143,9 @@ async fn relay(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, body: Bytes)
 }
 
 /// All functions over an engine of their own, with the proxy between.
-struct Stack {
+pub(crate) struct Stack {
     proxy: Arc<Proxy>,
-    _engine: InMemory,
+    engine: InMemory,
     chats: Runtime,
     profile: Runtime,
     webhook: Runtime,
@@ -123,10 +153,16 @@ struct Stack {
 }
 
 impl Stack {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let engine = in_memory().await.expect("the engine starts");
-        let proxy = Proxy { engine: engine.url().to_owned(), http: reqwest::Client::new(), plan: Mutex::new(None) };
-        let proxy = Arc::new(proxy);
+        let proxy = Arc::new(Proxy {
+            engine: engine.url().to_owned(),
+            http: reqwest::Client::new(),
+            plan: Mutex::new(None),
+            held: Notify::new(),
+            released: Notify::new(),
+            calls: Mutex::default(),
+        });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("its address"));
         let router = Router::new().fallback(relay).with_state(Arc::clone(&proxy));
@@ -134,21 +170,25 @@ impl Stack {
 
         let (key, token) = signed_in(&json!({}));
         let pem = key.public_key_pem().expect("it has a public half");
-        let variables = [
-            ("AWS_ENDPOINT_URL_DYNAMODB", url.as_str()),
-            ("CHATS_TABLE", "ChatsTable"),
-            ("CLERK_ISSUER", ISSUER),
-            ("CLERK_JWT_KEY", &pem),
-            ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET),
-            ("SESSIONS_TABLE", "SessionsTable"),
-            ("USERS_TABLE", "UsersTable"),
-        ];
+        let start = async |function| {
+            let url = format!("{url}/{function}");
+            let variables = [
+                ("AWS_ENDPOINT_URL", url.as_str()),
+                ("CHATS_TABLE", "ChatsTable"),
+                ("CLERK_ISSUER", ISSUER),
+                ("CLERK_JWT_KEY", &pem),
+                ("CLERK_WEBHOOK_SIGNING_SECRET_ARN", "WebhookSecret"),
+                ("SESSIONS_TABLE", "SessionsTable"),
+                ("USERS_TABLE", "UsersTable"),
+            ];
+            Runtime::start(function, &variables).await
+        };
         Self {
+            chats: start("chats").await,
+            profile: start("profile").await,
+            webhook: start("clerk-webhook").await,
             proxy,
-            _engine: engine,
-            chats: Runtime::start("chats", &variables).await,
-            profile: Runtime::start("profile", &variables).await,
-            webhook: Runtime::start("clerk-webhook", &variables).await,
+            engine,
             token,
         }
     }
@@ -157,8 +197,13 @@ impl Stack {
         *self.proxy.plan.lock().expect("nobody failed while holding it") = plan;
     }
 
+    /// All requests that the functions have made so far.
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        self.proxy.calls.lock().expect("nobody failed while holding it").clone()
+    }
+
     /// A call to the API: its status and its body.
-    async fn call(&self, method: &str, path: &str, body: Value) -> (u64, Value) {
+    pub(crate) async fn call(&self, method: &str, path: &str, body: Value) -> (u64, Value) {
         self.call_if(method, path, body, "").await
     }
 
@@ -177,7 +222,7 @@ impl Stack {
         (status, body)
     }
 
-    async fn deliver(&self, body: Value) -> u64 {
+    pub(crate) async fn deliver(&self, body: Value) -> u64 {
         let body = body.to_string();
         let now = i64::try_from(UNIX_EPOCH.elapsed().expect("after 1970").as_secs()).expect("soon");
         let signer = svix::webhooks::Webhook::new(SECRET).expect("a secret");
@@ -333,4 +378,31 @@ async fn when_the_account_cannot_be_looked_up_nothing_is_read_and_nothing_is_wri
         assert_eq!(stack.titles().await, ["plans"]);
         assert_eq!(stack.call("GET", "/profile", Value::Null).await.0, 404);
     }
+}
+
+#[tokio::test]
+async fn a_write_in_flight_holds_off_the_erasure() {
+    let stack = Stack::start().await;
+    stack.plan(Some((Fault::Held, "PutItem", 1)));
+    let port = stack.engine.url().rsplit(':').next().expect("a port").to_owned();
+    let erase = async |arguments: &[&str]| {
+        let mut command = Command::new(program("operate"));
+        command.arg("erase").args(arguments).env("DYNAMODB_PORT", &port).env_remove("STACK");
+        let output = command.output().await.expect("operate runs");
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    let write = stack.call("POST", "/chats", json!({ "title": "in flight" }));
+    let erasure = async {
+        stack.proxy.held.notified().await;
+        // Announced long ago, and received only now.
+        let deletion = json!({ "type": "user.deleted", "timestamp": 1000, "data": { "id": "user_ada" } });
+        assert_eq!(stack.deliver(deletion).await, 200);
+        let said = [erase(&["--user", "user_ada"]).await, erase(&["--days", "0"]).await];
+        stack.proxy.released.notify_one();
+        said
+    };
+    let ((status, _), [of_user, of_all]) = tokio::join!(write, erasure);
+    assert_eq!(status, 201, "it was let in before the deletion");
+    assert!(of_user.contains("was deleted a moment ago"), "{of_user}");
+    assert!(of_all.contains("0 people erased"), "{of_all}");
 }

@@ -32,6 +32,9 @@ pub(crate) fn router() -> Router<Arc<Receiver>> {
     Router::new().route("/", post(receive)).route("/{*path}", post(receive)).layer(DefaultBodyLimit::max(MAX_BYTES))
 }
 
+/// Says what became of the event: `changed`, `known` (it or a newer one had been there before), `ignored`, `invalid`, `failed`.
+const OUTCOME_HEADER: &str = "event-outcome";
+
 #[derive(Serialize)]
 struct Received {
     success: bool,
@@ -46,7 +49,9 @@ async fn receive(
     let body =
         body.map_err(|_| Problem::new(Code::BodyTooLarge, format!("The body is larger than {MAX_BYTES} bytes.")))?;
     let event = verifier.verify(&headers, &body).map_err(|error| refused(&error))?;
-    Ok(receiver.apply(event).await.into_response())
+    let (handled, answer) = receiver.apply(event).await;
+    // For those who send events by themselves and count what they changed. Only a signed request gets this far.
+    Ok(([(OUTCOME_HEADER, handled.outcome)], handled, answer).into_response())
 }
 
 impl Receiver {

@@ -1,5 +1,5 @@
 //! Repairs profiles that webhooks missed: walks Clerk's users and sends each as a signed `user.updated` to the webhook
-//! function, which takes it like any other event. What is up to date already stays as it is.
+//! function, which takes it like any other event. What is up to date already stays as it is, and is counted as such.
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -55,12 +55,21 @@ pub(crate) struct Defaults {
     pub(crate) progress: PathBuf,
 }
 
+/// The header of the webhook function's answer that says what became of the event.
+const OUTCOME_HEADER: &str = "event-outcome";
+
 struct Walk {
+    instance_id: String,
     api: String,
     webhook: String,
     secret_key: String,
     signer: Webhook,
     http: reqwest::Client,
+}
+
+#[derive(Deserialize)]
+struct Instance {
+    id: String,
 }
 
 #[derive(Deserialize)]
@@ -73,28 +82,44 @@ impl Reconcile {
         let secret_key = self.secret_key.or(defaults.secret_key).context("set CLERK_SECRET_KEY")?;
         let signing_secret =
             self.signing_secret.or(defaults.signing_secret).context("set CLERK_WEBHOOK_SIGNING_SECRET")?;
-        let walk = Walk {
+        let mut walk = Walk {
+            instance_id: String::new(),
             api: self.api_url.unwrap_or(defaults.api).trim_end_matches('/').to_owned(),
             webhook: self.webhook_url.unwrap_or(defaults.webhook),
             secret_key,
             signer: Webhook::new(&signing_secret).context("CLERK_WEBHOOK_SIGNING_SECRET is not a signing secret")?,
             http: reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?,
         };
+        walk.instance_id = walk.instance().await?;
         let begin = if self.restart { 0 } else { remembered(&defaults.progress) };
         let total = walk.count().await?;
         let bar = ProgressBar::new(total).with_position(begin);
         bar.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} users, {eta} left")?);
 
         let mut offset = begin;
+        let (mut changed, mut current, mut failed) = (0_u64, 0_u64, 0_u64);
         loop {
+            // The snapshots are at least as new as this, so an event that Clerk announces from now on wins over them.
+            let announced_at = now_ms();
             let users = walk.users(offset, self.page).await?;
             if users.is_empty() {
                 break;
             }
             for user in users {
-                walk.repair(user)
-                    .await
-                    .with_context(|| format!("stopped at user {offset}; run it again to go on there"))?;
+                let id = user.get("id").and_then(Value::as_str).unwrap_or("a user without an id").to_owned();
+                let outcome = walk.repair(user, announced_at).await;
+                let outcome =
+                    outcome.with_context(|| format!("stopped at user {offset}; run it again to go on there"))?;
+                match outcome.as_str() {
+                    "changed" => changed += 1,
+                    "known" => current += 1,
+                    other => {
+                        failed += 1;
+                        bar.suspend(|| {
+                            eprintln!("{id} failed: the webhook function made no use of the event ({other})")
+                        });
+                    }
+                }
                 offset += 1;
                 bar.inc(1);
                 fs::write(&defaults.progress, offset.to_string()).context("the progress cannot be written down")?;
@@ -103,7 +128,10 @@ impl Reconcile {
         bar.finish_and_clear();
         // The next run begins anew. That the file is not there is as good.
         drop(fs::remove_file(&defaults.progress));
-        println!("{} users reconciled", offset - begin);
+        println!("{} users reconciled: {changed} changed, {current} already current, {failed} failed", offset - begin);
+        if failed > 0 {
+            bail!("{failed} users were not reconciled. See the webhook function's log");
+        }
         Ok(())
     }
 }
@@ -113,6 +141,12 @@ fn remembered(progress: &PathBuf) -> u64 {
 }
 
 impl Walk {
+    /// The instance that events are from: the webhook function rejects those of others where it is configured to.
+    async fn instance(&self) -> Result<String> {
+        let answer = self.ask(|| self.http.get(format!("{}/v1/instance", self.api))).await?;
+        Ok(answer.json::<Instance>().await.context("Clerk's answer is not an instance")?.id)
+    }
+
     async fn count(&self) -> Result<u64> {
         let answer = self.ask(|| self.http.get(format!("{}/v1/users/count", self.api))).await?;
         Ok(answer.json::<Count>().await.context("Clerk's answer is no count")?.total_count)
@@ -135,10 +169,12 @@ impl Walk {
         }
     }
 
-    async fn repair(&self, user: Value) -> Result<()> {
-        let now = now_ms();
-        // Only the user counts: a snapshot is dated by its own `updated_at`.
-        let event = json!({ "type": "user.updated", "object": "event", "timestamp": now, "data": user });
+    /// Sends a user's snapshot. Returns what the webhook function says became of it.
+    async fn repair(&self, user: Value, announced_at: u64) -> Result<String> {
+        let event = json!({
+            "type": "user.updated", "object": "event", "timestamp": announced_at, "instance_id": self.instance_id,
+            "data": user,
+        });
         let (id, body) = (new_id("msg"), event.to_string());
         let request = || {
             let timestamp = i64::try_from(now_ms() / 1000).unwrap_or_default();
@@ -151,11 +187,12 @@ impl Walk {
                 .header("svix-signature", signature)
                 .body(body.clone())
         };
-        let status = patiently(request).await.context("the webhook function did not answer")?.status();
-        if !status.is_success() {
-            bail!("the webhook function answered {status}");
+        let answer = patiently(request).await.context("the webhook function did not answer")?;
+        if !answer.status().is_success() {
+            bail!("the webhook function answered {}", answer.status());
         }
-        Ok(())
+        let outcome = answer.headers().get(OUTCOME_HEADER).and_then(|outcome| outcome.to_str().ok());
+        Ok(outcome.unwrap_or("its answer does not say what became of it").to_owned())
     }
 }
 

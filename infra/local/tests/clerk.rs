@@ -27,12 +27,18 @@ use tokio::{
 /// A delivery, and what it is to be answered with.
 struct Receiver {
     answers: Arc<Mutex<Vec<StatusCode>>>,
+    outcomes: Arc<Mutex<Vec<&'static str>>>,
     deliveries: mpsc::UnboundedSender<(HeaderMap, Bytes)>,
 }
 
-async fn receive(State(receiver): State<Arc<Receiver>>, headers: HeaderMap, body: Bytes) -> StatusCode {
+async fn receive(
+    State(receiver): State<Arc<Receiver>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> (StatusCode, [(&'static str, &'static str); 1]) {
     receiver.deliveries.send((headers, body)).expect("the test waits for it");
-    receiver.answers.lock().await.pop().unwrap_or(StatusCode::OK)
+    let outcome = receiver.outcomes.lock().await.pop().unwrap_or("changed");
+    (receiver.answers.lock().await.pop().unwrap_or(StatusCode::OK), [("event-outcome", outcome)])
 }
 
 struct Instance {
@@ -41,6 +47,8 @@ struct Instance {
     folder: tempfile::TempDir,
     webhook_url: String,
     answers: Arc<Mutex<Vec<StatusCode>>>,
+    /// What is said to have become of the next events, the last first; `changed` without any.
+    outcomes: Arc<Mutex<Vec<&'static str>>>,
     deliveries: mpsc::UnboundedReceiver<(HeaderMap, Bytes)>,
 }
 
@@ -49,7 +57,9 @@ impl Instance {
     async fn start(folder: tempfile::TempDir, answers: &[StatusCode]) -> Self {
         let (deliveries, received) = mpsc::unbounded_channel();
         let answers = Arc::new(Mutex::new(answers.to_vec()));
-        let receiver = Arc::new(Receiver { answers: Arc::clone(&answers), deliveries });
+        let outcomes = Arc::new(Mutex::new(Vec::new()));
+        let receiver = Receiver { answers: Arc::clone(&answers), outcomes: Arc::clone(&outcomes), deliveries };
+        let receiver = Arc::new(receiver);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let webhook_url = format!("http://{}", listener.local_addr().expect("its address"));
         let router = Router::new().route("/", post(receive)).with_state(receiver);
@@ -60,7 +70,7 @@ impl Instance {
         let issuer = format!("http://127.0.0.1:{port}");
         let clerk = Clerk::load(folder.path(), issuer, ORIGIN.to_owned(), webhook_url.clone()).expect("it starts");
         clerk.serve(listener);
-        Self { clerk, port, folder, webhook_url, answers, deliveries: received }
+        Self { clerk, port, folder, webhook_url, answers, outcomes, deliveries: received }
     }
 
     async fn command(&self, arguments: &[&str]) -> std::process::Output {
@@ -242,16 +252,21 @@ async fn reconcile(clerk: &Instance, extra: &[&str]) -> std::process::Output {
 #[tokio::test]
 async fn reconciling_sends_every_user_again_and_goes_on_where_it_was_broken_off() {
     let mut clerk = Instance::start(folder(), &[]).await;
+    let mut instance_id = Value::Null;
     for number in 0..5 {
         let (id, email) = (format!("user_{number}"), format!("{number}@example.com"));
         clerk.succeeds(&["user", "create", "--id", &id, "--email", &email]).await;
-        clerk.delivery().await;
+        instance_id = clerk.delivery().await.1["instance_id"].clone();
     }
     let output = reconcile(&clerk, &[]).await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "5 users reconciled");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout).trim(),
+        "5 users reconciled: 5 changed, 0 already current, 0 failed"
+    );
     for number in 0..5 {
         let (_, event) = clerk.delivery().await;
+        assert_eq!(event["instance_id"], instance_id);
         assert_eq!((&event["type"], &event["data"]["id"]), (&json!("user.updated"), &json!(format!("user_{number}"))));
     }
 
@@ -261,12 +276,34 @@ async fn reconciling_sends_every_user_again_and_goes_on_where_it_was_broken_off(
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains("stopped at user 2; run it again to go on there"), "{said}");
     let output = reconcile(&clerk, &[]).await;
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "3 users reconciled");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout).trim(),
+        "3 users reconciled: 3 changed, 0 already current, 0 failed"
+    );
     let output = reconcile(&clerk, &["--restart"]).await;
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "5 users reconciled");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout).trim(),
+        "5 users reconciled: 5 changed, 0 already current, 0 failed"
+    );
 
     let refused = reconcile(&clerk, &["--secret-key", "sk_test_wrong"]).await;
     assert!(String::from_utf8_lossy(&refused.stderr).contains("Clerk does not take this CLERK_SECRET_KEY"));
+}
+
+#[tokio::test]
+async fn reconciling_counts_what_became_of_the_events() {
+    let mut clerk = Instance::start(folder(), &[]).await;
+    for number in 0..4 {
+        let (id, email) = (format!("user_{number}"), format!("{number}@example.com"));
+        clerk.succeeds(&["user", "create", "--id", &id, "--email", &email]).await;
+        clerk.delivery().await;
+    }
+    *clerk.outcomes.lock().await = vec!["known", "invalid", "known", "changed"];
+    let output = reconcile(&clerk, &[]).await;
+    let counted = "4 users reconciled: 1 changed, 2 already current, 1 failed";
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), counted);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("user_2 failed"), "{said}");
 }
 
 #[tokio::test]
@@ -276,7 +313,10 @@ async fn reconciling_waits_when_it_is_asked_to() {
     clerk.delivery().await;
     *clerk.answers.lock().await = vec![StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS];
     let output = reconcile(&clerk, &[]).await;
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "1 users reconciled");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout).trim(),
+        "1 users reconciled: 1 changed, 0 already current, 0 failed"
+    );
     let (first, _) = clerk.delivery().await;
     for _ in 0..2 {
         assert_eq!(clerk.delivery().await.0["svix-id"], first["svix-id"], "the same message, sent again");

@@ -2,8 +2,7 @@
 
 use std::{
     collections::HashMap,
-    fs::{self, File, OpenOptions},
-    io::{BufRead, BufReader, BufWriter, Write},
+    io::{BufWriter, Write},
     path::{Path, PathBuf},
 };
 
@@ -31,68 +30,44 @@ pub(crate) struct Export {
 }
 
 impl Export {
-    /// Chats are written beside the output, a line each, as they come, and an export that was broken off goes on behind
-    /// the last of them. The output itself appears whole or not at all.
+    /// All is read in one run: what an earlier run had read could have been deleted or changed since. The output appears
+    /// whole or not at all.
     pub(crate) async fn run(self, tables: &Tables) -> Result<()> {
         let output = self.output.clone().unwrap_or_else(|| format!("export-{}.json", self.user).into());
-        // It names the person, so that nobody's lines get into another's export.
-        let lines = PathBuf::from(format!("{}.{}.chats", output.display(), self.user));
-        self.write_chats(tables, &lines).await?;
-
+        let chats = self.chats(tables).await?;
         let account = self.account(tables).await?;
         let profile = account.clone().map(Profile::try_from).transpose()?;
         let stored: Option<Value> = account.map(serde_dynamo::from_item).transpose()?;
         let sessions = self.ended_sessions(tables).await?;
-        let chats = read_lines(&lines)?;
         if stored.is_none() && chats.is_empty() && sessions.is_empty() {
-            fs::remove_file(&lines)?;
             bail!("nothing is stored of {}", self.user);
         }
         let count = chats.len();
         let export = json!({ "profile": profile, "account": stored, "chats": chats, "endedSessions": sessions });
         write_whole(&output, &export).with_context(|| format!("{} cannot be written", output.display()))?;
-        fs::remove_file(&lines)?;
         let profile = if profile.is_some() { "A profile" } else { "No profile" };
         println!("{profile} and {count} chats are in {}", output.display());
         Ok(())
     }
 
-    async fn write_chats(&self, tables: &Tables, lines: &Path) -> Result<()> {
+    async fn chats(&self, tables: &Tables) -> Result<Vec<Value>> {
         let bar = ProgressBar::no_length();
         bar.set_style(ProgressStyle::with_template("{spinner} {pos} chats")?);
-        let mut last = None;
-        let mut file = private(lines)?;
-        for chat in read_lines(lines)? {
-            last = chat.get("id").and_then(Value::as_str).map(str::to_owned);
+        let query = tables
+            .client
+            .query()
+            .table_name(&tables.chats)
+            .key_condition_expression("userId = :user")
+            .expression_attribute_values(":user", string(&self.user))
+            .consistent_read(true);
+        let mut items = query.into_paginator().page_size(self.page).items().send();
+        let mut chats = Vec::new();
+        while let Some(item) = items.next().await {
+            chats.push(chat(item.context("chats cannot be read")?)?);
             bar.inc(1);
         }
-        let mut start = last.map(|id| self.key(&id));
-        loop {
-            let page = tables
-                .client
-                .query()
-                .table_name(&tables.chats)
-                .key_condition_expression("userId = :user")
-                .expression_attribute_values(":user", string(&self.user))
-                .consistent_read(true)
-                .limit(self.page)
-                .set_exclusive_start_key(start)
-                .send()
-                .await
-                .context("chats cannot be read; run it again to go on here")?;
-            let mut text = String::new();
-            for item in page.items.unwrap_or_default() {
-                text += &chat(item)?.to_string();
-                text.push('\n');
-                bar.inc(1);
-            }
-            file.write_all(text.as_bytes())?;
-            start = page.last_evaluated_key;
-            if start.is_none() {
-                bar.finish_and_clear();
-                return Ok(());
-            }
-        }
+        bar.finish_and_clear();
+        Ok(chats)
     }
 
     async fn account(&self, tables: &Tables) -> Result<Option<HashMap<String, AttributeValue>>> {
@@ -111,10 +86,6 @@ impl Export {
         let items = query.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
         Ok(serde_dynamo::from_items(items.context("ended sessions cannot be read")?)?)
     }
-
-    fn key(&self, chat_id: &str) -> HashMap<String, AttributeValue> {
-        HashMap::from([("userId".to_owned(), string(&self.user)), ("chatId".to_owned(), string(chat_id))])
-    }
 }
 
 /// A chat as the API shows it, and what else is stored of it.
@@ -129,7 +100,8 @@ fn chat(item: HashMap<String, AttributeValue>) -> Result<Value> {
     Ok(chat)
 }
 
-/// Writes a file that nobody else may read, and that is there whole or not at all.
+/// Writes a file that only its owner may read, and that is there whole or not at all. A link in its place is replaced, not
+/// followed.
 fn write_whole(path: &Path, value: &Value) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = NamedTempFile::new_in(folder)?;
@@ -140,26 +112,4 @@ fn write_whole(path: &Path, value: &Value) -> Result<()> {
     file.as_file().sync_all()?;
     file.persist(path)?;
     Ok(())
-}
-
-/// A file that is added to, which nobody else may read.
-fn private(path: &Path) -> Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-
-    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
-    file.with_context(|| format!("{} cannot be written", path.display()))
-}
-
-/// The lines that are there whole. What was broken off in the middle is cut away.
-fn read_lines(path: &Path) -> Result<Vec<Value>> {
-    let (mut values, mut whole) = (Vec::new(), 0);
-    let mut reader = BufReader::new(File::open(path)?);
-    let mut line = String::new();
-    while reader.read_line(&mut line)? > 0 && line.ends_with('\n') {
-        values.push(serde_json::from_str(&line).with_context(|| format!("{} is none of ours", path.display()))?);
-        whole += line.len() as u64;
-        line.clear();
-    }
-    OpenOptions::new().write(true).open(path)?.set_len(whole)?;
-    Ok(values)
 }

@@ -120,18 +120,36 @@ async fn an_export_holds_all_of_one_person_and_nothing_of_another() {
 }
 
 #[tokio::test]
-async fn an_export_that_was_broken_off_goes_on_where_it_stopped() {
+async fn an_export_holds_only_what_is_stored_now() {
     let fixture = Fixture::new().await;
-    fixture.person("user_ada", 10, None).await;
-    // What a run leaves that ended in the middle of its third line. The title shows that the lines are not read again.
-    let line = |number| json!({ "id": chat_id(number), "title": "kept" }).to_string();
-    let half = format!("{}\n{}\n{{\"id\":", line(0), line(1));
-    fs::write(fixture.folder.path().join("ada.json.user_ada.chats"), half).expect("written");
-    fixture.succeeds(&["export", "--user", "user_ada", "--output", "ada.json", "--page", "3"]).await;
+    fixture.person("user_ada", 3, None).await;
+    // What a run of an earlier release left when it was broken off, since when a chat was deleted; or what was planted.
+    let line = |number| json!({ "id": chat_id(number), "title": "planted" }).to_string() + "\n";
+    fs::write(fixture.folder.path().join("ada.json.user_ada.chats"), line(0) + &line(9)).expect("written");
+    fixture.succeeds(&["export", "--user", "user_ada", "--output", "ada.json", "--page", "2"]).await;
     let export = json_file(&fixture.folder.path().join("ada.json"));
-    let titles: Vec<_> = export["chats"].as_array().expect("a list").iter().map(|chat| chat["title"].clone()).collect();
-    assert_eq!(titles.len(), 10);
-    assert_eq!(titles[..3], [json!("kept"), json!("kept"), json!("Chat 2 of user_ada")]);
+    let ids: Vec<_> = export["chats"].as_array().expect("a list").iter().map(|chat| chat["id"].clone()).collect();
+    assert_eq!(ids, (0..3).map(|number| json!(chat_id(number))).collect::<Vec<_>>());
+    assert!(!export.to_string().contains("planted"));
+}
+
+#[tokio::test]
+async fn an_export_follows_no_link_and_is_private() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    let fixture = Fixture::new().await;
+    fixture.person("user_ada", 1, None).await;
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let target = elsewhere.path().join("target");
+    fs::write(&target, "untouched").expect("written");
+    for name in ["ada.json", "ada.json.user_ada.chats"] {
+        symlink(&target, fixture.folder.path().join(name)).expect("linked");
+    }
+    fixture.succeeds(&["export", "--user", "user_ada", "--output", "ada.json"]).await;
+    assert_eq!(fs::read_to_string(&target).expect("it is there"), "untouched");
+    let written = fs::symlink_metadata(fixture.folder.path().join("ada.json")).expect("it is there");
+    assert!(written.is_file());
+    assert_eq!(written.permissions().mode() & 0o777, 0o600);
 }
 
 #[tokio::test]

@@ -29,6 +29,7 @@ pub(crate) const WEBHOOKS_HEADER: &str = "x-local-webhooks";
 
 pub(crate) fn router(clerk: Arc<Clerk>) -> Router {
     let backend = Router::new()
+        .route("/v1/instance", get(read_instance))
         .route("/v1/users", get(list_users).post(create_user))
         .route("/v1/users/count", get(count_users))
         .route("/v1/users/{id}", get(read_user).patch(update_user).delete(delete_user))
@@ -191,6 +192,10 @@ pub(super) fn sign_up(clerk: &Clerk, body: UserBody) -> Result<User, Refusal> {
 async fn create_user(State(clerk): Clerks, Json(body): Json<UserBody>) -> Answer {
     let user = sign_up(&clerk, body)?;
     announce(&clerk, user.json(), &[("user.created", user.json())])
+}
+
+async fn read_instance(State(clerk): Clerks) -> Json<Value> {
+    Json(json!({ "object": "instance", "id": clerk.secrets.instance_id, "environment_type": "development" }))
 }
 
 async fn count_users(State(clerk): Clerks) -> Json<Value> {
