@@ -116,7 +116,7 @@ impl Reconcile {
                     other => {
                         failed += 1;
                         bar.suspend(|| {
-                            eprintln!("{id} failed: the webhook function made no use of the event ({other})")
+                            eprintln!("{id} failed: the webhook function made no use of the event ({other})");
                         });
                     }
                 }
