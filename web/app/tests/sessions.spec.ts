@@ -66,6 +66,7 @@ test("signing out in one tab shuts the other", async ({ signedIn: page, context 
 
 test("a session that is ended elsewhere is shut with the next thing done", async ({ signedIn: page, context }) => {
   await newChat(page, "Secret");
+  await expect(page.getByText("Saving…")).toHaveCount(0);
   const payload = (await token(context)).split(".")[1] ?? "";
   const { sid } = JSON.parse(Buffer.from(payload, "base64url").toString()) as { sid: string };
   await clerk(stack(), `/v1/sessions/${sid}/revoke`);
