@@ -56,7 +56,7 @@ async fn what_is_deployed_works_and_keeps_its_data_through_an_update_and_after_i
     let (old, new) = (signing_secret('A'), signing_secret('B'));
     assert_eq!(stack.deliver(&old, &user_event("user_ada", "Ada")).await, 500);
     stack.put_secret(&old).await;
-    assert_eq!(stack.deliver(&old, &user_event("user_ada", "Ada")).await, 200);
+    stack.deliver_until_taken(&old, &user_event("user_ada", "Ada")).await;
     assert_eq!(stack.deliver(&new, &user_event("user_ada", "Eve")).await, 400, "signed with another secret");
 
     let ada = stack.sign_in("user_ada", "sess_1");
@@ -88,19 +88,19 @@ async fn what_is_deployed_works_and_keeps_its_data_through_an_update_and_after_i
     let versions = stack.versions().await;
     assert_eq!(versions, ["1", "1", "1"]);
 
-    // An update of one function's code, and of a parameter that another function reads.
+    // An update of one function's code, and of a parameter that one other function reads as well.
     stack.put_secret(&new).await;
     let changed = build.join("ChatsFunction/bootstrap");
     // The system runs a program with something after its end as it runs it without.
     OpenOptions::new().append(true).open(changed).and_then(|mut file| file.write_all(b"changed")).expect("writable");
-    stack.update(&template, &["Restart=again"]);
-    assert_eq!(stack.versions().await, ["2", "1", "2"], "what changed is published, and nothing else");
+    stack.update(&template, &["ClerkMaxTokenLifetime=60"]);
+    assert_eq!(stack.versions().await, ["2", "2", "1"], "what changed is published, and nothing else");
     assert_eq!(stack.items().await, before, "nothing is lost");
     let ada = stack.sign_in("user_ada", "sess_3");
     assert_eq!(stack.call(Some(&ada), "GET", "/chats", None).await.body["chats"], json!([created.body]));
-    for secret in [&old, &new] {
-        assert_eq!(stack.deliver(secret, &user_event("user_ada", "Augusta")).await, 200, "both secrets are read now");
-    }
+    // The running function finds the new secret by itself, and still takes the old one.
+    stack.deliver_until_taken(&new, &user_event("user_ada", "Augusta")).await;
+    assert_eq!(stack.deliver(&old, &user_event("user_ada", "Augusta")).await, 200);
     assert_eq!(stack.call(Some(&ada), "GET", "/profile", None).await.body["firstName"], "Augusta");
 
     // The operators' commands find the tables by the stack's name.

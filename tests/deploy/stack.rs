@@ -129,6 +129,16 @@ impl<'a> Stack<'a> {
         request.body(body).send().await.expect("the function answers").status().as_u16()
     }
 
+    /// The same, until the function has read the secret, as Svix repeats it: a failure and a bad signature are remembered.
+    pub(crate) async fn deliver_until_taken(&self, secret: &str, event: &Value) {
+        let taken = async {
+            while self.deliver(secret, event).await != 200 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(90), taken).await.expect("the function reads the secret again");
+    }
+
     /// A session token of somebody.
     pub(crate) fn sign_in(&self, user_id: &str, session_id: &str) -> String {
         self.key.session_token(ISSUER, user_id, session_id, seconds_now(), &json!({})).expect("signed")

@@ -258,7 +258,11 @@ async fn a_webhook_that_cannot_be_checked_is_500_so_that_it_is_sent_again() {
             ("USERS_TABLE", "UsersTable"),
         ];
         let webhook = Runtime::start("clerk-webhook", &variables).await;
-        let (status, _, body) = webhook.invoke(event("POST", "/", "")).await;
+        let mut delivery = event("POST", "/", "");
+        let (status, _, body) = webhook.invoke(delivery.clone()).await;
+        assert_eq!((status, &body["code"]), (json!(400), &json!("webhook_headers_missing")), "{secret:?}");
+        delivery["headers"] = json!({ "svix-id": "msg_1", "svix-timestamp": "1", "svix-signature": "v1,AAAA" });
+        let (status, _, body) = webhook.invoke(delivery).await;
         assert_eq!((status, &body["code"]), (json!(500), &json!("internal")), "{secret:?}");
         assert!(secret.is_empty() || !body.to_string().contains(secret));
     }

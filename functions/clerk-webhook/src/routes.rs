@@ -1,6 +1,6 @@
 use std::{
     sync::Arc,
-    time::{Duration, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use api::{Body, Code, Handled, Problem};
@@ -45,10 +45,9 @@ async fn receive(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    let verifier = receiver.secret.verifier().await?;
     let body =
         body.map_err(|_| Problem::new(Code::BodyTooLarge, format!("The body is larger than {MAX_BYTES} bytes.")))?;
-    let event = verifier.verify(&headers, &body).map_err(|error| refused(&error))?;
+    let event = receiver.secret.verify(&headers, &body, SystemTime::now()).await?;
     let (handled, answer) = receiver.apply(event).await;
     // For those who send events by themselves and count what they changed. Only a signed request gets this far.
     Ok(([(OUTCOME_HEADER, handled.outcome)], handled, answer).into_response())
@@ -89,7 +88,7 @@ fn taken(event: &'static str, outcome: &'static str) -> (Extension<Handled>, Res
     (Extension(Handled { event, outcome, age: None }), Ok(RECEIVED))
 }
 
-fn refused(error: &WebhookError) -> Problem {
+pub(crate) fn refused(error: &WebhookError) -> Problem {
     let code = match error {
         WebhookError::MissingHeaders(_) => Code::WebhookHeadersMissing,
         WebhookError::Stale => Code::WebhookStale,

@@ -63,6 +63,11 @@ impl Problem {
         .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
     }
 
+    /// What went wrong.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
     /// Adds a member of its own to the problem.
     #[must_use]
     pub fn member(mut self, name: &str, value: impl Into<Value>) -> Self {

@@ -181,8 +181,8 @@ impl WebhookVerifier {
         Ok(Self { secrets, instance_id })
     }
 
-    /// Checks the signature over the raw `body`, byte for byte as it arrived, and only then reads it.
-    pub fn verify(&self, headers: &HeaderMap, body: &[u8]) -> Result<Event, WebhookError> {
+    /// Checks that the headers of every delivery are there.
+    pub fn check_headers(headers: &HeaderMap) -> Result<(), WebhookError> {
         // Svix and Standard Webhooks name the same three headers differently.
         const HEADERS: [(&str, &str); 3] = [
             ("svix-id", "webhook-id"),
@@ -194,9 +194,12 @@ impl WebhookVerifier {
             .filter(|(svix, standard)| !headers.contains_key(*svix) && !headers.contains_key(*standard))
             .map(|(svix, _)| svix)
             .collect();
-        if !missing.is_empty() {
-            return Err(WebhookError::MissingHeaders(missing));
-        }
+        if missing.is_empty() { Ok(()) } else { Err(WebhookError::MissingHeaders(missing)) }
+    }
+
+    /// Checks the signature over the raw `body`, byte for byte as it arrived, and only then reads it.
+    pub fn verify(&self, headers: &HeaderMap, body: &[u8]) -> Result<Event, WebhookError> {
+        Self::check_headers(headers)?;
         self.verify_signature(headers, body)?;
         let signed_at = headers
             .get("svix-timestamp")
