@@ -1,21 +1,20 @@
-//! Events of API Gateway (payload format 2.0) and function URLs, as requests and responses.
+//! Events of API Gateway (payload format 2.0) and function URLs.
 //!
-//! Anyone can send a request that makes an unusual event, and a panic ends the process. So nothing here panics, and what
-//! is too large is rejected before it reaches a type that has a limit: a `Uri` 65,534 bytes, a `HeaderMap` 32,768 entries.
+//! `lambda_http` makes them into requests. It panics where it cannot: on a path that is not part of a URL, on more than
+//! 65,534 bytes of URL or 32,768 headers, on an invalid host, and on a body that is not the base64 it claims to be. Anyone
+//! can send such requests, and a panic ends the process. So what `lambda_http` gets is checked here first.
 
-use std::{
-    collections::BTreeMap,
-    task::{Context, Poll},
-};
+use std::task::{Context, Poll};
 
 use axum::{
-    body::{Body, Bytes, to_bytes},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header},
+    body::Bytes,
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
+use lambda_http::{aws_lambda_events::apigw::ApiGatewayV2httpRequest, request::LambdaRequest};
 use lambda_runtime::{LambdaInvocation, tower::Service};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value, error::Category};
 use tokio::task::futures::TaskLocalFuture;
 
@@ -99,33 +98,35 @@ struct Http {
     method: String,
 }
 
-/// Makes an event into a request. One that cannot be served has the [`Problem`] that answers it as an extension.
-pub fn request(event: &[u8]) -> Result<Request<Body>, NotHttp> {
-    let mut request = Request::default();
-    // What the log shows where the event's own method cannot be read.
-    *request.method_mut() = Method::from_bytes(b"-").unwrap_or_default();
+/// Makes an event into one that `lambda_http` converts. One that cannot be served comes with the [`Problem`] that answers
+/// it.
+pub fn request(event: &[u8]) -> Result<(LambdaRequest, Option<Problem>), NotHttp> {
+    let mut request = ApiGatewayV2httpRequest::default();
+    // What the log shows where the event's own method cannot be read, and a path that `lambda_http` accepts.
+    request.request_context.http.method = Method::from_bytes(b"-").unwrap_or_default();
+    request.raw_path = Some("/".to_owned());
     let filled = match str::from_utf8(event).map(serde_json::from_str) {
         Ok(Ok(event)) => fill(&mut request, event),
         Ok(Err(error)) if error.classify() == Category::Data => return Err(NotHttp),
         Ok(Err(_)) | Err(_) => Err(invalid("The request cannot be decoded. Send headers in ASCII.")),
     };
-    if let Err(problem) = filled {
-        request.extensions_mut().insert(problem);
-    }
-    Ok(request)
+    Ok((LambdaRequest::ApiGatewayV2(request), filled.err()))
 }
 
-fn fill(request: &mut Request<Body>, event: Event) -> Result<(), Problem> {
-    *request.method_mut() = Method::from_bytes(event.request_context.http.method.as_bytes())
+/// Neither host nor stage are filled in: routing looks at the path only, and the host may be invalid.
+fn fill(request: &mut ApiGatewayV2httpRequest, event: Event) -> Result<(), Problem> {
+    request.request_context.http.method = Method::from_bytes(event.request_context.http.method.as_bytes())
         .map_err(|_| invalid("The method is not an HTTP method."))?;
-    *request.uri_mut() = uri(&event.raw_path.unwrap_or_default(), &event.raw_query_string.unwrap_or_default())?;
-    *request.headers_mut() = headers(event.headers.unwrap_or_default(), &event.cookies.unwrap_or_default())?;
-    let body = event.body.unwrap_or_default();
-    *request.body_mut() = if event.is_base64_encoded {
-        BASE64_STANDARD.decode(body).map_err(|_| invalid("The body is not valid base64."))?.into()
-    } else {
-        body.into()
-    };
+    let uri = uri(&event.raw_path.unwrap_or_default(), &event.raw_query_string.unwrap_or_default())?;
+    request.raw_path = Some(uri.path().to_owned());
+    request.raw_query_string = uri.query().map(str::to_owned);
+    request.headers = headers(event.headers.unwrap_or_default(), &event.cookies.unwrap_or_default())?;
+    request.headers.remove(header::HOST);
+    if event.is_base64_encoded && event.body.as_ref().is_some_and(|body| BASE64_STANDARD.decode(body).is_err()) {
+        return Err(invalid("The body is not valid base64."));
+    }
+    request.is_base64_encoded = event.is_base64_encoded;
+    request.body = event.body;
     Ok(())
 }
 
@@ -162,38 +163,4 @@ fn headers(headers: Map<String, Value>, cookies: &[String]) -> Result<HeaderMap,
 
 fn invalid(detail: &str) -> Problem {
     Problem::new(Code::InvalidRequest, detail)
-}
-
-/// A response as Lambda expects it, in payload format 2.0.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ResponseEvent {
-    status_code: u16,
-    headers: BTreeMap<String, String>,
-    cookies: Vec<String>,
-    body: String,
-    is_base64_encoded: bool,
-}
-
-/// Makes a response into what Lambda expects. It fails where the body does.
-pub async fn response(response: Response<Body>) -> Result<ResponseEvent, axum::Error> {
-    let (parts, body) = response.into_parts();
-    let mut headers = BTreeMap::<String, String>::new();
-    let mut cookies = Vec::new();
-    for (name, value) in &parts.headers {
-        let value = String::from_utf8_lossy(value.as_bytes());
-        if name == header::SET_COOKIE {
-            cookies.push(value.into_owned());
-        } else {
-            // Repeated headers are one list (RFC 9110, section 5.3).
-            let line = headers.entry(name.to_string()).or_default();
-            let comma = if line.is_empty() { "" } else { ", " };
-            line.extend([comma, &value]);
-        }
-    }
-    let (body, is_base64_encoded) = match String::from_utf8(to_bytes(body, usize::MAX).await?.into()) {
-        Ok(text) => (text, false),
-        Err(binary) => (BASE64_STANDARD.encode(binary.as_bytes()), true),
-    };
-    Ok(ResponseEvent { status_code: parts.status.as_u16(), headers, cookies, body, is_base64_encoded })
 }

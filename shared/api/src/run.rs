@@ -8,9 +8,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use clerk_auth::ConfigError;
+use lambda_http::Adapter;
 use lambda_runtime::{
     LambdaEvent, Runtime, service_fn,
-    tower::{Service as _, layer::layer_fn},
+    tower::{Service as _, ServiceExt, layer::layer_fn},
 };
 use mimalloc::MiMalloc;
 
@@ -38,12 +39,18 @@ pub async fn run(build: impl AsyncFnOnce() -> Result<Service, ConfigError>) -> E
         }
     };
     let handler = service_fn(move |event: LambdaEvent<()>| {
-        let mut service = service.clone();
+        let service = service.clone();
         async move {
-            let mut request = events::RAW.with(|event| events::request(event))?;
-            request.extensions_mut().insert(event.context);
-            let Ok(response) = service.call(request).await;
-            Ok::<_, lambda_runtime::Error>(events::response(response).await?)
+            let (request, mut problem) = events::RAW.with(|event| events::request(event))?;
+            let service = service.map_request(move |mut request: lambda_http::Request| {
+                if let Some(problem) = problem.take() {
+                    request.extensions_mut().insert(problem);
+                }
+                request
+            });
+            let response = Adapter::from(service).call(LambdaEvent::new(request, event.context));
+            let Ok(response) = response.await;
+            Ok::<_, lambda_runtime::Error>(response)
         }
     });
     // Without lambda_runtime's span around each request: the one line of a request has all that it would say.
