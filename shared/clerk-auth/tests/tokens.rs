@@ -15,13 +15,19 @@ use std::{
 use base64::Engine;
 use clerk_auth::{Config, Identity, MalformedOrganization, Refusal, Verifier, VerifyError, user_tag};
 use local::clerk::SigningKey;
-use proptest::prelude::*;
+use proptest::{
+    prelude::*,
+    sample::{Index, select},
+};
 use serde_json::{Value, json};
 
-const ISSUER: &str = "https://clerk.example.com";
+use model::ISSUER;
+
+mod model;
+
 const PARTY: &str = "https://app.example.com";
 /// Now, in seconds since the epoch.
-const NOW: u64 = 1_800_000_000;
+const NOW: u64 = model::NOW as u64;
 
 fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(NOW)
@@ -586,5 +592,118 @@ proptest! {
         let end = (start + length).min(token.len());
         let altered = format!("{}{piece}{}", &token[..start], &token[end..]);
         prop_assert_eq!(accepted(verifier, &altered), altered == *token);
+    }
+}
+
+/// A header or claims that differ from good ones in members and in bytes.
+fn mangled(good: &Value) -> impl Strategy<Value = Vec<u8>> + use<> {
+    let Value::Object(good) = good else { panic!("{good} is no object") };
+    let good: Vec<String> = good.iter().map(|(name, value)| format!("{}:{value}", json!(name))).collect();
+    let names = [
+        "alg",
+        "typ",
+        "kid",
+        "cat",
+        "crit",
+        "iss",
+        "sub",
+        "sid",
+        "azp",
+        "aud",
+        "sts",
+        "exp",
+        "nbf",
+        "iat",
+        "act",
+        "o",
+        "fea",
+        "org_id",
+        "org_permissions",
+        "email",
+        "firstName",
+        "more",
+    ];
+    let values = [
+        "null",
+        "true",
+        "\"\"",
+        "\" \"",
+        "\"user_eve\"",
+        "\"mch_1\"",
+        "\"RS256\"",
+        "\"none\"",
+        "\"JWT\"",
+        "\"active\"",
+        "[]",
+        "{}",
+        "[\"exp\"]",
+        "0",
+        "-1",
+        "1.5",
+        "1e400",
+        "1800000000",
+        "1800000005",
+        "1800000006.5",
+        "1800000120",
+        "1800000121",
+        "1799999995",
+        "1799999880",
+        "4000000000",
+        "\"https://CLERK.example.com:443/\"",
+        "\"https://clerk.example.co\"",
+        "\"cl_B7d4PD222AAA\"",
+        "{\"sub\":\"user_admin\"}",
+        "{\"sub\":\"\"}",
+        "{\"id\":\"org_1\",\"per\":\"read\",\"fpm\":\"1\"}",
+        "{\"id\":7}",
+        "\"o:billing\"",
+        "\"\\ud83d\"",
+        "\" Ada \"",
+    ];
+    let member = (select(names.to_vec()), select(values.to_vec()).prop_map(str::to_owned));
+    let splice = (any::<Index>(), 0..3_usize, prop::collection::vec(any::<u8>(), 0..3));
+    let members = prop::collection::vec((any::<Index>(), any::<bool>(), member), 0..4);
+    (members, prop::option::weighted(0.1, splice)).prop_map(move |(changes, splice)| {
+        let mut members = good.clone();
+        for (place, instead, (name, value)) in changes {
+            let written = format!("\"{name}\":{value}");
+            let same = members.iter().position(|member| member.starts_with(&format!("\"{name}\":")));
+            match same.filter(|_| instead) {
+                Some(same) => members[same] = written,
+                None => members.insert(place.index(members.len() + 1), written),
+            }
+        }
+        let mut text = format!("{{{}}}", members.join(",")).into_bytes();
+        if let Some((place, length, bytes)) = splice {
+            let start = place.index(text.len());
+            text.splice(start..(start + length).min(text.len()), bytes);
+        }
+        text
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// What `make fuzz` does with inputs of its own.
+    #[test]
+    fn signed_tokens_are_accepted_only_if_their_claims_are_acceptable(
+        header in mangled(&header()),
+        claims in mangled(&with(claims(), json!({
+            "act": { "sub": "user_admin" }, "email": "ada@example.com", "fea": "o:billing",
+            "o": { "id": "org_1", "per": "read", "fpm": "1" },
+        }))),
+    ) {
+        static KEY: LazyLock<(SigningKey, Verifier)> = LazyLock::new(|| {
+            let key = new_key();
+            let verifier = verifier(&key, &[]);
+            (key, verifier)
+        });
+        let (key, verifier) = &*KEY;
+        let token = key.sign_raw(&header, &claims).expect("signed");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        if let Ok(identity) = runtime.block_on(verifier.verify(&token, now())) {
+            model::assert_acceptable(&identity, &header, &claims);
+        }
     }
 }

@@ -30,7 +30,8 @@ fuzz_target!(|bytes: &[u8]| {
         && serde_json::from_str::<IgnoredAny>(text).is_ok()
     {
         for kind in ["user.updated", "session.ended"] {
-            let data = format!(r#""unsafe_metadata":{text},"id":"ada","user_id":"ada","banned":true,"updated_at":{text}"#);
+            let data =
+                format!(r#""unsafe_metadata":{text},"id":"ada","user_id":"ada","banned":true,"updated_at":{text}"#);
             let body = format!(r#"{{"timestamp":{text},"type":"{kind}","data":{{{data}}},"more":{text}}}"#);
             let signature = Webhook::new(SECRET).unwrap().sign("msg_1", now, body.as_bytes()).unwrap();
             headers.insert("svix-signature", signature.parse().unwrap());
