@@ -114,7 +114,7 @@ async fn logs_hold_no_token_and_no_address() {
 }
 
 /// The lines that requests left, once one of them is like `wanted`.
-async fn line(wanted: impl Fn(&Value) -> bool) -> Value {
+pub(crate) async fn line(wanted: impl Fn(&Value) -> bool) -> Value {
     let look = async {
         loop {
             let log = Stack::log();

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use crate::{
     client::{Answer, Person},
+    events::line,
     stack::stack,
 };
 
@@ -102,6 +103,37 @@ async fn ignored_and_invalid_events_are_accepted() {
     ] {
         let answer = deliver(&event).await;
         assert_eq!((answer.status, &answer.body), (200, &json!({ "success": true })), "{event}");
+    }
+}
+
+#[tokio::test]
+async fn invalid_events_are_counted_for_the_alarm() {
+    let answer = deliver(&json!({ "type": "user.deleted", "data": { "id": ["user_ada"] } })).await;
+    assert_eq!(answer.status, 200);
+    let line = line(|line| line["event"] == "invalid").await;
+    assert_eq!((&line["outcome"], &line["Events"]), (&json!("invalid"), &json!(1)), "{line}");
+    // What the alarm looks at.
+    let monitoring = crate::stack::file("infra/monitoring.yaml");
+    let alarm = monitoring.split_once("ClerkWebhookInvalidEvents:").expect("an alarm").1;
+    let alarm = alarm.split_once("Threshold: 0").expect("a threshold").0;
+    for dimension in ["function, Value: !Ref ClerkWebhookFunction", "event, Value: invalid", "outcome, Value: invalid"]
+    {
+        assert!(alarm.contains(&format!("{{ Name: {dimension} }}")), "{alarm}");
+    }
+    let directive = &line["_aws"]["CloudWatchMetrics"][0];
+    assert_eq!(directive["Dimensions"], json!([["function", "event", "outcome"]]), "{line}");
+}
+
+#[tokio::test]
+async fn a_ban_takes_effect_whatever_metadata_the_user_wrote() {
+    for metadata in [format!("{}{}", "[".repeat(130), "]".repeat(130)), r#""\ud83d""#.to_owned()] {
+        let ada = Person::sign_up("Ada");
+        let later = seconds_now() * 1000 + 60_000;
+        let data = format!(r#"{{"id":"{}","banned":true,"updated_at":{later},"unsafe_metadata":{metadata}}}"#, ada.id);
+        let body = format!(r#"{{"type":"user.updated","data":{data}}}"#);
+        let answer = post(&signed("msg_1", seconds_now(), &body), &body, "application/json").await;
+        assert_eq!(answer.status, 200);
+        ada.get("/chats").await.is_problem(401, "account_inactive");
     }
 }
 

@@ -5,12 +5,12 @@
 use clerk_auth::Identity;
 use serde_json::{Map, Value};
 
-pub const ISSUER: &str = "https://clerk.example.com";
+pub(crate) const ISSUER: &str = "https://clerk.example.com";
 /// Now, in seconds since the epoch.
-pub const NOW: u32 = 1_800_000_000;
+pub(crate) const NOW: u32 = 1_800_000_000;
 
 /// Asserts that a token of these parts was rightly accepted, by a verifier of [`ISSUER`] without further settings.
-pub fn assert_acceptable(identity: &Identity, header: &[u8], claims: &[u8]) {
+pub(crate) fn assert_acceptable(identity: &Identity, header: &[u8], claims: &[u8]) {
     let [header, claims] = [header, claims].map(|part| serde_json::from_slice::<Map<String, Value>>(part).unwrap());
     let text = |name: &str| claims.get(name).and_then(Value::as_str);
     let seconds = |name: &str| claims.get(name).map(|time| time.as_f64().unwrap());
