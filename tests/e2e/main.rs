@@ -16,6 +16,7 @@ mod contract;
 mod docker;
 mod events;
 mod faults;
+mod guards;
 mod guide;
 mod isolation;
 mod managed_instances;

@@ -3,7 +3,6 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Output, Stdio},
     sync::{Mutex, OnceLock, PoisonError, mpsc},
@@ -15,8 +14,11 @@ use std::{
 const START_TIMEOUT: Duration = Duration::from_mins(10);
 
 pub(crate) struct Stack {
-    api_port: u16,
-    clerk_port: u16,
+    api: String,
+    clerk: String,
+    database: String,
+    /// Where cargo-lambda listens.
+    lambda: String,
     data: PathBuf,
     /// The stack stops when this is closed, which the system does when the test binary ends, however it ends.
     _lifeline: ChildStdin,
@@ -48,21 +50,20 @@ pub(crate) fn program(name: &str) -> PathBuf {
 
 static LOG: Mutex<String> = Mutex::new(String::new());
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+/// The port of an origin.
+fn port(origin: &str) -> &str {
+    origin.rsplit(':').next().expect("an origin of a local stack has a port")
 }
 
 impl Stack {
     fn start() -> Self {
         let data = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("stack-{}", std::process::id()));
         fs::create_dir_all(&data).expect("the target folder can be written to");
-        let (api_port, clerk_port) = (free_port(), free_port());
         let mut process = Command::new(program("local"))
             .args(["run", "--no-reload", "--api-only", "--until-stdin-closes"])
             .current_dir(workspace())
-            .env("API_PORT", api_port.to_string())
-            .env("CLERK_PORT", clerk_port.to_string())
-            .env("DYNAMODB_PORT", free_port().to_string())
+            .envs(["API_PORT", "CLERK_PORT", "DYNAMODB_PORT"].map(|port| (port, "0")))
+            .env("WEB_PORT", "3000")
             .env("LOCAL_DATA", &data)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -90,12 +91,34 @@ impl Stack {
         follow(Box::new(BufReader::new(stdout)), ready.clone());
         follow(Box::new(BufReader::new(stderr)), ready);
         let started = is_ready.recv_timeout(START_TIMEOUT).is_ok();
-        assert!(started, "the stack did not start:\n{}", LOG.lock().unwrap_or_else(PoisonError::into_inner));
-        Self { api_port, clerk_port, data, _lifeline: lifeline, _process: process }
+        let printed = LOG.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        assert!(started, "the stack did not start:\n{printed}");
+        let origin = |part: &str| {
+            let line = printed.lines().filter_map(|line| line.trim().strip_prefix(part)).find_map(|rest| {
+                let url = reqwest::Url::parse(rest.trim()).ok()?;
+                Some(url.origin().ascii_serialization())
+            });
+            line.unwrap_or_else(|| panic!("it does not say where {part} is:\n{printed}"))
+        };
+        let [api, clerk, database, lambda] = ["API", "Clerk", "DynamoDB", "Invoke"].map(origin);
+        Self { api, clerk, database, lambda, data, _lifeline: lifeline, _process: process }
     }
 
     pub(crate) fn api(&self) -> String {
-        format!("http://127.0.0.1:{}", self.api_port)
+        self.api.clone()
+    }
+
+    pub(crate) fn clerk(&self) -> &str {
+        &self.clerk
+    }
+
+    pub(crate) fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// The folder of its data.
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
     }
 
     pub(crate) fn webhook(&self) -> String {
@@ -104,7 +127,7 @@ impl Stack {
 
     /// Lambda's own address for invoking a function with an event.
     pub(crate) fn invoke(&self, function: &str) -> String {
-        format!("{}/2015-03-31/functions/{function}/invocations", self.api())
+        format!("{}/2015-03-31/functions/{function}/invocations", self.lambda)
     }
 
     /// Runs a command as the README has it: `cargo run -q -p local -- <arguments>`.
@@ -117,8 +140,9 @@ impl Stack {
         let mut command = Command::new(program);
         command
             .current_dir(workspace())
-            .env("API_PORT", self.api_port.to_string())
-            .env("CLERK_PORT", self.clerk_port.to_string())
+            .env("API_PORT", port(&self.api))
+            .env("CLERK_PORT", port(&self.clerk))
+            .env("DYNAMODB_PORT", port(&self.database))
             .env("LOCAL_DATA", &self.data);
         command
     }

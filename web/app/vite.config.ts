@@ -9,6 +9,6 @@ export default defineConfig({
   build: { assetsInlineLimit: 0 },
   // The library as it is written, not as it was last built.
   resolve: { conditions: ["source", ...defaultClientConditions] },
-  // `npm run dev` goes beside `make run`, which has the development Clerk.
-  server: { proxy: { "/clerk": `http://localhost:${process.env["WEB_PORT"] ?? 3000}` } },
+  // `npm run dev` goes beside `make run`, which has the development Clerk. That serves requests to its own host only.
+  server: { proxy: { "/clerk": { target: `http://localhost:${process.env["WEB_PORT"] ?? 3000}`, changeOrigin: true } } },
 });

@@ -1,6 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdir, mkdtemp, readFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import path from "node:path";
 import { createInterface } from "node:readline";
 
@@ -8,48 +7,36 @@ const WORKSPACE = path.resolve(import.meta.dirname, "../..");
 
 /** Where a stack listens, and keeps its data. */
 export interface Place {
-  readonly ports: Readonly<Record<"API_PORT" | "CLERK_PORT" | "DYNAMODB_PORT" | "WEB_PORT", number>>;
+  readonly ports: Readonly<Record<"API_PORT" | "CLERK_PORT" | "DYNAMODB_PORT" | "WEB_PORT", string>>;
   readonly data: string;
 }
+
+/** What a stack calls its parts when it says where they are. */
+const PARTS = { API_PORT: "API", CLERK_PORT: "Clerk", DYNAMODB_PORT: "DynamoDB", WEB_PORT: "open" } as const;
 
 /** A running local stack, as `make run` starts it. */
 export interface Stack extends Place {
   readonly api: string;
   readonly clerk: string;
+  readonly database: string;
   readonly web: string;
   /** Opens Clerk's Backend API. */
   readonly secretKey: string;
   stop(): Promise<void>;
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === "string") throw new Error("a listening server has a port");
-  return address.port;
-}
-
-/** A place that nobody else uses. */
+/** A folder of its own, and ports that the system chooses when the stack starts. */
 export async function somewhere(): Promise<Place> {
-  const [API_PORT, CLERK_PORT, DYNAMODB_PORT, WEB_PORT] = [
-    await freePort(),
-    await freePort(),
-    await freePort(),
-    await freePort(),
-  ];
   const folder = path.join(WORKSPACE, "target/tmp");
   await mkdir(folder, { recursive: true });
   const data = await mkdtemp(path.join(folder, "web-"));
-  return { ports: { API_PORT, CLERK_PORT, DYNAMODB_PORT, WEB_PORT }, data };
+  return { ports: { API_PORT: "0", CLERK_PORT: "0", DYNAMODB_PORT: "0", WEB_PORT: "0" }, data };
 }
 
 /** Starts the stack, which `cargo build --workspace --bins` has built, and waits until it is ready. */
 export async function start(place: Place, ...options: string[]): Promise<Stack> {
-  const { ports, data } = place;
-  const environment: NodeJS.ProcessEnv = { ...process.env, LOCAL_DATA: data };
-  for (const [name, port] of Object.entries(ports)) environment[name] = String(port);
+  const { data } = place;
+  const environment: NodeJS.ProcessEnv = { ...process.env, ...place.ports, LOCAL_DATA: data };
   const program = path.join(WORKSPACE, "target/debug/local");
   // It ends with its standard input, however this process ends.
   const stack = spawn(program, ["run", "--no-reload", "--until-stdin-closes", ...options], {
@@ -69,11 +56,20 @@ export async function start(place: Place, ...options: string[]): Promise<Stack> 
     stack.once("exit", (code) => reject(new Error(`the stack ended (${code}):\n${said.join("\n")}`)));
   });
   const secrets = JSON.parse(await readFile(path.join(data, "clerk-secrets.json"), "utf8")) as { secret_key: string };
+  const url = (part: string) => said.map((line) => line.trim().split(/\s+/)).find(([name]) => name === part)?.[1] ?? "";
+  const port = (name: keyof typeof PARTS) => URL.parse(url(PARTS[name]))?.port ?? "0";
   return {
-    ...place,
-    api: `http://127.0.0.1:${ports.API_PORT}`,
-    clerk: `http://127.0.0.1:${ports.CLERK_PORT}`,
-    web: `http://localhost:${ports.WEB_PORT}`,
+    data,
+    ports: {
+      API_PORT: port("API_PORT"),
+      CLERK_PORT: port("CLERK_PORT"),
+      DYNAMODB_PORT: port("DYNAMODB_PORT"),
+      WEB_PORT: port("WEB_PORT"),
+    },
+    api: url(PARTS.API_PORT),
+    clerk: url(PARTS.CLERK_PORT),
+    database: url(PARTS.DYNAMODB_PORT),
+    web: url(PARTS.WEB_PORT),
     secretKey: secrets.secret_key,
     stop: () => stop(stack),
   };

@@ -1,15 +1,16 @@
 //! The commands: `run` starts the stack, the others do to it what people and Clerk's dashboard do to the real one.
 
-use std::{fs, path::PathBuf};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
+use url::Url;
 
 use crate::{
     clerk::{Secrets, WEBHOOKS_HEADER},
-    docker,
+    docker, dynamodb, files,
     functions::url_path,
     reconcile::{Defaults, Reconcile},
     samples,
@@ -31,12 +32,15 @@ pub struct Cli {
 struct Place {
     #[command(flatten)]
     ports: Ports,
+    /// Origins of front ends that may use the stack, besides the example application, comma-separated
+    #[arg(long, env = "WEB_ORIGINS", global = true, value_delimiter = ',', value_parser = origin)]
+    origins: Vec<String>,
     /// Where the stack keeps its data [default: .local in the project]
     #[arg(long, env = "LOCAL_DATA", global = true)]
     data: Option<PathBuf>,
 }
 
-/// Where the stack listens, on this machine alone.
+/// Where the stack listens, on this machine alone. With 0, the system chooses a port.
 #[derive(Args, Clone, Copy)]
 pub(crate) struct Ports {
     /// Port of the API and the function URL
@@ -108,10 +112,16 @@ enum Command {
         function: String,
         /// The sample's name, such as list-chats
         event: String,
+        /// Options of `sam local invoke`, such as --skip-pull-image
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<String>,
     },
     /// Serve the API from Docker, with `sam local start-api`
     StartApi {
-        /// Options of `sam local start-api`, such as --port 3002
+        /// Port of the API
+        #[arg(long, default_value_t = 3001)]
+        port: u16,
+        /// Options of `sam local start-api`, such as --skip-pull-image
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<String>,
     },
@@ -187,11 +197,11 @@ impl Details {
 impl Cli {
     /// Does what was asked for.
     pub async fn run(self) -> Result<()> {
-        let folder = self.place.data.unwrap_or_else(stack::default_folder);
-        let ports = self.place.ports;
+        let folder = self.place.data.clone().unwrap_or_else(stack::default_folder);
+        let Place { ports, origins, .. } = self.place;
         if let Command::Run { fresh, no_reload, api_only, until_stdin_closes } = self.command {
             let reload = !no_reload;
-            return stack::run(Options { ports, folder, fresh, reload, api_only, until_stdin_closes }).await;
+            return stack::run(Options { ports, origins, folder, fresh, reload, api_only, until_stdin_closes }).await;
         }
         let secrets = Secrets::load(&folder)?;
         if let Command::Reconcile(reconcile) = self.command {
@@ -204,7 +214,7 @@ impl Cli {
                 signing_secret,
                 progress: folder.join("reconcile-progress"),
             };
-            fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+            files::folder(&folder)?;
             return reconcile.run(defaults).await;
         }
         let secrets = secrets.context("the local stack has never run; start it with `make run`")?;
@@ -235,32 +245,50 @@ impl Cli {
                 println!("{:#}", clerk.sample(&name, &secrets).await?);
                 Ok(())
             }
-            Command::Invoke { function, event } => {
+            Command::Invoke { function, event, options } => {
                 let event = clerk.sample(&event, &secrets).await?.to_string();
                 let functions = Template::load()?.functions;
                 let Some(known) = functions.iter().find(|known| known.binary == function) else {
                     let names: Vec<_> = functions.iter().map(|known| known.binary.as_str()).collect();
                     bail!("there is no function {function}; there are {}", names.join(", "));
                 };
-                in_docker(&["invoke".to_owned(), known.name.clone()], Some(event), ports, &secrets).await
+                let arguments =
+                    ["invoke".to_owned(), known.name.clone()].into_iter().chain(options).collect::<Vec<_>>();
+                in_docker(&arguments, Some(event), ports, &origins, &folder, &secrets).await
             }
-            Command::StartApi { mut options } => {
-                options.insert(0, "start-api".to_owned());
-                if !options.iter().any(|option| option == "-p" || option.starts_with("--port")) {
-                    // The SAM CLI's own default is the application's.
-                    options.extend(["--port".to_owned(), "3001".to_owned()]);
-                }
-                in_docker(&options, None, ports, &secrets).await
+            Command::StartApi { port, options } => {
+                let served = docker::serve_api(port, stack::origins(ports, &origins)).await?;
+                let arguments: Vec<_> =
+                    ["start-api".to_owned()].into_iter().chain(served.options).chain(options).collect();
+                println!("the functions in Docker are served at {}", served.url);
+                in_docker(&arguments, None, ports, &origins, &folder, &secrets).await
             }
         }
     }
 }
 
-async fn in_docker(arguments: &[String], event: Option<String>, ports: Ports, secrets: &Secrets) -> Result<()> {
+/// An origin as browsers write it.
+fn origin(text: &str) -> Result<String> {
+    let serialized = Url::parse(text).map(|url| url.origin().ascii_serialization());
+    ensure!(serialized.is_ok_and(|origin| origin == text), "write it as browsers do, such as http://localhost:5173");
+    Ok(text.to_owned())
+}
+
+async fn in_docker(
+    arguments: &[String],
+    event: Option<String>,
+    ports: Ports,
+    origins: &[String],
+    folder: &Path,
+    secrets: &Secrets,
+) -> Result<()> {
     // A container does not reach Clerk for its keys.
     let key = secrets.public_key_pem()?;
+    let access_key =
+        dynamodb::access_key(folder)?.context("the local stack has never run; start it with `make run`")?;
+    let origins = stack::origins(ports, origins);
     let environment = |database| {
-        let mut environment = stack::environment(ports, secrets, database);
+        let mut environment = stack::environment(ports, &origins, secrets, &access_key, database);
         environment.insert("CLERK_JWT_KEY".to_owned(), key);
         environment
     };

@@ -3,19 +3,24 @@
 use std::{
     collections::BTreeMap,
     fs,
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     process::Stdio,
 };
 
 use anyhow::{Context, Result, bail};
-use tokio::{
-    io::{AsyncWriteExt, copy_bidirectional},
-    net::{TcpListener, TcpStream},
-    process::Command,
-};
+use axum::{Router, extract::Request, http::header};
+use serde::Deserialize;
+use tokio::{io::AsyncWriteExt, net::TcpListener, process::Command, task::JoinHandle};
 use yaml_serde::{Mapping, Value};
 
-use crate::{functions::workspace, template::Template};
+use crate::{
+    files,
+    functions::workspace,
+    guard::Guard,
+    proxy::{Proxy, hidden_listener},
+    template::Template,
+};
 
 /// The folder that `make invoke` has `sam build` fill.
 const BUILT: &str = ".aws-sam/here";
@@ -36,10 +41,15 @@ pub(crate) async fn sam_local(
     if !sam.exists() || !folder.join("template.yaml").exists() {
         bail!("the functions are not built for Docker; `make invoke` and `make start-api` build them");
     }
-    let (address, _relay) = relay(dynamodb_port).await?;
-    let template = write_template(&folder, &environment(format!("http://{address}")))?;
+    let containers = listen(&gateways().await?).await?;
+    let database = serve(containers.listener, &containers.host, dynamodb_port);
+    let template = write_template(&folder, &environment(format!("http://{}", containers.host)))?;
     let mut sam = Command::new(sam);
     sam.arg("local").args(arguments).arg("--template-file").arg(template).env("SAM_CLI_TELEMETRY", "0");
+    // What they were built for.
+    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
+    sam.args(["--parameter-overrides", &format!("Architecture={architecture}")]);
+    sam.args(containers.options);
     if event.is_some() {
         sam.args(["--event", "-"]).stdin(Stdio::piped());
     }
@@ -48,51 +58,97 @@ pub(crate) async fn sam_local(
         input.write_all(event.as_bytes()).await?;
     }
     let status = sam.wait().await?;
+    database.abort();
     if !status.success() {
         bail!("`sam local` failed ({status}); what it printed above says why");
     }
     Ok(())
 }
 
-/// Stops to relay when it is dropped.
-struct Relay(tokio::task::JoinHandle<()>);
+/// An API that `sam local` is about to serve.
+pub(crate) struct Api {
+    pub(crate) url: String,
+    /// The options of `sam local` for it.
+    pub(crate) options: [String; 4],
+}
 
-impl Drop for Relay {
-    fn drop(&mut self) {
-        self.0.abort();
+/// Serves what `sam local start-api` serves, to programs and to pages of `origins` only.
+pub(crate) async fn serve_api(port: u16, origins: Vec<String>) -> Result<Api> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
+    let listener = listener.with_context(|| format!("port {port} cannot be had; set --port to another"))?;
+    let port = listener.local_addr()?.port();
+    let target = hidden_listener().await?.local_addr()?;
+    let router = Guard::api(port, origins).layer(Proxy::to(target).router());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let options = ["--host", &target.ip().to_string(), "--port", &target.port().to_string()].map(str::to_owned);
+    Ok(Api { url: format!("http://127.0.0.1:{port}"), options })
+}
+
+/// Where containers find what listens on this machine.
+struct Containers {
+    listener: TcpListener,
+    /// What containers call the listener, with its port.
+    host: String,
+    /// The options of `sam local` that it takes.
+    options: &'static [&'static str],
+}
+
+/// A network's range of addresses, as Docker tells it.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Range {
+    subnet: Option<String>,
+    gateway: Option<String>,
+}
+
+impl Range {
+    /// The address of this machine on the network. Docker 20 tells none for its bridge, which has the first of the range.
+    fn gateway(&self) -> Option<Ipv4Addr> {
+        let network = || self.subnet.as_ref()?.split_once('/')?.0.parse::<Ipv4Addr>().ok();
+        let first = || Some(Ipv4Addr::from_bits(network()?.to_bits().saturating_add(1)));
+        self.gateway.as_ref().and_then(|gateway| gateway.parse().ok()).or_else(first)
     }
 }
 
-/// Leads containers to a port of the loopback, which they cannot reach. Gives the address they find it at. (The option
-/// `--docker-network host` would do, but the SAM CLI ignores it.)
-async fn relay(port: u16) -> Result<(String, Option<Relay>)> {
-    let format = "{{range .IPAM.Config}}{{.Gateway}} {{end}}";
-    let inspect = Command::new("docker").args(["network", "inspect", "bridge", "--format", format]).output().await;
-    let inspected = inspect.context("Docker is needed to run a function in, and there is none")?;
+/// The addresses of this machine on Docker's bridge.
+async fn gateways() -> Result<Vec<Ipv4Addr>> {
+    let arguments = ["network", "inspect", "bridge", "--format", "{{json .IPAM.Config}}"];
+    let inspected = Command::new("docker").args(arguments).output().await;
+    let inspected = inspected.context("Docker is needed to run a function in, and there is none")?;
     if !inspected.status.success() {
         let said = String::from_utf8_lossy(&inspected.stderr);
         bail!("Docker is needed to run a function in, and does not answer: {}", said.trim());
     }
-    let gateways = String::from_utf8_lossy(&inspected.stdout).into_owned();
-    // Linux has the bridge's gateway for an address of its own. Docker Desktop has it in a virtual machine.
-    for gateway in gateways.split_whitespace() {
-        if let Ok(listener) = TcpListener::bind((gateway, 0)).await {
-            let address = listener.local_addr()?.to_string();
-            return Ok((address, Some(Relay(tokio::spawn(forward(listener, port))))));
-        }
-    }
-    Ok((format!("{DESKTOP_HOST}:{port}"), None))
+    let ranges: Vec<Range> = serde_json::from_slice(&inspected.stdout).context("Docker's answer cannot be read")?;
+    Ok(ranges.iter().filter_map(Range::gateway).collect())
 }
 
-async fn forward(listener: TcpListener, port: u16) {
-    while let Ok((mut from, _)) = listener.accept().await {
-        tokio::spawn(async move {
-            if let Ok(mut to) = TcpStream::connect(("127.0.0.1", port)).await {
-                // One of them hung up; the other sees that.
-                drop(copy_bidirectional(&mut from, &mut to).await);
-            }
-        });
+/// Listens where containers find it, and nobody outside this machine does. (The option `--docker-network host` would do
+/// without, but the SAM CLI ignores it.)
+async fn listen(gateways: &[Ipv4Addr]) -> Result<Containers> {
+    // Linux has the bridge's gateway for an address of its own.
+    for gateway in gateways {
+        if let Ok(listener) = TcpListener::bind((*gateway, 0)).await {
+            let host = listener.local_addr()?.to_string();
+            return Ok(Containers { listener, host, options: &[] });
+        }
     }
+    // Docker Desktop has it in a virtual machine, and a name that leads to this machine's loopback interface.
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let host = format!("{DESKTOP_HOST}:{}", listener.local_addr()?.port());
+    Ok(Containers { listener, host, options: &["--add-host", "host.docker.internal:host-gateway"] })
+}
+
+/// Leads containers, and no web page, to the database, which asks for its access key.
+fn serve(listener: TcpListener, host: &str, dynamodb_port: u16) -> JoinHandle<std::io::Result<()>> {
+    let proxy = Proxy::to((Ipv4Addr::LOCALHOST, dynamodb_port).into());
+    let to_database = async move |mut request: Request| {
+        // The database is called by its own.
+        request.headers_mut().remove(header::HOST);
+        proxy.pass(request).await
+    };
+    let router = Guard::containers(host.to_owned()).layer(Router::new().fallback(to_database));
+    tokio::spawn(async move { axum::serve(listener, router).await })
 }
 
 /// Writes the built template with `environment` in each function, beside the tables' names. `sam local` has an option for
@@ -100,7 +156,8 @@ async fn forward(listener: TcpListener, port: u16) {
 fn write_template(folder: &Path, environment: &BTreeMap<String, String>) -> Result<PathBuf> {
     let built = fs::read_to_string(folder.join("template.yaml")).context("the built template cannot be read")?;
     let path = folder.join(TEMPLATE);
-    fs::write(&path, with_environment(&built, environment)?).context("the template cannot be written")?;
+    // The environment has secrets.
+    files::write(&path, with_environment(&built, environment)?.as_bytes())?;
     Ok(path)
 }
 
@@ -124,28 +181,38 @@ fn with_environment(built: &str, environment: &BTreeMap<String, String>) -> Resu
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncReadExt;
-
     use super::*;
 
     #[tokio::test]
-    async fn what_is_relayed_arrives_and_so_does_its_answer() {
-        let [database, relay] = [TcpListener::bind("127.0.0.1:0").await, TcpListener::bind("127.0.0.1:0").await];
-        let (database, relay) = (database.expect("a port"), relay.expect("a port"));
-        let ports = [&database, &relay].map(|listener| listener.local_addr().expect("bound").port());
-        let _relay = Relay(tokio::spawn(forward(relay, ports[0])));
-        tokio::spawn(async move {
-            let (mut caller, _) = database.accept().await.expect("a caller");
-            let mut heard = [0; 4];
-            caller.read_exact(&mut heard).await.expect("four bytes");
-            heard.reverse();
-            caller.write_all(&heard).await.expect("the caller listens");
-        });
-        let mut caller = TcpStream::connect(("127.0.0.1", ports[1])).await.expect("the relay listens");
-        caller.write_all(b"ping").await.expect("the relay reads");
-        let mut heard = String::new();
-        caller.read_to_string(&mut heard).await.expect("the answer");
-        assert_eq!(heard, "gnip");
+    async fn containers_and_no_pages_reach_the_database() {
+        let database = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = database.local_addr().expect("bound").port();
+        let echo = Router::new().fallback(async |request: Request| format!("{:?}", request.headers().get("host")));
+        tokio::spawn(async move { axum::serve(database, echo).await });
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let host = format!("{DESKTOP_HOST}:1234");
+        let _served = serve(listener, &host, port);
+
+        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let answer = http.post(&url).header("host", &host).send().await.expect("an answer");
+        assert_eq!(answer.text().await.expect("text"), format!("Some(\"127.0.0.1:{port}\")"));
+        let page = http.post(&url).header("host", &host).header("origin", "http://localhost:3000");
+        for rejected in [page, http.post(&url), http.post(&url).header("host", "evil.example")] {
+            assert_eq!(rejected.send().await.expect("an answer").status(), 403);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_bridge_without_a_gateway_is_called_by_its_first_address() {
+        let gateway = |text| serde_json::from_str::<Range>(text).expect("a range").gateway();
+        let expected = Some(Ipv4Addr::new(172, 17, 0, 1));
+        assert_eq!(gateway(r#"{"Subnet":"172.17.0.0/16"}"#), expected);
+        assert_eq!(gateway(r#"{"Subnet":"172.17.0.0/16","Gateway":"172.17.0.1"}"#), expected);
+        assert_eq!(gateway(r#"{"Subnet":"172.17.0.0/16","Gateway":""}"#), expected);
+        assert_eq!(gateway(r#"{"Subnet":"fd00::/64","Gateway":"fd00::1"}"#), None);
+        let containers = listen(&[Ipv4Addr::new(203, 0, 113, 1)]).await.expect("the loopback interface is there");
+        assert!(containers.host.starts_with(DESKTOP_HOST) && containers.options.contains(&"--add-host"));
     }
 
     #[test]

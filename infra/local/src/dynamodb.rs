@@ -1,21 +1,98 @@
 //! DynamoDB: dynoxide's engine behind DynamoDB's own protocol, with the template's tables.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use anyhow::{Context, Result};
+use axum::{
+    Json,
+    extract::{Request, State},
+    http::{HeaderMap, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
 use dynoxide::{Database, DynoxideError};
 use serde_json::json;
 use tokio::{net::TcpListener, task::JoinHandle};
+use uuid::Uuid;
 
-use crate::template::{Table, Template};
+use crate::{
+    files,
+    guard::Guard,
+    proxy::{Proxy, hidden_listener},
+    template::{Table, Template},
+};
+
+/// The engine's file in the data folder; SQLite makes two more beside it, with the same permissions.
+pub(crate) const FILES: [&str; 3] = ["dynamodb.sqlite", "dynamodb.sqlite-shm", "dynamodb.sqlite-wal"];
+/// The file of the access key in the data folder, in the form that AWS's own tools read.
+pub(crate) const CREDENTIALS: &str = "aws-credentials";
+/// The secret access key. The engine does not verify signatures.
+pub(crate) const SECRET_ACCESS_KEY: &str = "local";
 
 /// Opens the engine on a file, which is made if it is not there, and makes the tables that are missing.
 pub fn open(file: &Path, template: &Template) -> Result<Database> {
+    files::file(file)?;
     let path = file.to_str().context("the data folder's name is not UTF-8")?;
     with_tables(Database::new(path)?, template)
 }
 
-/// Serves an engine until the task is dropped or aborted.
+/// The id of the access key that opens the database in `folder`, if there is one.
+pub(crate) fn access_key(folder: &Path) -> Result<Option<String>> {
+    let Some(content) = files::read(&folder.join(CREDENTIALS))? else { return Ok(None) };
+    let content = String::from_utf8(content).context("the credentials are not UTF-8")?;
+    let mut entries = content.lines().filter_map(|line| line.split_once('='));
+    let key = entries.find(|(name, _)| name.trim() == "aws_access_key_id");
+    let (_, key) = key.with_context(|| format!("{CREDENTIALS} is damaged; start once with FRESH=1"))?;
+    Ok(Some(key.trim().to_owned()))
+}
+
+/// The id of the access key that opens the database in `folder`; a new one if there is none.
+pub(crate) fn access_key_or_make(folder: &Path) -> Result<String> {
+    if let Some(key) = access_key(folder)? {
+        return Ok(key);
+    }
+    let key = format!("LOCAL{}", Uuid::new_v4().simple());
+    let content = format!("[default]\naws_access_key_id = {key}\naws_secret_access_key = {SECRET_ACCESS_KEY}\n");
+    files::write(&folder.join(CREDENTIALS), content.as_bytes())?;
+    Ok(key)
+}
+
+/// Serves an engine to programs that have its access key, until the task is dropped or aborted. The engine itself takes
+/// every signature, and tells every page that it may read the answer.
+pub(crate) async fn serve_guarded(
+    listener: TcpListener,
+    database: Database,
+    access_key: String,
+) -> Result<JoinHandle<()>> {
+    let port = listener.local_addr()?.port();
+    let engine = hidden_listener().await?;
+    let router = Proxy::to(engine.local_addr()?).router();
+    let router = router.layer(middleware::from_fn_with_state(Arc::new(access_key), has_key));
+    let router = Guard::programs(port).layer(router);
+    Ok(tokio::spawn(async move {
+        let served = tokio::join!(dynoxide::server::serve_on(engine, database), axum::serve(listener, router));
+        // Neither ends by itself.
+        drop(served);
+    }))
+}
+
+async fn has_key(State(access_key): State<Arc<String>>, headers: HeaderMap, request: Request, next: Next) -> Response {
+    if signing_key(&headers) == Some(&access_key) {
+        return next.run(request).await;
+    }
+    let message = format!("Sign with the access key in the file {CREDENTIALS} of the local stack's data folder.");
+    let body = json!({ "__type": "com.amazon.coral.service#UnrecognizedClientException", "message": message });
+    (StatusCode::BAD_REQUEST, [(header::CONTENT_TYPE, "application/x-amz-json-1.0")], Json(body)).into_response()
+}
+
+/// The id of the key that a request says it is signed with (AWS Signature Version 4).
+fn signing_key(headers: &HeaderMap) -> Option<&str> {
+    let parameters = headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("AWS4-HMAC-SHA256 ")?;
+    let credential = parameters.split(',').find_map(|parameter| parameter.trim().strip_prefix("Credential="))?;
+    credential.split('/').next()
+}
+
+/// Serves an engine without a guard until the task is dropped or aborted: for test data.
 pub fn serve(listener: TcpListener, database: Database) -> JoinHandle<()> {
     tokio::spawn(dynoxide::server::serve_on(listener, database))
 }

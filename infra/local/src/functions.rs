@@ -1,7 +1,8 @@
-//! The functions: their real binaries under `cargo lambda watch`, which has Lambda's Runtime API and routes requests.
+//! The functions: their real binaries under `cargo lambda watch`, which has Lambda's Runtime API.
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::Duration,
@@ -14,7 +15,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::template::Template;
+use crate::{proxy::hidden_listener, template::Template};
 
 /// Each function serves as many requests at once, in as many processes; Lambda has no such limit.
 const CONCURRENCY: &str = "4";
@@ -28,7 +29,7 @@ pub(crate) fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new(".")).to_owned()
 }
 
-/// The path that leads to a function's URL.
+/// The path that leads to a function's URL, at cargo-lambda as on the API's port.
 pub(crate) fn url_path(binary: &str) -> String {
     format!("/lambda-url/{binary}")
 }
@@ -36,28 +37,21 @@ pub(crate) fn url_path(binary: &str) -> String {
 /// Running functions.
 pub(crate) struct Functions {
     watch: Child,
-    api: String,
+    address: SocketAddr,
 }
 
 impl Functions {
-    /// Starts the functions, which are built, on `port`. `environment` is for all of them; `folder` is for a file of
-    /// routes. With `reload`, code that is edited is built and loaded again.
-    pub(crate) fn start(
-        template: &Template,
-        port: u16,
-        environment: &BTreeMap<String, String>,
-        folder: &Path,
-        reload: bool,
-    ) -> Result<Self> {
-        let router = folder.join("cargo-lambda.toml");
-        std::fs::write(&router, routes(template)?).context("the routes cannot be written")?;
-        let port_text = port.to_string();
+    /// Starts the functions, which are built, where no web page reaches the Runtime API and its events. `environment` is
+    /// for all of them; `folder` is for links to their sources. With `reload`, code that is edited is built and loaded
+    /// again.
+    pub(crate) async fn start(environment: &BTreeMap<String, String>, folder: &Path, reload: bool) -> Result<Self> {
+        // cargo-lambda cannot be given a listener. Nothing else binds this port before it does: the address is random.
+        let address = hidden_listener().await?.local_addr()?;
+        let (ip, port) = (address.ip().to_string(), address.port().to_string());
         let mut watch = Command::new(program());
         watch
-            .args(["lambda", "watch", "--invoke-address", "127.0.0.1", "--invoke-port", &port_text])
-            .args(["--quiet", "--concurrency", CONCURRENCY, "--global"])
-            .arg(&router)
-            .arg("--manifest-path")
+            .args(["lambda", "watch", "--invoke-address", &ip, "--invoke-port", &port, "--disable-cors"])
+            .args(["--quiet", "--concurrency", CONCURRENCY, "--manifest-path"])
             .arg(workspace().join("Cargo.toml"))
             // Cargo looks for this from the folder it runs in.
             .arg("--config")
@@ -77,7 +71,12 @@ impl Functions {
         }
         watch.envs(environment);
         let watch = watch.spawn().context("cargo-lambda cannot be started")?;
-        Ok(Self { watch, api: format!("http://127.0.0.1:{port}") })
+        Ok(Self { watch, address })
+    }
+
+    /// Where cargo-lambda listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Waits until every function has answered a request.
@@ -86,7 +85,7 @@ impl Functions {
         for function in &template.functions {
             let path =
                 if function.has_url { url_path(&function.binary) } else { format!("{}/", url_path(&function.binary)) };
-            let url = format!("{}{path}", self.api);
+            let url = format!("http://{}{path}", self.address);
             let deadline = Instant::now() + START_TIMEOUT;
             // Nobody listens at first; then the request waits for the function. Any answer of a function's will do.
             while !answers(&http, &url, deadline).await {
@@ -206,38 +205,4 @@ pub(crate) fn build(template: &Template) -> Result<Child> {
     cargo.arg("build").args(template.functions.iter().flat_map(|function| ["--bin", function.binary.as_str()]));
     cargo.current_dir(workspace()).stdin(Stdio::null()).process_group(0);
     cargo.spawn().context("cargo cannot be started")
-}
-
-/// The template's routes as cargo-lambda's configuration.
-fn routes(template: &Template) -> Result<String> {
-    let mut routes = toml::Table::new();
-    for function in &template.functions {
-        for route in &function.routes {
-            let paths: &[&str] = match route {
-                Some(path) => &[path],
-                None => &["/", "/{*path}"],
-            };
-            for path in paths {
-                routes.insert((*path).to_owned(), function.binary.clone().into());
-            }
-        }
-    }
-    let watch = toml::Table::from_iter([("router".to_owned(), routes.into())]);
-    Ok(toml::to_string(&toml::Table::from_iter([("watch".to_owned(), watch.into())]))?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_routes_are_the_templates() {
-        let config: toml::Table =
-            routes(&Template::load().expect("the template is right")).expect("written").parse().expect("TOML");
-        let router = config["watch"]["router"].as_table().expect("a table");
-        let expected = [("/", "chats"), ("/chats", "chats"), ("/chats/{id}", "chats"), ("/profile", "profile")];
-        for (path, function) in expected {
-            assert_eq!(router[path].as_str(), Some(function), "{path}");
-        }
-    }
 }

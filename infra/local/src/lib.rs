@@ -6,11 +6,15 @@
 // Telling its user what happens is this program's job.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod api;
 pub mod clerk;
 mod cli;
 mod docker;
 pub mod dynamodb;
+mod files;
 pub mod functions;
+mod guard;
+mod proxy;
 mod reconcile;
 mod samples;
 mod stack;

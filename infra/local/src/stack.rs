@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File, TryLockError},
     io::Read,
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -15,21 +16,27 @@ use tokio::{
 };
 
 use crate::{
+    api,
     clerk::{self, Clerk, Secrets},
     cli::Ports,
-    dynamodb,
+    dynamodb, files,
     functions::{self, Functions, url_path, workspace},
     template::Template,
     web,
 };
 
-/// The engine's file in the data folder; SQLite makes two more beside it.
-const DATABASE: [&str; 3] = ["dynamodb.sqlite", "dynamodb.sqlite-shm", "dynamodb.sqlite-wal"];
+/// The files with secrets and personal data in the data folder.
+fn private_files(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    let names = dynamodb::FILES.iter().chain(&clerk::FILES).chain([&dynamodb::CREDENTIALS]);
+    names.map(|name| folder.join(name))
+}
 
 /// How to start.
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command")]
 pub(crate) struct Options {
     pub(crate) ports: Ports,
+    /// Origins of front ends besides the example application's.
+    pub(crate) origins: Vec<String>,
     pub(crate) folder: PathBuf,
     pub(crate) fresh: bool,
     pub(crate) reload: bool,
@@ -57,33 +64,37 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     };
     tokio::pin!(stop);
 
-    let Options { ports, folder, fresh, reload, api_only, .. } = &options;
-    let web_listener = if *api_only { None } else { Some(listen(ports.web, "WEB_PORT").await?) };
-    let dynamodb_listener = listen(ports.dynamodb, "DYNAMODB_PORT").await?;
-    let clerk_listener = listen(ports.clerk, "CLERK_PORT").await?;
-    // cargo-lambda listens here itself, later; a port that is taken is better known now.
-    drop(listen(ports.api, "API_PORT").await?);
+    let Options { mut ports, ref folder, fresh, reload, api_only, .. } = options;
+    let web_listener = if api_only { None } else { Some(listen(&mut ports.web, "WEB_PORT").await?) };
+    let dynamodb_listener = listen(&mut ports.dynamodb, "DYNAMODB_PORT").await?;
+    let clerk_listener = listen(&mut ports.clerk, "CLERK_PORT").await?;
+    let api_listener = listen(&mut ports.api, "API_PORT").await?;
 
-    fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+    files::folder(folder)?;
     let _lock = lock(folder)?;
-    if *fresh {
+    if fresh {
         empty(folder)?;
     }
+    for file in private_files(folder) {
+        files::file_if_present(&file)?;
+    }
     let template = Template::load()?;
-    let database = dynamodb::open(&folder.join(DATABASE[0]), &template)?;
+    let database = dynamodb::open(&folder.join(dynamodb::FILES[0]), &template)?;
+    let access_key = dynamodb::access_key_or_make(folder)?;
     let webhook = template.functions.iter().find(|function| function.has_url);
     let webhook = webhook.map(|function| url_path(&function.binary)).context("no function has a URL")?;
     let api = format!("http://127.0.0.1:{}", ports.api);
-    let clerk = Clerk::load(folder, issuer(*ports), origin(*ports), format!("{api}{webhook}"))?;
+    let clerk = Clerk::load(folder, issuer(ports), origin(ports), format!("{api}{webhook}"))?;
     let database_url = format!("http://127.0.0.1:{}", ports.dynamodb);
-    let mut environment = environment(*ports, clerk.secrets(), database_url);
+    let origins = origins(ports, &options.origins);
+    let mut environment = environment(ports, &origins, clerk.secrets(), &access_key, database_url);
     if let Ok(key) = std::env::var(web::PUBLISHABLE_KEY) {
         // People sign in with the real Clerk, whose tokens the functions have to expect.
         environment.insert("CLERK_ISSUER".to_owned(), web::issuer(&key)?);
     }
     environment.extend(template.functions.iter().flat_map(|function| function.tables.clone()));
 
-    let dynamodb = dynamodb::serve(dynamodb_listener, database);
+    let dynamodb = dynamodb::serve_guarded(dynamodb_listener, database, access_key).await?;
     let issuing = clerk.serve(clerk_listener);
 
     let mut build = functions::build(&template)?;
@@ -97,17 +108,20 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     if !built.success() {
         bail!("the functions do not build");
     }
-    let mut functions = Functions::start(&template, ports.api, &environment, folder, *reload)?;
+    let mut functions = Functions::start(&environment, folder, reload).await?;
+    let router = api::router(&template, functions.address(), ports.api, origins.clone());
+    let serving = tokio::spawn(async move { axum::serve(api_listener, router).await });
+    let invoke = functions.address();
     let ready = async {
         let application = async {
             match web_listener {
-                Some(listener) => Ok(Some(web::serve(listener, &web::build(folder, &api).await?, &clerk)?)),
+                Some(listener) => Ok(Some(web::serve(listener, &web::build(folder, &api).await?, &clerk, origins)?)),
                 None => Ok(None),
             }
         };
         let (_application, ()) = tokio::try_join!(application, functions.ready(&template))?;
         clerk.resume();
-        greet(*ports, &webhook, *api_only);
+        greet(ports, &webhook, invoke, folder, api_only);
         let status = functions.ended().await?;
         bail!("cargo-lambda has stopped ({status})")
     };
@@ -116,6 +130,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         () = &mut stop => Ok(()),
     };
     functions.stop().await;
+    serving.abort();
     issuing.abort();
     dynamodb.abort();
     outcome
@@ -126,18 +141,29 @@ fn origin(ports: Ports) -> String {
     format!("http://localhost:{}", ports.web)
 }
 
+/// The origins that may use the stack: the front end's, by both of its names, and `more`.
+pub(crate) fn origins(ports: Ports, more: &[String]) -> Vec<String> {
+    [origin(ports), format!("http://127.0.0.1:{}", ports.web)].into_iter().chain(more.iter().cloned()).collect()
+}
+
 fn issuer(ports: Ports) -> String {
     format!("http://127.0.0.1:{}", ports.clerk)
 }
 
 /// What every function finds in its environment, beside the names of tables. `database` is the URL of DynamoDB.
-pub(crate) fn environment(ports: Ports, secrets: &Secrets, database: String) -> BTreeMap<String, String> {
+pub(crate) fn environment(
+    ports: Ports,
+    origins: &[String],
+    secrets: &Secrets,
+    access_key: &str,
+    database: String,
+) -> BTreeMap<String, String> {
     [
-        ("AWS_ACCESS_KEY_ID", "local".to_owned()),
+        ("AWS_ACCESS_KEY_ID", access_key.to_owned()),
         ("AWS_ENDPOINT_URL_DYNAMODB", database),
         ("AWS_REGION", "us-east-1".to_owned()),
-        ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
-        ("CLERK_AUTHORIZED_PARTIES", origin(ports)),
+        ("AWS_SECRET_ACCESS_KEY", dynamodb::SECRET_ACCESS_KEY.to_owned()),
+        ("CLERK_AUTHORIZED_PARTIES", origins.join(",")),
         ("CLERK_ISSUER", issuer(ports)),
         ("CLERK_WEBHOOK_SIGNING_SECRET", secrets.webhook_secret.clone()),
     ]
@@ -145,9 +171,12 @@ pub(crate) fn environment(ports: Ports, secrets: &Secrets, database: String) -> 
     .into()
 }
 
-async fn listen(port: u16, variable: &str) -> Result<TcpListener> {
-    let listener = TcpListener::bind(("127.0.0.1", port)).await;
-    listener.with_context(|| format!("port {port} cannot be had; set {variable} to another"))
+/// Listens on a port; 0 becomes the one that the system has chosen.
+async fn listen(port: &mut u16, variable: &str) -> Result<TcpListener> {
+    let listener = TcpListener::bind(("127.0.0.1", *port)).await;
+    let listener = listener.with_context(|| format!("port {port} cannot be had; set {variable} to another"))?;
+    *port = listener.local_addr()?.port();
+    Ok(listener)
 }
 
 async fn stdin_closes() {
@@ -176,10 +205,10 @@ fn lock(folder: &Path) -> Result<File> {
 
 /// Deletes what the stack keeps in its folder, and nothing else that may be there.
 fn empty(folder: &Path) -> Result<()> {
-    for name in DATABASE.iter().chain(&clerk::FILES) {
-        match fs::remove_file(folder.join(name)) {
+    for file in private_files(folder) {
+        match fs::remove_file(&file) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("{name} cannot be deleted"));
+                return Err(error).with_context(|| format!("{} cannot be deleted", file.display()));
             }
             _ => {}
         }
@@ -187,25 +216,29 @@ fn empty(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn greet(ports: Ports, webhook: &str, api_only: bool) {
+fn greet(ports: Ports, webhook: &str, invoke: SocketAddr, folder: &Path, api_only: bool) {
     let Ports { api, clerk, dynamodb, .. } = ports;
     let application = if api_only { String::new() } else { format!("  open      {}\n", origin(ports)) };
     // A command reaches the stack by Clerk's port.
     let set = if clerk == Ports::CLERK { String::new() } else { format!("CLERK_PORT={clerk} ") };
+    let credentials = folder.join(dynamodb::CREDENTIALS);
+    let credentials = credentials.display();
     println!(
         "
-ready
-
 {application}  API       http://127.0.0.1:{api}
   webhook   http://127.0.0.1:{api}{webhook}
   Clerk     http://127.0.0.1:{clerk}
   DynamoDB  http://127.0.0.1:{dynamodb}
+  Invoke    http://{invoke}/2015-03-31/functions/NAME/invocations
 
 Try, in another terminal:
 
   {set}cargo run -q -p local -- user create --id user_ada --email ada@example.com --first-name Ada
   TOKEN=$({set}cargo run -q -p local -- token --user user_ada)
   curl -s http://127.0.0.1:{api}/profile -H \"Authorization: Bearer $TOKEN\"
+  AWS_SHARED_CREDENTIALS_FILE={credentials} aws dynamodb list-tables --region us-east-1 --endpoint-url http://127.0.0.1:{dynamodb}
+
+ready
 "
     );
 }

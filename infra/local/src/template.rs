@@ -16,6 +16,18 @@ pub struct Template {
     pub tables: Vec<Table>,
     /// The functions.
     pub functions: Vec<Function>,
+    /// What API Gateway says to browsers of other origins.
+    pub(crate) cors: Cors,
+}
+
+/// An API's `CorsConfiguration`, without the origins, which are a parameter.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Cors {
+    pub(crate) allow_methods: Vec<String>,
+    pub(crate) allow_headers: Vec<String>,
+    pub(crate) expose_headers: Vec<String>,
+    pub(crate) max_age: u32,
 }
 
 /// A table; its local name is its logical id.
@@ -58,6 +70,12 @@ struct Resource {
     metadata: Value,
     #[serde(default)]
     properties: Value,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ApiProperties {
+    cors_configuration: Cors,
 }
 
 #[derive(Deserialize)]
@@ -133,7 +151,9 @@ impl Template {
         let functions = of_type("AWS::Serverless::Function")
             .map(|(name, resource)| Function::new(name, resource, is_table).with_context(|| name.clone()))
             .collect::<Result<_>>()?;
-        Ok(Self { tables, functions })
+        let api = of_type("AWS::Serverless::HttpApi").next().context("there is no API")?.1;
+        let ApiProperties { cors_configuration } = yaml_serde::from_value(api.properties.clone()).context("the API")?;
+        Ok(Self { tables, functions, cors: cors_configuration })
     }
 }
 

@@ -18,7 +18,7 @@ use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
 use tokio::{net::TcpListener, process::Command, task::JoinHandle};
 use tower_http::services::{ServeDir, ServeFile};
 
-use crate::{clerk::Clerk, functions::workspace};
+use crate::{clerk::Clerk, functions::workspace, guard::Guard};
 
 /// With it set, the application uses Clerk itself.
 pub(crate) const PUBLISHABLE_KEY: &str = "VITE_CLERK_PUBLISHABLE_KEY";
@@ -57,21 +57,30 @@ pub(crate) async fn build(folder: &Path, api: &str) -> Result<PathBuf> {
     Ok(built)
 }
 
-/// Serves what was built until the task is dropped or aborted, with the headers that it has where it is deployed. Other
-/// paths than those of files are the application's own.
+/// Serves what was built, to pages of `origins`, until the task is dropped or aborted.
 pub(crate) fn serve(
     listener: TcpListener,
     built: &Path,
     clerk: &Arc<Clerk>,
+    origins: Vec<String>,
 ) -> Result<JoinHandle<std::io::Result<()>>> {
-    let files = ServeDir::new(built).fallback(ServeFile::new(built.join("index.html")));
+    let router = router(listener.local_addr()?.port(), built, clerk, origins)?;
+    Ok(tokio::spawn(async move { axum::serve(listener, router).await }))
+}
+
+/// The application, with the headers that it has where it is deployed, and the development Clerk. Other paths than those
+/// of files are the application's own.
+pub(crate) fn router(port: u16, built: &Path, clerk: &Arc<Clerk>, origins: Vec<String>) -> Result<Router> {
+    // A folder is not a file: the redirect to its path with a slash would make `//assets` another host.
+    let files = ServeDir::new(built).append_index_html_on_directories(false);
+    let files = files.fallback(ServeFile::new(built.join("index.html")));
     let application =
         Router::new().fallback_service(files).layer(middleware::map_response_with_state(headers(built)?, with_headers));
     let router = Router::new()
         .nest("/clerk", clerk.browser())
         .fallback_service(application)
-        .layer(middleware::from_fn(revalidated));
-    Ok(tokio::spawn(async move { axum::serve(listener, router).await }))
+        .layer(middleware::from_fn(with_defaults));
+    Ok(Guard::web(port, origins).layer(router))
 }
 
 /// The headers of every response, from the file `_headers` that static hosts read: a pattern of paths, and below it an
@@ -93,12 +102,19 @@ async fn with_headers(State(headers): State<HeaderMap>, mut response: Response) 
     response
 }
 
-/// Has browsers ask again for what the next build may replace; what has its hash in its name stays.
-async fn revalidated(request: Request, next: Next) -> Response {
+/// Lets no other page embed one of these, and has browsers ask again for what the next build may replace; what has its
+/// hash in its name stays.
+async fn with_defaults(request: Request, next: Next) -> Response {
     let caching =
         if request.uri().path().starts_with("/assets/") { "public, max-age=31536000, immutable" } else { "no-cache" };
     let mut response = next.run(request).await;
-    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static(caching));
+    for (name, value) in [
+        (header::CACHE_CONTROL, caching),
+        (header::CONTENT_SECURITY_POLICY, "frame-ancestors 'none'"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+    ] {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
     response
 }
 

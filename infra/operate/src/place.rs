@@ -1,9 +1,18 @@
 //! Where a command acts: on the local stack, or on one in AWS.
 
-use anyhow::{Context, Result, bail};
-use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use aws_config::{
+    BehaviorVersion, Region, SdkConfig,
+    profile::{
+        ProfileFileCredentialsProvider,
+        profile_file::{ProfileFileKind, ProfileFiles},
+    },
+    retry::RetryConfig,
+};
 use aws_sdk_cloudformation::types::Stack;
-use aws_sdk_dynamodb::{Client, config::Credentials, types::AttributeValue};
+use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use clap::Args;
 
 /// More than the SDK makes by itself: a table that is busy is waited for.
@@ -17,6 +26,9 @@ pub(crate) struct Place {
     /// Port of the local stack's DynamoDB
     #[arg(long, env = "DYNAMODB_PORT", default_value_t = 8000, global = true)]
     dynamodb_port: u16,
+    /// Where the local stack keeps its data [default: .local in the project]
+    #[arg(long, env = "LOCAL_DATA", global = true)]
+    data: Option<PathBuf>,
 }
 
 /// The tables of a stack.
@@ -31,9 +43,15 @@ impl Place {
     pub(crate) async fn open(self) -> Result<Tables> {
         let config = aws_config::defaults(BehaviorVersion::latest()).http_client(store::http_client());
         let Some(stack) = self.stack else {
+            let data = self.data.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.local"));
+            let credentials = data.join("aws-credentials");
+            ensure!(credentials.exists(), "the local stack has never run; start it with `make run`, or set --stack");
+            let files = ProfileFiles::builder().with_file(ProfileFileKind::Credentials, credentials).build();
+            let credentials =
+                ProfileFileCredentialsProvider::builder().profile_files(files).profile_name("default").build();
             let config = config
                 .region(Region::from_static("us-east-1"))
-                .credentials_provider(Credentials::new("local", "local", None, None, "local"))
+                .credentials_provider(credentials)
                 .endpoint_url(format!("http://127.0.0.1:{}", self.dynamodb_port))
                 .load()
                 .await;

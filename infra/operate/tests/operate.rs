@@ -36,7 +36,11 @@ impl Fixture {
             .endpoint_url(engine.url())
             .http_client(store::http_client())
             .build();
-        Self { client: Client::from_conf(config), engine, folder: tempfile::tempdir().expect("a folder") }
+        let folder = tempfile::tempdir().expect("a folder");
+        // As the local stack writes them.
+        let credentials = "[default]\naws_access_key_id = LOCAL0\naws_secret_access_key = local\n";
+        fs::write(folder.path().join("aws-credentials"), credentials).expect("written");
+        Self { client: Client::from_conf(config), engine, folder }
     }
 
     async fn put(&self, table: &str, members: Value) {
@@ -73,7 +77,8 @@ impl Fixture {
     fn command(&self, arguments: &[&str]) -> tokio::process::Command {
         let port = self.engine.url().rsplit(':').next().expect("a port").to_owned();
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_operate"));
-        command.args(arguments).current_dir(self.folder.path()).env("DYNAMODB_PORT", port).env_remove("STACK");
+        command.args(arguments).current_dir(self.folder.path()).env_remove("STACK");
+        command.env("DYNAMODB_PORT", port).env("LOCAL_DATA", self.folder.path());
         command
     }
 
@@ -318,7 +323,12 @@ async fn a_stack_that_is_not_running_is_told_of() {
     let port = url.url().rsplit(':').next().expect("a port").to_owned();
     drop(url);
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_operate"));
-    let output = command.args(["erase", "--dynamodb-port", &port]).env_remove("STACK").output().await.expect("it runs");
+    command.args(["erase", "--dynamodb-port", &port]).env_remove("STACK").env("LOCAL_DATA", fixture.folder.path());
+    let output = command.output().await.expect("it runs");
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).starts_with("error: accounts cannot be read"));
+
+    let output = command.env("LOCAL_DATA", fixture.folder.path().join("nothing")).output().await.expect("it runs");
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).starts_with("error: the local stack has never run"));
 }

@@ -166,8 +166,7 @@ test("a slow answer is said to be slow", async ({ signedIn: page }) => {
 
 test("a server that goes and comes back is told of, and what was done meanwhile is done", async ({ page }) => {
   test.setTimeout(180_000);
-  const place = await somewhere();
-  const first = await start(place);
+  const first = await start(await somewhere());
   await signUp(page, somebody("Ada"), first);
   await newChat(page, "Before");
   await expect(page.getByText("Saving…")).toHaveCount(0);
@@ -175,7 +174,7 @@ test("a server that goes and comes back is told of, and what was done meanwhile 
   await page.getByRole("button", { name: "New Chat", exact: true }).click();
   await expect(page.getByText("The server cannot be reached.")).toBeVisible();
   await expect(titles(page)).toHaveText(["New Chat", "Before"]);
-  const second = await start(place);
+  const second = await start(first);
   try {
     await expect(page.getByText("Saving…")).toHaveCount(0, { timeout: 30_000 });
     await expect(page.getByText("The server cannot be reached.")).toHaveCount(0);

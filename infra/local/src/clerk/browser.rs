@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use axum::{
     Form, Json, Router,
-    extract::{Path, Query, Request, State},
+    extract::{Path, Query, State},
     http::{StatusCode, header},
-    middleware::{self, Next},
     response::{IntoResponse, Redirect, Response},
     routing::{get, post},
 };
@@ -19,6 +18,7 @@ use axum_extra::extract::{
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use url::{Position, Url};
 use uuid::Uuid;
 
 use super::{
@@ -40,23 +40,7 @@ pub(super) fn router(clerk: Arc<Clerk>) -> Router {
         .route("/v1/client", get(read_client))
         .route("/v1/client/sessions/{id}/tokens", post(create_token))
         .route("/v1/client/sessions/{id}/end", post(end_session))
-        .layer(middleware::from_fn(from_this_machine))
         .with_state(clerk)
-}
-
-/// Lets no page of another site in, neither by a request of its own nor by a name of its own for this machine.
-async fn from_this_machine(request: Request, next: Next) -> Response {
-    if is_from_this_machine(&request) {
-        return next.run(request).await;
-    }
-    (StatusCode::FORBIDDEN, "Open this at http://localhost.").into_response()
-}
-
-fn is_from_this_machine(request: &Request) -> bool {
-    let value = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let host = value("host").split(':').next().unwrap_or_default();
-    let is_forged = value("sec-fetch-site") == "cross-site" && !request.method().is_safe();
-    ["localhost", "127.0.0.1"].contains(&host) && !is_forged
 }
 
 /// Where the browser goes once somebody has signed in: a path of this origin.
@@ -67,9 +51,15 @@ struct Return {
 }
 
 impl Return {
-    fn path(&self) -> &str {
-        let is_path = self.redirect_url.starts_with('/') && !self.redirect_url.starts_with("//");
-        if is_path && !self.redirect_url.contains('\\') { &self.redirect_url } else { "/" }
+    /// The URL as a browser resolves it, without this origin; `/` if it leads to another.
+    fn path(&self, origin: &str) -> String {
+        let own = Url::parse(origin);
+        let resolved = own.and_then(|own| own.join(&self.redirect_url).map(|url| (own.origin() == url.origin(), url)));
+        match resolved {
+            // Without its origin, a path that begins with two slashes would name another.
+            Ok((true, url)) if !url.path().starts_with("//") => url[Position::BeforePath..].to_owned(),
+            _ => "/".to_owned(),
+        }
     }
 }
 
@@ -133,7 +123,7 @@ fn enter(clerk: &Arc<Clerk>, jar: CookieJar, user: User, back: &Return) -> Answe
     let session = sign_in(clerk, user.id, Some(client.clone()))?;
     drop(announce(clerk, session.json(), &[("session.created", session.json())])?);
     let cookie = Cookie::build((CLIENT, client)).path("/clerk").http_only(true).same_site(SameSite::Lax).permanent();
-    Ok((jar.add(cookie), Redirect::to(back.path())).into_response())
+    Ok((jar.add(cookie), Redirect::to(&back.path(&clerk.origin))).into_response())
 }
 
 fn refused(clerk: &Clerk, back: &Return, email: &str, Refusal(status, _, message): Refusal) -> Response {
@@ -181,7 +171,7 @@ async fn end_session(State(clerk): Clerks, jar: CookieJar, Path(id): Path<String
 fn page(clerk: &Clerk, back: &Return, email: &str, message: &str) -> Markup {
     let mut users: Vec<User> = clerk.read(|state| state.users.values().filter(|user| !user.banned).cloned().collect());
     users.sort_by_key(|user| std::cmp::Reverse(user.created_at));
-    let hidden = html! { input type="hidden" name="redirect_url" value=(back.path()); };
+    let hidden = html! { input type="hidden" name="redirect_url" value=(back.path(&clerk.origin)); };
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -234,40 +224,43 @@ fn page(clerk: &Clerk, back: &Return, email: &str, message: &str) -> Markup {
 mod tests {
     use axum::{
         body::{Body, to_bytes},
-        http::{Method, header::HeaderName},
+        extract::Request,
+        http::Method,
     };
     use tower::ServiceExt;
 
     use super::*;
-    use crate::clerk::ORIGIN;
+    use crate::{clerk::ORIGIN, web};
 
-    struct Instance(Arc<Clerk>, #[expect(dead_code, reason = "it lives as long as the instance")] tempfile::TempDir);
+    struct Instance(Arc<Clerk>, tempfile::TempDir);
 
     impl Instance {
         fn new() -> Self {
             let folder = tempfile::tempdir().expect("a folder");
+            std::fs::write(folder.path().join("_headers"), "/*\n").expect("written");
             // Nobody listens there, so webhooks stay on their way.
             let address = "http://127.0.0.1:9".to_owned();
             let clerk = Clerk::load(folder.path(), address.clone(), ORIGIN.to_owned(), address).expect("it starts");
             Self(clerk, folder)
         }
 
+        /// Asks the web server, as a browser at `ORIGIN` does.
         async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], form: &str) -> Response {
             let mut request = Request::builder().method(method).uri(path).header("host", "localhost:3000");
             for (name, value) in headers {
-                let name = HeaderName::try_from(*name).expect("a name");
-                request.headers_mut().expect("a request").insert(name, value.parse().expect("a value"));
+                request = request.header(*name, *value);
             }
             if !form.is_empty() {
                 request = request.header("content-type", "application/x-www-form-urlencoded");
             }
             let request = request.body(Body::from(form.to_owned())).expect("a request");
-            self.0.browser().oneshot(request).await.expect("it answers")
+            let router = web::router(3000, self.1.path(), &self.0, vec![ORIGIN.to_owned()]);
+            router.expect("the application is built").oneshot(request).await.expect("it answers")
         }
 
         async fn sign_up(&self, email: &str, back: &str) -> Response {
             let form = format!("email={email}&first_name=Ada&last_name=&redirect_url={back}");
-            self.send(Method::POST, "/sign-up", &[], &form).await
+            self.send(Method::POST, "/clerk/sign-up", &[], &form).await
         }
     }
 
@@ -289,10 +282,10 @@ mod tests {
         assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
         let cookie = cookie.split(';').next().expect("a cookie");
 
-        let client = text(clerk.send(Method::GET, "/v1/client", &[("cookie", cookie)], "").await).await;
+        let client = text(clerk.send(Method::GET, "/clerk/v1/client", &[("cookie", cookie)], "").await).await;
         let client: Value = serde_json::from_str(&client).expect("JSON");
         let session = client.pointer("/response/last_active_session_id").and_then(Value::as_str).expect("a session");
-        let tokens = format!("/v1/client/sessions/{session}/tokens");
+        let tokens = format!("/clerk/v1/client/sessions/{session}/tokens");
         let token = clerk.send(Method::POST, &tokens, &[("cookie", cookie)], "").await;
         assert_eq!(token.status(), StatusCode::OK);
 
@@ -301,30 +294,97 @@ mod tests {
         for headers in [&[][..], &[("cookie", other.as_str())]] {
             assert_eq!(clerk.send(Method::POST, &tokens, headers, "").await.status(), StatusCode::UNAUTHORIZED);
         }
-        let end = format!("/v1/client/sessions/{session}/end");
+        let end = format!("/clerk/v1/client/sessions/{session}/end");
         assert_eq!(clerk.send(Method::POST, &end, &[("cookie", cookie)], "").await.status(), StatusCode::OK);
         let token = clerk.send(Method::POST, &tokens, &[("cookie", cookie)], "").await;
         assert_eq!(token.status(), StatusCode::UNAUTHORIZED);
-        let client = text(clerk.send(Method::GET, "/v1/client", &[("cookie", cookie)], "").await).await;
+        let client = text(clerk.send(Method::GET, "/clerk/v1/client", &[("cookie", cookie)], "").await).await;
         assert_eq!(client, r#"{"response":null}"#);
     }
 
     #[tokio::test]
-    async fn the_way_back_stays_on_this_origin() {
+    async fn redirects_stay_on_this_origin() {
         let clerk = Instance::new();
-        let ways = ["/profile", "https%3A%2F%2Fevil.example", "%2F%2Fevil.example", "%2F%5Cevil.example"];
-        for (number, (way, goes)) in ways.into_iter().zip(["/profile", "/", "/", "/"]).enumerate() {
-            let entered = clerk.sign_up(&format!("{number}@example.com"), way).await;
-            assert_eq!(header(&entered, "location"), goes, "{way}");
+        let cases = [
+            ("/profile", "/profile"),
+            ("/a%20b?c=d%26e#f", "/a%20b?c=d&e"),
+            ("profile", "/profile"),
+            ("http%3A%2F%2Flocalhost%3A3000%2Fprofile%3Fa%23b", "/profile?a#b"),
+            ("http%3A%2F%2Fada%40localhost%3A3000%2Fprofile", "/profile"),
+            ("", "/"),
+            ("https%3A%2F%2Fevil.example", "/"),
+            ("http%3A%2F%2Flocalhost%3A3001%2F", "/"),
+            ("https%3A%2F%2Flocalhost%3A3000%2F", "/"),
+            ("http%3A%2F%2Flocalhost%3A3000%40evil.example%2F", "/"),
+            ("%2F%2Fevil.example", "/"),
+            ("%2F%5Cevil.example", "/"),
+            ("%5C%5Cevil.example", "/"),
+            ("%2F%09%2Fevil.example", "/"),
+            ("%2F%0D%0A%2Fevil.example", "/"),
+            ("%20%2F%2Fevil.example", "/"),
+            ("%2F.%2F%2Fevil.example", "/"),
+            ("%2Fa%2F..%2F%2Fevil.example", "/"),
+            ("http%3A%2F%2Flocalhost%3A3000%2F%2Fevil.example", "/"),
+            ("javascript%3Aalert(1)", "/"),
+            ("data%3Atext%2Fhtml%2Cx", "/"),
+        ];
+        for (number, (redirect_url, expected)) in cases.into_iter().enumerate() {
+            let form = redirect_url.split('#').next().expect("a part");
+            let entered = clerk.sign_up(&format!("{number}@example.com"), form).await;
+            assert_eq!(header(&entered, "location"), expected, "{redirect_url}");
+            let again = format!("email={number}%40example.com&redirect_url={form}");
+            let entered = clerk.send(Method::POST, "/clerk/sign-in", &[], &again).await;
+            assert_eq!(header(&entered, "location"), expected, "{redirect_url}");
+            let path = format!("/clerk/sign-in?redirect_url={form}");
+            let page = text(clerk.send(Method::GET, &path, &[], "").await).await;
+            let hidden = format!("name=\"redirect_url\" value=\"{}\"", expected.replace('&', "&amp;"));
+            assert_eq!(page.matches("name=\"redirect_url\"").count(), page.matches(&hidden).count(), "{redirect_url}");
         }
     }
 
     #[tokio::test]
-    async fn other_sites_are_refused_by_whichever_name() {
+    async fn folders_do_not_redirect_to_another_host() {
         let clerk = Instance::new();
-        for headers in [[("host", "evil.example")], [("sec-fetch-site", "cross-site")]] {
-            let response = clerk.send(Method::POST, "/sign-up", &headers, "email=a%40b&first_name=&last_name=").await;
-            assert_eq!(response.status(), StatusCode::FORBIDDEN, "{headers:?}");
+        std::fs::create_dir(clerk.1.path().join("evil.example")).expect("written");
+        std::fs::write(clerk.1.path().join("index.html"), "the application").expect("written");
+        let response = clerk.send(Method::GET, "//evil.example", &[], "").await;
+        assert_eq!((header(&response, "location"), response.status()), ("", StatusCode::OK));
+        assert_eq!(text(clerk.send(Method::GET, "/", &[], "").await).await, "the application");
+    }
+
+    #[tokio::test]
+    async fn only_own_pages_submit_forms() {
+        let clerk = Instance::new();
+        let session = "/clerk/v1/client/sessions/sess_1/tokens";
+        let rejected: [&[(&str, &str)]; 5] = [
+            &[("sec-fetch-site", "cross-site")],
+            &[("sec-fetch-site", "same-site")],
+            &[("sec-fetch-site", "same-site"), ("origin", ORIGIN)],
+            &[("origin", "http://localhost:3001")],
+            &[("origin", "null")],
+        ];
+        for headers in rejected {
+            for path in ["/clerk/sign-up", "/clerk/sign-in", session] {
+                let response = clerk.send(Method::POST, path, headers, "email=a%40b&first_name=&last_name=").await;
+                assert_eq!(response.status(), StatusCode::FORBIDDEN, "{path} {headers:?}");
+            }
+        }
+        for (number, site) in ["same-origin", "none"].into_iter().enumerate() {
+            let headers = [("sec-fetch-site", site), ("origin", ORIGIN)];
+            let form = format!("email={number}%40example.com&first_name=&last_name=");
+            let response = clerk.send(Method::POST, "/clerk/sign-up", &headers, &form).await;
+            assert_eq!(response.status(), StatusCode::SEE_OTHER, "{site}");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_page_can_be_framed() {
+        let clerk = Instance::new();
+        std::fs::write(clerk.1.path().join("index.html"), "the application").expect("written");
+        for path in ["/", "/profile", "/clerk/sign-in", "/clerk/v1/client", "/clerk/nothing"] {
+            let response = clerk.send(Method::GET, path, &[], "").await;
+            let headers = ["content-security-policy", "x-frame-options"].map(|name| header(&response, name));
+            assert_eq!(headers, ["frame-ancestors 'none'", "DENY"], "{path}");
         }
     }
 
@@ -332,7 +392,7 @@ mod tests {
     async fn what_people_enter_is_text_on_the_page() {
         let clerk = Instance::new();
         let form = "email=%3Cscript%3E%40example.com";
-        let refused = clerk.send(Method::POST, "/sign-in", &[], form).await;
+        let refused = clerk.send(Method::POST, "/clerk/sign-in", &[], form).await;
         assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY);
         let page = text(refused).await;
         assert!(page.contains("&lt;script&gt;@example.com") && !page.contains("<script>"), "{page}");

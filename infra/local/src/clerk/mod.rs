@@ -15,6 +15,8 @@ use std::{
 use anyhow::Result;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
+use crate::guard::Guard;
+
 pub use keys::SigningKey;
 pub use state::Secrets;
 
@@ -67,7 +69,10 @@ impl Clerk {
     /// Answers requests until the task is dropped or aborted.
     pub fn serve(self: &Arc<Self>, listener: TcpListener) -> JoinHandle<std::io::Result<()>> {
         let router = routes::router(Arc::clone(self));
-        tokio::spawn(async move { axum::serve(listener, router).await })
+        tokio::spawn(async move {
+            let guard = Guard::programs(listener.local_addr()?.port());
+            axum::serve(listener, guard.layer(router)).await
+        })
     }
 
     /// What browsers ask of it: a page to sign in on, and tokens.

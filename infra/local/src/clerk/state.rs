@@ -2,8 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
-    io::Write,
     path::{Path, PathBuf},
     time::UNIX_EPOCH,
 };
@@ -15,6 +13,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::keys::{SigningKey, StoredKey};
+use crate::files;
 
 /// The file of secrets in the data folder.
 const SECRETS: &str = "clerk-secrets.json";
@@ -174,21 +173,11 @@ impl Kept {
 }
 
 fn read<T: DeserializeOwned>(file: &Path) -> Result<Option<T>> {
-    match fs::read(file) {
-        Ok(bytes) => {
-            let value = serde_json::from_slice(&bytes);
-            value.map(Some).with_context(|| format!("{} is damaged; start once with FRESH=1", file.display()))
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("{} cannot be read", file.display())),
-    }
+    let Some(content) = files::read(file)? else { return Ok(None) };
+    let value = serde_json::from_slice(&content);
+    value.map(Some).with_context(|| format!("{} is damaged; start once with FRESH=1", file.display()))
 }
 
-/// Writes a file whole or not at all, readable by its owner alone, as temporary files are.
 fn write<T: Serialize>(file: &Path, value: &T) -> Result<()> {
-    let folder = file.parent().context("a file is in a folder")?;
-    let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
-    temporary.write_all(&serde_json::to_vec_pretty(value)?)?;
-    temporary.persist(file).with_context(|| format!("{} cannot be written", file.display()))?;
-    Ok(())
+    files::write(file, &serde_json::to_vec_pretty(value)?)
 }

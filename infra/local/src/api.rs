@@ -1,0 +1,76 @@
+//! The API and the function URLs, as API Gateway and Lambda serve them: only what the template routes reaches a function.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{HeaderName, HeaderValue, Method, StatusCode, header},
+    middleware::{self, Next},
+    response::Response,
+    routing::any,
+};
+
+use crate::{
+    functions::url_path,
+    guard::{Guard, problem},
+    proxy::{Proxy, path_and_query},
+    template::{Cors, Template},
+};
+
+/// Everything that is served on the API's port. `functions` is where cargo-lambda listens, `origins` are the front ends'.
+pub(crate) fn router(template: &Template, functions: SocketAddr, port: u16, origins: Vec<String>) -> Router {
+    let proxy = Proxy::to(functions);
+    let mut api = Router::new();
+    let mut urls = Router::new();
+    for function in &template.functions {
+        // cargo-lambda takes a path below this one for a request to the function, whatever follows.
+        let prefix = url_path(&function.binary);
+        let (at, proxy) = (prefix.clone(), proxy.clone());
+        let to_function = async move |request: Request| {
+            let target = path_and_query(&request).to_owned();
+            if target.contains(&at) {
+                // cargo-lambda would cut the prefix out of the rest as well. No function has such a path.
+                return problem(StatusCode::NOT_FOUND, "Not Found", "no_such_path", "There is nothing at this path.");
+            }
+            proxy.send(request, &format!("{at}/{}", target.strip_prefix('/').unwrap_or(&target))).await
+        };
+        for route in &function.routes {
+            api = match route {
+                Some(path) => api.route(path, any(to_function.clone())),
+                None => api.fallback(to_function.clone()),
+            };
+        }
+        if function.has_url {
+            urls = urls.nest_service(&prefix, any(to_function));
+        }
+    }
+    let api = api.layer(middleware::from_fn_with_state(Arc::new(template.cors.clone()), cors));
+    Guard::api(port, origins).layer(urls.fallback_service(api))
+}
+
+/// Adds the headers that API Gateway adds by its configuration, to answers of functions that know nothing of CORS. The
+/// guard has checked the origin. Preflights reach the function, as they do on AWS for routes of every method.
+async fn cors(State(cors): State<Arc<Cors>>, request: Request, next: Next) -> Response {
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let is_preflight =
+        request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let mut response = next.run(request).await;
+    let Some(origin) = origin else { return response };
+    let headers = response.headers_mut();
+    headers.append(header::VARY, HeaderValue::from_static("origin"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    let mut list = |name: HeaderName, values: &[String]| {
+        if let Ok(value) = values.join(",").parse() {
+            headers.insert(name, value);
+        }
+    };
+    if is_preflight {
+        list(header::ACCESS_CONTROL_ALLOW_METHODS, &cors.allow_methods);
+        list(header::ACCESS_CONTROL_ALLOW_HEADERS, &cors.allow_headers);
+        list(header::ACCESS_CONTROL_MAX_AGE, &[cors.max_age.to_string()]);
+    } else {
+        list(header::ACCESS_CONTROL_EXPOSE_HEADERS, &cors.expose_headers);
+    }
+    response
+}

@@ -1,0 +1,164 @@
+//! Whom the stack's listeners serve: programs of the developer's machine and pages of the front end, and no other page.
+
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
+
+use local::clerk::ORIGIN as APP;
+use reqwest::{Client, Method, RequestBuilder, header::HeaderMap};
+use serde_json::json;
+
+use crate::{
+    client::{Answer, Person},
+    stack::{program, stack},
+};
+
+fn http() -> Client {
+    Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().expect("a client")
+}
+
+/// The credentials of the stack's database, as AWS's tools read them.
+fn access_key() -> String {
+    let file = fs::read_to_string(stack().data().join("aws-credentials")).expect("the stack has written it");
+    let key = file.lines().find_map(|line| line.strip_prefix("aws_access_key_id = "));
+    key.expect("it has an access key").to_owned()
+}
+
+/// Lists the database's tables, signed with a key.
+fn list_tables(key: &str) -> RequestBuilder {
+    let scope = format!("{key}/20260101/us-east-1/dynamodb/aws4_request");
+    let signed = "SignedHeaders=host;x-amz-date;x-amz-target, Signature=00";
+    http()
+        .post(stack().database())
+        .header("content-type", "application/x-amz-json-1.0")
+        .header("x-amz-target", "DynamoDB_20120810.ListTables")
+        .header("x-amz-date", "20260101T000000Z")
+        .header("authorization", format!("AWS4-HMAC-SHA256 Credential={scope}, {signed}"))
+        .body("{}")
+}
+
+/// A preflight for a request with these headers, from the front end.
+fn preflight(path: &str, method: &str, headers: &str) -> RequestBuilder {
+    http()
+        .request(Method::OPTIONS, format!("{}{path}", stack().api()))
+        .header("origin", APP)
+        .header("access-control-request-method", method)
+        .header("access-control-request-headers", headers)
+}
+
+fn cors(headers: &HeaderMap) -> Vec<(&str, &str)> {
+    let mut cors: Vec<_> = headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.to_str().expect("text")))
+        .filter(|(name, _)| name.starts_with("access-control-"))
+        .collect();
+    cors.sort_unstable();
+    cors
+}
+
+#[tokio::test]
+async fn every_listener_rejects_rebound_hosts_and_pages_of_other_origins() {
+    let ada = Person::sign_up("Ada");
+    let requests = || {
+        [
+            ada.request(Method::GET, "/chats"),
+            http().post(stack().webhook()),
+            http().get(format!("{}/.well-known/jwks.json", stack().clerk())),
+            list_tables(&access_key()),
+        ]
+    };
+    let headers = [
+        ("host", "evil.example"),
+        ("host", "evil.example:9000"),
+        ("host", "localhost"),
+        ("origin", "null"),
+        ("origin", "http://localhost:5999"),
+        ("origin", "http://evil.example"),
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+    ];
+    for (name, value) in headers {
+        for request in requests() {
+            let answer = Answer::to(request.header(name, value)).await;
+            assert_eq!(answer.status, 403, "{name}: {value}: {answer:?}");
+            assert_eq!(answer.header("content-type"), "application/problem+json");
+            assert!(answer.body["detail"].as_str().is_some_and(|detail| detail.ends_with('.')), "{answer:?}");
+            assert!(cors(&answer.headers).is_empty(), "{answer:?}");
+        }
+    }
+    for request in requests() {
+        assert_ne!(Answer::to(request).await.status, 403);
+    }
+}
+
+#[tokio::test]
+async fn the_api_port_reaches_nothing_but_the_functions() {
+    let api = stack().api();
+    for (method, path) in [
+        (Method::GET, "/.rt/chats/2018-06-01/runtime/invocation/next"),
+        (Method::POST, "/.rt/chats/2018-06-01/runtime/init/error"),
+        (Method::POST, "/2015-03-31/functions/chats/invocations"),
+        (Method::POST, "/2015-03-31/functions/chats/response-streaming-invocations"),
+        (Method::GET, "/lambda-url/chats"),
+        (Method::GET, "/lambda-url/chats/chats"),
+        (Method::GET, "/chats/lambda-url/chats"),
+        (Method::GET, "//.rt/chats/2018-06-01/runtime/invocation/next"),
+        (Method::GET, "/%2e%2e/.rt/chats/2018-06-01/runtime/invocation/next"),
+    ] {
+        let answer = Answer::to(http().request(method.clone(), format!("{api}{path}")).body("{}")).await;
+        answer.is_problem(404, "no_such_path");
+    }
+}
+
+#[tokio::test]
+async fn the_database_is_opened_by_its_access_key() {
+    let answer = Answer::to(list_tables(&access_key())).await;
+    assert_eq!((answer.status, &answer.body["TableNames"][0]), (200, &json!("ChatsTable")), "{answer:?}");
+    let keyless = list_tables("local");
+    let other = http().post(stack().database()).header("authorization", format!("Bearer {}", access_key())).body("{}");
+    for rejected in [list_tables(""), keyless, list_tables(&access_key()[1..]), other, http().get(stack().database())] {
+        let answer = Answer::to(rejected).await;
+        assert_eq!(answer.status, 400, "{answer:?}");
+        assert_eq!(answer.body["__type"], "com.amazon.coral.service#UnrecognizedClientException");
+        assert!(!answer.body.to_string().contains(&access_key()), "{answer:?}");
+    }
+    let operate = stack().command(&program("operate")).args(["erase", "--dry-run"]).env_remove("STACK").output();
+    let said = operate.expect("operate runs");
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    let preflight = http().request(Method::OPTIONS, stack().database()).header("origin", APP);
+    let answer = Answer::to(preflight.header("access-control-request-method", "POST")).await;
+    assert_eq!((answer.status, cors(&answer.headers)), (403, vec![]), "{answer:?}");
+}
+
+#[tokio::test]
+async fn the_front_end_gets_the_headers_that_api_gateway_adds() {
+    let ada = Person::sign_up("Ada");
+    let answer = Answer::to(ada.request(Method::GET, "/chats").header("origin", APP)).await;
+    let exposed = ("access-control-expose-headers", "etag,location,retry-after,www-authenticate");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(cors(&answer.headers), [("access-control-allow-origin", APP), exposed]);
+    assert_eq!(answer.header("vary"), "origin");
+
+    for path in ["/chats", "/chats/01890a5d-ac96-774b-bcce-b302099a8057", "/profile", "/nothing"] {
+        let answer = Answer::to(preflight(path, "PATCH", "authorization,content-type,if-match")).await;
+        let expected = [
+            ("access-control-allow-headers", "authorization,content-type,if-match"),
+            ("access-control-allow-methods", "GET,POST,PUT,PATCH,DELETE"),
+            ("access-control-allow-origin", APP),
+            ("access-control-max-age", "3600"),
+        ];
+        assert_eq!((answer.status, cors(&answer.headers)), (204, expected.to_vec()), "{path}: {answer:?}");
+    }
+    let url = http().post(stack().webhook()).header("origin", APP);
+    assert!(cors(&Answer::to(url).await.headers).is_empty(), "a function URL without CORS has no such headers");
+}
+
+#[test]
+fn only_the_owner_reads_the_stacks_data() {
+    let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+    let data = stack().data();
+    assert_eq!(mode(data), 0o700);
+    let names = ["aws-credentials", "clerk-secrets.json", "clerk-state.json"];
+    Person::sign_up("Ada");
+    for name in names.into_iter().chain(["dynamodb.sqlite", "dynamodb.sqlite-shm", "dynamodb.sqlite-wal"]) {
+        assert_eq!(mode(&data.join(name)), 0o600, "{name}");
+    }
+}
