@@ -10,5 +10,7 @@ export default defineConfig({
   // The library as it is written, not as it was last built.
   resolve: { conditions: ["source", ...defaultClientConditions] },
   // `npm run dev` goes beside `make run`, which has the development Clerk. That serves requests to its own host only.
-  server: { proxy: { "/clerk": { target: `http://localhost:${process.env["WEB_PORT"] ?? 3000}`, changeOrigin: true } } },
+  server: {
+    proxy: { "/clerk": { target: `http://localhost:${process.env["WEB_PORT"] ?? 3000}`, changeOrigin: true } },
+  },
 });

@@ -9,6 +9,7 @@ use aws_config::{
         ProfileFileCredentialsProvider,
         profile_file::{ProfileFileKind, ProfileFiles},
     },
+    provider_config::ProviderConfig,
     retry::RetryConfig,
 };
 use aws_sdk_cloudformation::types::Stack;
@@ -47,8 +48,9 @@ impl Place {
             let credentials = data.join("aws-credentials");
             ensure!(credentials.exists(), "the local stack has never run; start it with `make run`, or set --stack");
             let files = ProfileFiles::builder().with_file(ProfileFileKind::Credentials, credentials).build();
-            let credentials =
-                ProfileFileCredentialsProvider::builder().profile_files(files).profile_name("default").build();
+            let client = ProviderConfig::without_region().with_http_client(store::http_client());
+            let credentials = ProfileFileCredentialsProvider::builder().configure(&client).profile_files(files);
+            let credentials = credentials.profile_name("default").build();
             let config = config
                 .region(Region::from_static("us-east-1"))
                 .credentials_provider(credentials)

@@ -8,6 +8,7 @@ test("from signing up to signing out", async ({ page }) => {
   await newChat(page);
   await newChat(page, "Plans");
   await expect(titles(page)).toHaveText(["Plans", "New Chat"]);
+  await expect(page.getByText("Saving…")).toHaveCount(0);
   await page.reload();
   await expect(titles(page)).toHaveText(["Plans", "New Chat"]);
 
