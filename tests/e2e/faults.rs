@@ -388,6 +388,7 @@ async fn a_write_in_flight_holds_off_the_erasure() {
     let erase = async |arguments: &[&str]| {
         let mut command = Command::new(program("operate"));
         command.arg("erase").args(arguments).env("DYNAMODB_PORT", &port).env_remove("STACK");
+        command.env("LOCAL_DATA", stack.engine.data());
         let output = command.output().await.expect("operate runs");
         String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
     };

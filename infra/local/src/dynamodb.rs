@@ -12,6 +12,7 @@ use axum::{
 };
 use dynoxide::{Database, DynoxideError};
 use serde_json::json;
+use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
 use uuid::Uuid;
 
@@ -100,6 +101,7 @@ pub fn serve(listener: TcpListener, database: Database) -> JoinHandle<()> {
 /// An engine in memory with empty tables, for tests. It is gone when this is dropped.
 pub struct InMemory {
     url: String,
+    data: TempDir,
     server: JoinHandle<()>,
 }
 
@@ -113,13 +115,20 @@ pub async fn in_memory_with(template: &Template) -> Result<InMemory> {
     let database = with_tables(Database::memory()?, template)?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
-    Ok(InMemory { url, server: serve(listener, database) })
+    let data = tempfile::tempdir()?;
+    access_key_or_make(data.path())?;
+    Ok(InMemory { url, data, server: serve(listener, database) })
 }
 
 impl InMemory {
     /// Where it listens.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// A folder with an access key, as a local stack has one. The engine takes every key.
+    pub fn data(&self) -> &Path {
+        self.data.path()
     }
 }
 

@@ -18,8 +18,6 @@ struct Fixture {
     engine: InMemory,
     client: Client,
     folder: tempfile::TempDir,
-    /// The local stack's.
-    data: tempfile::TempDir,
 }
 
 type Item = HashMap<String, AttributeValue>;
@@ -38,12 +36,7 @@ impl Fixture {
             .endpoint_url(engine.url())
             .http_client(store::http_client())
             .build();
-        let folder = tempfile::tempdir().expect("a folder");
-        // As the local stack writes them.
-        let credentials = "[default]\naws_access_key_id = LOCAL0\naws_secret_access_key = local\n";
-        let data = tempfile::tempdir().expect("a folder");
-        fs::write(data.path().join("aws-credentials"), credentials).expect("written");
-        Self { client: Client::from_conf(config), engine, folder, data }
+        Self { client: Client::from_conf(config), engine, folder: tempfile::tempdir().expect("a folder") }
     }
 
     async fn put(&self, table: &str, members: Value) {
@@ -81,7 +74,7 @@ impl Fixture {
         let port = self.engine.url().rsplit(':').next().expect("a port").to_owned();
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_operate"));
         command.args(arguments).current_dir(self.folder.path()).env_remove("STACK");
-        command.env("DYNAMODB_PORT", port).env("LOCAL_DATA", self.data.path());
+        command.env("DYNAMODB_PORT", port).env("LOCAL_DATA", self.engine.data());
         command
     }
 
@@ -326,12 +319,12 @@ async fn a_stack_that_is_not_running_is_told_of() {
     let port = url.url().rsplit(':').next().expect("a port").to_owned();
     drop(url);
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_operate"));
-    command.args(["erase", "--dynamodb-port", &port]).env_remove("STACK").env("LOCAL_DATA", fixture.data.path());
+    command.args(["erase", "--dynamodb-port", &port]).env_remove("STACK").env("LOCAL_DATA", fixture.engine.data());
     let output = command.output().await.expect("it runs");
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).starts_with("error: accounts cannot be read"));
 
-    let output = command.env("LOCAL_DATA", fixture.data.path().join("nothing")).output().await.expect("it runs");
+    let output = command.env("LOCAL_DATA", fixture.engine.data().join("nothing")).output().await.expect("it runs");
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).starts_with("error: the local stack has never run"));
 }

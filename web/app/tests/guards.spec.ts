@@ -12,8 +12,10 @@ async function otherPort(): Promise<{ server: Server; origin: string }> {
   return { server, origin: `http://localhost:${(server.address() as AddressInfo).port}` };
 }
 
+type Init = Pick<RequestInit, "credentials" | "headers" | "method" | "mode"> & { body?: string };
+
 /** What a page sees of a request: its status and body, or that it may see nothing. */
-async function sees(page: Page, url: string, init: RequestInit = {}): Promise<string> {
+async function sees(page: Page, url: string, init: Init = {}): Promise<string> {
   return page.evaluate(
     async ([url, init]) => {
       try {
