@@ -2,18 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
-use aws_config::{
-    BehaviorVersion, Region, SdkConfig,
-    profile::{
-        ProfileFileCredentialsProvider,
-        profile_file::{ProfileFileKind, ProfileFiles},
-    },
-    provider_config::ProviderConfig,
-    retry::RetryConfig,
-};
+use anyhow::{Context, Result, bail};
+use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
 use aws_sdk_cloudformation::types::Stack;
-use aws_sdk_dynamodb::{Client, types::AttributeValue};
+use aws_sdk_dynamodb::{Client, config::Credentials, types::AttributeValue};
 use clap::Args;
 
 /// More than the SDK makes by itself: a table that is busy is waited for.
@@ -45,12 +37,11 @@ impl Place {
         let config = aws_config::defaults(BehaviorVersion::latest()).http_client(store::http_client());
         let Some(stack) = self.stack else {
             let data = self.data.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.local"));
-            let credentials = data.join("aws-credentials");
-            ensure!(credentials.exists(), "the local stack has never run; start it with `make run`, or set --stack");
-            let files = ProfileFiles::builder().with_file(ProfileFileKind::Credentials, credentials).build();
-            let client = ProviderConfig::without_region().with_http_client(store::http_client());
-            let credentials = ProfileFileCredentialsProvider::builder().configure(&client).profile_files(files);
-            let credentials = credentials.profile_name("default").build();
+            let file = std::fs::read_to_string(data.join("aws-credentials"));
+            let file = file.context("the local stack has never run; start it with `make run`, or set --stack")?;
+            let key = file.lines().find_map(|line| line.strip_prefix("aws_access_key_id = "));
+            let key = key.context("the local stack's access key is missing; start it once with `make run FRESH=1`")?;
+            let credentials = Credentials::new(key, "local", None, None, "local");
             let config = config
                 .region(Region::from_static("us-east-1"))
                 .credentials_provider(credentials)
