@@ -127,7 +127,7 @@ async fn what_is_deployed_works_and_keeps_its_data_through_an_update_and_after_i
 async fn the_tables_are_the_templates(stack: &Stack<'_>) {
     let dynamodb = stack.aws.dynamodb();
     for (table, keys, expires) in [
-        ("ChatsTable", ["userId", "chatId"].as_slice(), None),
+        ("ChatsTable", ["userId", "chatId"].as_slice(), Some("expiresAt")),
         ("UsersTable", ["userId"].as_slice(), None),
         ("SessionsTable", ["userId", "sessionId"].as_slice(), Some("expiresAt")),
     ] {

@@ -315,7 +315,7 @@ async fn a_fault_that_passes_is_not_noticed() {
             stack.plan(Some((fault, operation, 1)));
             assert_eq!(stack.titles().await, ["plans"], "{fault:?} of {operation}");
         }
-        stack.plan(Some((fault, "DeleteItem", 1)));
+        stack.plan(Some((fault, "UpdateItem", 1)));
         assert_eq!(stack.call("DELETE", &path, Value::Null).await.0, 204, "{fault:?}");
     }
 }
@@ -325,9 +325,9 @@ async fn a_write_whose_answer_is_lost_is_made_once_and_answered_as_it_was() {
     let stack = Stack::start().await;
     let lose = |operation| stack.plan(Some((Fault::AnswerLost, operation, 1)));
 
-    lose("PutItem");
+    lose("UpdateItem");
     let path = stack.create("plans").await;
-    lose("PutItem");
+    lose("UpdateItem");
     let named = json!({ "title": "named", "id": Uuid::now_v7().to_string() });
     assert_eq!(stack.call("POST", "/chats", named.clone()).await.0, 201);
     assert_eq!(stack.call("POST", "/chats", named).await.0, 200, "sent again by the client it is known");
@@ -342,7 +342,7 @@ async fn a_write_whose_answer_is_lost_is_made_once_and_answered_as_it_was() {
     let (status, problem) = stack.call_if("PATCH", &path, json!({ "title": "d" }), "\"2\"").await;
     assert_eq!((status, &problem["version"]), (412, &json!(3)));
 
-    lose("DeleteItem");
+    lose("UpdateItem");
     assert_eq!(stack.call("DELETE", &path, Value::Null).await.0, 204);
     assert_eq!(stack.call("DELETE", &path, Value::Null).await.0, 404);
 
@@ -383,7 +383,7 @@ async fn when_the_account_cannot_be_looked_up_nothing_is_read_and_nothing_is_wri
 #[tokio::test]
 async fn a_write_in_flight_holds_off_the_erasure() {
     let stack = Stack::start().await;
-    stack.plan(Some((Fault::Held, "PutItem", 1)));
+    stack.plan(Some((Fault::Held, "UpdateItem", 1)));
     let port = stack.engine.url().rsplit(':').next().expect("a port").to_owned();
     let erase = async |arguments: &[&str]| {
         let mut command = Command::new(program("operate"));

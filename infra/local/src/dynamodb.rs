@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use axum::{
     Json,
     extract::{Request, State},
@@ -149,7 +149,16 @@ pub fn with_tables(database: Database, template: &Template) -> Result<Database> 
 fn create(database: &Database, table: &Table) -> Result<()> {
     match database.create_table(serde_json::from_value(table.create.clone())?) {
         Ok(_) => {}
-        Err(DynoxideError::ResourceInUseException(_)) => return Ok(()),
+        Err(DynoxideError::ResourceInUseException(_)) => {
+            let new = Database::memory()?;
+            new.create_table(serde_json::from_value(table.create.clone())?)?;
+            ensure!(
+                keys(database, table)? == keys(&new, table)?,
+                "the data folder has it with other keys or indexes than template.yaml. Start with FRESH=1 (--fresh) to \
+                 begin with empty tables"
+            );
+            return Ok(());
+        }
         Err(error) => return Err(error.into()),
     }
     if let Some(attribute) = &table.ttl_attribute {
@@ -158,6 +167,12 @@ fn create(database: &Database, table: &Table) -> Result<()> {
         database.update_time_to_live(serde_json::from_value(request)?)?;
     }
     Ok(())
+}
+
+/// The keys of a table and its indexes, which cannot be changed once it is made.
+fn keys(database: &Database, table: &Table) -> Result<Option<(String, Option<String>)>> {
+    let metadata = database.get_table_metadata(&table.name)?;
+    Ok(metadata.map(|metadata| (metadata.key_schema, metadata.lsi_definitions)))
 }
 
 #[cfg(test)]
@@ -180,5 +195,27 @@ mod tests {
         let get = json!({ "TableName": "UsersTable", "Key": item });
         let got = database.get_item(serde_json::from_value(get).expect("a request")).expect("it is read");
         assert!(got.item.is_some());
+    }
+
+    #[test]
+    fn a_table_of_an_older_release_is_an_error_that_says_what_to_do() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("dynamodb.sqlite");
+        let mut template = Template::load().expect("the template is right");
+        let chats = template.tables.iter_mut().find(|table| table.name == "ChatsTable").expect("it is declared");
+        let create = std::mem::take(&mut chats.create);
+        let key = |name, kind| json!({ "AttributeName": name, "KeyType": kind });
+        let attribute = |name| json!({ "AttributeName": name, "AttributeType": "S" });
+        chats.create = json!({
+            "TableName": "ChatsTable", "BillingMode": "PAY_PER_REQUEST",
+            "AttributeDefinitions": [attribute("userId"), attribute("chatId")],
+            "KeySchema": [key("userId", "HASH"), key("chatId", "RANGE")],
+        });
+        drop(open(&file, &template).expect("it opens"));
+        let chats = template.tables.iter_mut().find(|table| table.name == "ChatsTable").expect("it is declared");
+        chats.create = create;
+        let error = open(&file, &template).err().expect("it has no index");
+        let text = format!("{error:#}");
+        assert!(text.contains("ChatsTable") && text.contains("FRESH=1"), "{text}");
     }
 }

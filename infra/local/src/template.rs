@@ -84,6 +84,7 @@ struct TableProperties {
     attribute_definitions: serde_json::Value,
     billing_mode: String,
     key_schema: serde_json::Value,
+    local_secondary_indexes: Option<serde_json::Value>,
     time_to_live_specification: Option<TimeToLive>,
 }
 
@@ -167,6 +168,7 @@ impl Table {
                 "AttributeDefinitions": properties.attribute_definitions,
                 "BillingMode": properties.billing_mode,
                 "KeySchema": properties.key_schema,
+                "LocalSecondaryIndexes": properties.local_secondary_indexes,
             }),
             ttl_attribute: properties.time_to_live_specification.map(|ttl| ttl.attribute_name),
         })
@@ -204,7 +206,8 @@ mod tests {
         let template = Template::load().expect("the template is right");
         let tables: Vec<_> =
             template.tables.iter().map(|table| (table.name.as_str(), table.ttl_attribute.as_deref())).collect();
-        for declared in [("ChatsTable", None), ("SessionsTable", Some("expiresAt")), ("UsersTable", None)] {
+        for declared in [("ChatsTable", Some("expiresAt")), ("SessionsTable", Some("expiresAt")), ("UsersTable", None)]
+        {
             assert!(tables.contains(&declared), "{tables:?} lack {declared:?}");
         }
         let key = |name, kind| json!({ "AttributeName": name, "KeyType": kind });

@@ -58,6 +58,8 @@ impl Export {
             .query()
             .table_name(&tables.chats)
             .key_condition_expression("userId = :user")
+            // What a deleted chat leaves has no content.
+            .filter_expression("attribute_not_exists(expiresAt)")
             .expression_attribute_values(":user", string(&self.user))
             .consistent_read(true);
         let mut items = query.into_paginator().page_size(self.page).items().send();

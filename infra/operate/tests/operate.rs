@@ -57,7 +57,7 @@ impl Fixture {
         for number in 0..chats {
             let chat = json!({
                 "userId": id, "chatId": chat_id(number), "title": format!("Chat {number} of {id}"), "createdAt": number,
-                "updatedAt": number, "version": 1, "change": "c",
+                "updatedAt": number, "version": 1, "listPosition": format!("{number:015}#{}", chat_id(number)),
             });
             self.put("ChatsTable", chat).await;
         }
@@ -118,6 +118,25 @@ async fn an_export_holds_all_of_one_person_and_nothing_of_another() {
     assert_eq!(ids, (0..60).map(|number| json!(chat_id(number))).collect::<Vec<_>>());
     assert!(!export.to_string().contains("user_eve"));
     assert_eq!(fs::read_dir(fixture.folder.path()).expect("a folder").count(), 1, "nothing else is left");
+}
+
+#[tokio::test]
+async fn tombstones_of_chats_are_erased_and_not_exported() {
+    let fixture = Fixture::new().await;
+    fixture.person("user_ada", 2, None).await;
+    fixture.person("user_gone", 0, Some(LONG_AGO)).await;
+    for user in ["user_ada", "user_gone"] {
+        let tombstone = json!({
+            "userId": user, "chatId": chat_id(7), "version": 2, "write1": "w", "expiresAt": 9_999_999_999_u64,
+        });
+        fixture.put("ChatsTable", tombstone).await;
+    }
+    fixture.succeeds(&["export", "--user", "user_ada", "--output", "ada.json", "--page", "1"]).await;
+    let export = json_file(&fixture.folder.path().join("ada.json"));
+    assert_eq!(export["chats"].as_array().map(Vec::len), Some(2));
+
+    assert_eq!(fixture.succeeds(&["erase"]).await, "1 people erased, with 2 chats and ended sessions");
+    assert_eq!(fixture.items("ChatsTable", "user_gone").await, Vec::<Value>::new());
 }
 
 #[tokio::test]
@@ -294,13 +313,13 @@ async fn what_an_export_of_another_person_left_behind_stays_out_of_this_one() {
 async fn an_export_shows_what_the_api_does_not() {
     let fixture = Fixture::new().await;
     let chat = json!({
-        "userId": "user_ada", "chatId": chat_id(1), "title": "Better", "createdTitle": "Plans", "createdAt": 1,
-        "updatedAt": 2, "version": 2, "change": "c",
+        "userId": "user_ada", "chatId": chat_id(1), "title": "Better", "fingerprint": "f", "createdAt": 1,
+        "updatedAt": 2, "version": 2, "firstVersion": 1,
     });
     fixture.put("ChatsTable", chat).await;
     fixture.succeeds(&["export", "--user", "user_ada", "--output", "out.json"]).await;
     let chat = &json_file(&fixture.folder.path().join("out.json"))["chats"][0];
-    assert_eq!((&chat["title"], &chat["createdTitle"]), (&json!("Better"), &json!("Plans")));
+    assert_eq!((&chat["title"], &chat["fingerprint"]), (&json!("Better"), &json!("f")));
 }
 
 #[tokio::test]

@@ -1,12 +1,8 @@
-//! Chats: partition key `userId`, sort key `chatId`.
+//! Chats: partition key `userId`, sort key `chatId`; listed by `listPosition`, newest created first.
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::{
-    Client,
-    operation::{delete_item::DeleteItemError, put_item::PutItemError, update_item::UpdateItemError},
-    types::{ReturnValue, ReturnValuesOnConditionCheckFailure},
-};
+use aws_sdk_dynamodb::{Client, operation::update_item::builders::UpdateItemFluentBuilder};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use clerk_auth::Identity;
 use serde::{Deserialize, Serialize};
@@ -15,8 +11,12 @@ use uuid::Uuid;
 
 use crate::{
     Authorized, Database, Error, Id,
-    item::{self, Attempts, Attributes, Change, now, number, string},
+    item::{self, Attributes, now, number, string},
+    write::{self, Outcome, Position, Precondition, existing},
 };
+
+/// The index that lists are read from: a user's chats by position.
+const INDEX: &str = "newest";
 
 /// A chat.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
@@ -39,16 +39,15 @@ pub struct Chat {
 impl Chat {
     /// What of an item is a chat's.
     const ATTRIBUTES: &str = "chatId, title, createdAt, updatedAt, version";
+
+    /// What a deletion removes.
+    const CONTENT: &str = "title, createdAt, updatedAt, fingerprint";
 }
 
-/// What an item holds besides, by which a write that is sent again is known.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Marks {
-    /// The title it was created with, kept from the first renaming on.
-    created_title: Option<Title>,
-    /// The change that led to this version.
-    change: Change,
+/// What a chat is created with.
+#[derive(Serialize)]
+struct Content<'a> {
+    title: &'a Title,
 }
 
 /// A chat's title: trimmed, 1 to 200 characters, none of them a control character.
@@ -152,14 +151,14 @@ pub struct Page {
     pub cursor: Option<Cursor>,
 }
 
-/// A place in a list, opaque to callers.
+/// A place in a list, opaque to clients.
 ///
-/// It is base64url of a version byte and the id of the last chat seen. It names no partition: that always comes from
-/// the identity, so a cursor made by one person is of no use to another.
+/// It is base64url of a version byte and the position of the last chat seen: its `createdAt` and id. It names no
+/// partition, which always comes from the identity, so one user's cursor opens nothing of another's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schema(value_type = String, description = "A place in a list, opaque: only an answer's `cursor` is one.")]
-pub struct Cursor(Id);
+pub struct Cursor(Position);
 
 /// The text is not a cursor of this version.
 #[derive(Debug, thiserror::Error)]
@@ -167,7 +166,7 @@ pub struct Cursor(Id);
 pub struct InvalidCursor;
 
 impl Cursor {
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
 }
 
 impl TryFrom<String> for Cursor {
@@ -175,27 +174,21 @@ impl TryFrom<String> for Cursor {
 
     fn try_from(text: String) -> Result<Self, InvalidCursor> {
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidCursor)?;
-        let [Self::VERSION, id @ ..] = bytes.as_slice() else { return Err(InvalidCursor) };
-        let id = Uuid::from_slice(id).map_err(|_| InvalidCursor)?;
-        Ok(Self(Id(id)))
+        let [Self::VERSION, position @ ..] = bytes.as_slice() else { return Err(InvalidCursor) };
+        let (created_at, id) = position.split_first_chunk().ok_or(InvalidCursor)?;
+        let created_at = u64::from_be_bytes(*created_at);
+        let id = Uuid::from_slice(id).ok().and_then(Id::from_uuid).ok_or(InvalidCursor)?;
+        (created_at <= Position::MAX_CREATED_AT).then_some(Self(Position { created_at, id })).ok_or(InvalidCursor)
     }
 }
 
 impl From<Cursor> for String {
-    fn from(Cursor(Id(id)): Cursor) -> Self {
+    fn from(Cursor(Position { created_at, id: Id(id) }): Cursor) -> Self {
         let mut bytes = vec![Cursor::VERSION];
+        bytes.extend_from_slice(&created_at.to_be_bytes());
         bytes.extend_from_slice(id.as_bytes());
         BASE64_URL_SAFE_NO_PAD.encode(bytes)
     }
-}
-
-/// What has to be true of a chat before it is changed (RFC 9110, section 13.1.1).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Precondition {
-    /// That it exists.
-    Exists,
-    /// That it is at one of these versions.
-    VersionIn(Vec<u64>),
 }
 
 /// The table of chats. Opens nothing by itself: see [`Chats::of`].
@@ -237,10 +230,11 @@ impl UserChats<'_> {
             .client
             .query()
             .table_name(self.table)
+            .index_name(INDEX)
             .key_condition_expression("userId = :user")
             .expression_attribute_values(":user", string(self.user_id))
             .projection_expression(Chat::ATTRIBUTES)
-            .set_exclusive_start_key(cursor.map(|Cursor(id)| self.key(id)))
+            .set_exclusive_start_key(cursor.map(|Cursor(position)| self.index_key(position)))
             .scan_index_forward(false)
             .consistent_read(true)
             // One more than asked for: whether it is there tells whether another page is.
@@ -253,7 +247,8 @@ impl UserChats<'_> {
         let mut chats: Vec<Chat> = serde_dynamo::from_items(output.items.unwrap_or_default())?;
         let more = cut_short || chats.len() > usize::from(limit);
         chats.truncate(limit.into());
-        let cursor = chats.last().filter(|_| more).map(|last| Cursor(last.id));
+        let last = chats.last().filter(|_| more);
+        let cursor = last.map(|&Chat { created_at, id, .. }| Cursor(Position { created_at, id }));
         Ok(Page { chats, cursor })
     }
 
@@ -264,169 +259,89 @@ impl UserChats<'_> {
             .get_item()
             .table_name(self.table)
             .set_key(Some(self.key(id)))
-            .projection_expression(Chat::ATTRIBUTES)
+            .projection_expression(format!("{}, listPosition", Chat::ATTRIBUTES))
             .consistent_read(true)
             .send()
             .await
             .map_err(Error::from_sdk)?;
-        Ok(output.item.map(serde_dynamo::from_item).transpose()?)
+        Ok(existing(output.item).map(serde_dynamo::from_item).transpose()?)
     }
 
     fn key(&self, id: Id) -> Attributes {
         HashMap::from([("userId".to_owned(), string(self.user_id)), ("chatId".to_owned(), string(id))])
     }
+
+    fn index_key(&self, position: Position) -> Attributes {
+        let mut key = self.key(position.id);
+        key.insert("listPosition".to_owned(), string(position.to_string()));
+        key
+    }
+
+    fn update(&self, id: Id) -> UpdateItemFluentBuilder {
+        self.client.update_item().table_name(self.table).set_key(Some(self.key(id)))
+    }
 }
 
-/// One person's chats, to write them. Every operation is one request, within that person's partition.
+/// One person's chats, to write them. Every operation is one request, within that person's partition, and takes effect
+/// at most once however often the SDK sends it (see [`write`]). One that took effect is answered with the state that it
+/// produced, also where the first response was lost and the chat has changed since.
 #[derive(Clone, Copy)]
 pub struct AuthorChats<'a>(UserChats<'a>);
 
 impl AuthorChats<'_> {
     /// Creates a chat; a creation that is sent again, with the same id and title, creates nothing.
     pub async fn create(&self, NewChat { id, title }: NewChat) -> Result<Created, Error> {
-        let now = now();
-        let chat = Chat { id: id.unwrap_or_default(), title, created_at: now, updated_at: now, version: 1 };
-        let change = Change::new();
-        let put = self
+        let (id, created_at) = (id.unwrap_or_default(), now());
+        let fingerprint = write::fingerprint(id, &Content { title: &title })?;
+        let update = self
             .0
-            .client
-            .put_item()
-            .table_name(self.0.table)
-            .set_item(Some(self.0.key(chat.id)))
-            .item("title", string(&chat.title.0))
-            .item("createdAt", number(now))
-            .item("updatedAt", number(now))
-            .item("version", number(chat.version))
-            .item("change", string(&change))
-            .condition_expression("attribute_not_exists(chatId)")
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        match put {
-            Ok(_) => Ok(Created::New(chat)),
-            Err(error) => match error.as_service_error() {
-                Some(PutItemError::ConditionalCheckFailedException(failure)) => {
-                    let marks: Marks = item::read(failure.item().cloned())?;
-                    if marks.change == change {
-                        return Ok(Created::New(chat));
-                    }
-                    let present: Chat = item::read(failure.item().cloned())?;
-                    if marks.created_title.as_ref().unwrap_or(&present.title) == &chat.title {
-                        Ok(Created::Already(present))
-                    } else {
-                        Err(Error::Taken)
-                    }
-                }
-                _ => Err(Error::from_sdk(error)),
-            },
+            .update(id)
+            .expression_attribute_values(":title", string(&title.0))
+            .expression_attribute_values(":now", number(created_at))
+            .expression_attribute_values(":fingerprint", string(&fingerprint));
+        let assignments = "title = :title, createdAt = :now, updatedAt = :now, fingerprint = :fingerprint";
+        match write::create(update, Position { created_at, id }, assignments).await? {
+            Outcome::Applied { version, .. } => {
+                Ok(Created::New(Chat { id, title, created_at, updated_at: created_at, version }))
+            }
+            Outcome::Unmet(present) => {
+                let is_same = present.as_ref().and_then(|item| item.get("fingerprint")) == Some(&string(fingerprint));
+                if is_same { Ok(Created::Already(item::read(present)?)) } else { Err(Error::Taken) }
+            }
         }
     }
 
     /// Gives a chat another title.
     pub async fn rename(&self, id: Id, title: Title, precondition: &Precondition) -> Result<Chat, Error> {
-        let (condition, versions) = precondition.expression();
-        let change = Change::new();
+        let now = now();
         let update = self
             .0
-            .client
-            .update_item()
-            .table_name(self.0.table)
-            .set_key(Some(self.0.key(id)))
-            .update_expression(
-                "SET createdTitle = if_not_exists(createdTitle, title), title = :title, updatedAt = :now, \
-                 change = :change ADD version :one",
-            )
-            .condition_expression(format!("{condition} AND change <> :change"))
-            .set_expression_attribute_values(Some(versions))
-            .expression_attribute_values(":title", string(title.0))
-            .expression_attribute_values(":change", string(&change))
-            .expression_attribute_values(":now", number(now()))
-            .expression_attribute_values(":one", number(1))
-            .return_values(ReturnValue::AllNew)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        match update {
-            Ok(output) => item::read(output.attributes),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(failure)) => match unmet(failure.item()) {
-                    Unmet::By(chat, marks) if marks.change == change => Ok(chat),
-                    unmet => Err(unmet.into()),
-                },
-                _ => Err(Error::from_sdk(error)),
-            },
+            .update(id)
+            .expression_attribute_values(":title", string(&title.0))
+            .expression_attribute_values(":now", number(now));
+        match write::change(update, precondition, "title = :title, updatedAt = :now").await? {
+            Outcome::Applied { version, item: Some(item) } => {
+                Ok(Chat { title, updated_at: now, version, ..item::read(Some(item))? })
+            }
+            Outcome::Applied { item: None, .. } => Err(Error::NotFound),
+            Outcome::Unmet(present) => Err(unmet(present)),
         }
     }
 
     /// Deletes a chat.
     pub async fn delete(&self, id: Id, precondition: &Precondition) -> Result<(), Error> {
-        let (condition, versions) = precondition.expression();
-        let attempts = Attempts::default();
-        let delete = self
-            .0
-            .client
-            .delete_item()
-            .table_name(self.0.table)
-            .set_key(Some(self.0.key(id)))
-            .condition_expression(condition)
-            .set_expression_attribute_values(Some(versions).filter(|versions| !versions.is_empty()))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .customize()
-            .interceptor(attempts.clone())
-            .send()
-            .await;
-        match delete {
-            Ok(_) => Ok(()),
-            Err(error) => match error.as_service_error() {
-                Some(DeleteItemError::ConditionalCheckFailedException(failure)) => match unmet(failure.item()) {
-                    // An attempt before this one may have deleted it and lost its answer. It is gone, as was asked.
-                    Unmet::ByAbsence if attempts.count() > 1 => Ok(()),
-                    unmet => Err(unmet.into()),
-                },
-                _ => Err(Error::from_sdk(error)),
-            },
+        match write::delete(self.0.update(id), precondition, Chat::CONTENT).await? {
+            Outcome::Applied { .. } => Ok(()),
+            Outcome::Unmet(present) => Err(unmet(present)),
         }
     }
 }
 
-impl Precondition {
-    /// A condition expression and the values it names.
-    fn expression(&self) -> (String, Attributes) {
-        match self {
-            Self::Exists => ("attribute_exists(chatId)".to_owned(), HashMap::new()),
-            Self::VersionIn(versions) => {
-                // Versions begin at 1, so 0 stands for a precondition that nothing can meet.
-                let versions = if versions.is_empty() { &[0][..] } else { versions };
-                let names: Vec<String> = (0..versions.len()).map(|index| format!(":version{index}")).collect();
-                let values = versions.iter().map(|version| number(*version));
-                (format!("version IN ({})", names.join(", ")), names.into_iter().zip(values).collect())
-            }
-        }
-    }
-}
-
-/// Why a condition failed.
-enum Unmet {
-    ByAbsence,
-    By(Chat, Marks),
-    Unknown(Error),
-}
-
-/// Why a condition failed, told from the item as it is.
-fn unmet(item: Option<&Attributes>) -> Unmet {
-    if item.is_none() {
-        return Unmet::ByAbsence;
-    }
-    let read = item::read(item.cloned()).and_then(|chat| Ok(Unmet::By(chat, item::read(item.cloned())?)));
-    read.unwrap_or_else(Unmet::Unknown)
-}
-
-impl From<Unmet> for Error {
-    fn from(unmet: Unmet) -> Self {
-        match unmet {
-            Unmet::ByAbsence => Self::NotFound,
-            Unmet::By(chat, _) => Self::Changed { current: chat.version },
-            Unmet::Unknown(error) => error,
-        }
+/// Why a precondition does not hold.
+fn unmet(present: Option<Attributes>) -> Error {
+    match present.map(|item| item::read::<Chat>(Some(item))) {
+        None => Error::NotFound,
+        Some(Ok(chat)) => Error::Changed { current: chat.version },
+        Some(Err(error)) => error,
     }
 }

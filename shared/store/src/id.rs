@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// A `UUIDv7`: ids sort by the time they were made (RFC 9562, section 5.7).
+/// A `UUIDv7` (RFC 9562, section 5.7). A client that chooses one has its own clock in it, so ids order nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schema(
@@ -24,6 +24,10 @@ impl Id {
     pub fn new() -> Self {
         Self(Uuid::now_v7())
     }
+
+    pub(crate) fn from_uuid(id: Uuid) -> Option<Self> {
+        (id.get_version_num() == 7).then_some(Self(id))
+    }
 }
 
 impl Default for Id {
@@ -38,7 +42,7 @@ impl FromStr for Id {
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         const HYPHENATED: usize = 36;
         let id = Uuid::try_parse(text).map_err(|_| InvalidId)?;
-        (text.len() == HYPHENATED && id.get_version_num() == 7).then_some(Self(id)).ok_or(InvalidId)
+        (text.len() == HYPHENATED).then_some(id).and_then(Self::from_uuid).ok_or(InvalidId)
     }
 }
 

@@ -2,21 +2,16 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use aws_sdk_dynamodb::{
-    config::{
-        ConfigBag, Intercept, RuntimeComponents, http::HttpResponse, interceptors::BeforeTransmitInterceptorContextRef,
-    },
-    error::{BoxError, SdkError},
+    config::http::HttpResponse,
+    error::SdkError,
     operation::update_item::{UpdateItemError, UpdateItemOutput},
     types::AttributeValue,
 };
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::{Deserialize, de::DeserializeOwned};
 use uuid::Uuid;
 
@@ -64,38 +59,12 @@ pub(crate) struct Change(String);
 
 impl Change {
     pub(crate) fn new() -> Self {
-        Self(Uuid::now_v7().simple().to_string())
+        Self(BASE64_URL_SAFE_NO_PAD.encode(Uuid::now_v7()))
     }
 }
 
 impl From<&Change> for String {
     fn from(Change(name): &Change) -> Self {
         name.clone()
-    }
-}
-
-/// Counts how often the SDK sends a request.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Attempts(Arc<AtomicUsize>);
-
-impl Attempts {
-    pub(crate) fn count(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl Intercept for Attempts {
-    fn name(&self) -> &'static str {
-        "Attempts"
-    }
-
-    fn read_before_attempt(
-        &self,
-        _: &BeforeTransmitInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Ok(())
     }
 }

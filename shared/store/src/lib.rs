@@ -22,11 +22,12 @@ mod item;
 mod profiles;
 mod sdk;
 mod usage;
+mod write;
 
 pub use accounts::{Accounts, Authorized};
 pub use chats::{
-    AuthorChats, Chat, Chats, Created, Cursor, InvalidCursor, InvalidLimit, InvalidTitle, Limit, NewChat, Page,
-    Precondition, Title, UserChats,
+    AuthorChats, Chat, Chats, Created, Cursor, InvalidCursor, InvalidLimit, InvalidTitle, Limit, NewChat, Page, Title,
+    UserChats,
 };
 pub use database::Database;
 pub use error::Error;
@@ -35,3 +36,4 @@ pub use id::{Id, InvalidId};
 pub use profiles::{AuthorProfile, Details, Email, ImageUrl, InvalidDetail, Name, Profile, Profiles, Put, UserProfile};
 pub use sdk::sdk_config;
 pub use usage::{Usage, Used};
+pub use write::Precondition;

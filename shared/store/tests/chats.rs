@@ -9,6 +9,10 @@
 
 mod support;
 
+use std::collections::BTreeSet;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use store::{AuthorChats, Chat, Chats, Created, Cursor, Error, Id, Limit, NewChat, Precondition, Title};
 use support::{Fixture, identity};
 
@@ -60,6 +64,90 @@ async fn pages_run_from_the_newest_to_the_oldest_without_gaps() {
     }
     let whole = mine.list(limit(7), None).await.expect("a page");
     assert!(whole.cursor.is_none(), "a page that holds the last chat leads nowhere");
+}
+
+#[tokio::test]
+async fn list_order_does_not_follow_the_clients_clock() {
+    let fixture = Fixture::new().await;
+    let chats = chats(&fixture);
+    let ada = fixture.author("user_ada").await;
+    let (chats, mine) = (chats.of_author(&ada), chats.of(ada.identity()));
+    let mut created = Vec::new();
+    // From clocks in the year 2200, a day behind, in the year 10889 and in 1970.
+    for (number, id) in [
+        "069a0a00-0000-7000-8000-000000000001",
+        "01890a5d-ac96-774b-bcce-b302099a8057",
+        "ffffffff-ffff-7fff-bfff-ffffffffffff",
+        "00000000-0000-7000-8000-000000000000",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let new = NewChat { id: Some(id.parse().expect("an id")), title: title(&format!("chat {number}")) };
+        let Created::New(chat) = chats.create(new).await.expect("created") else { panic!("it is new") };
+        // The next one is created in another millisecond: within one, ids decide.
+        while store_clock() <= chat.created_at {
+            tokio::task::yield_now().await;
+        }
+        created.insert(0, chat);
+    }
+    assert_eq!(mine.list(Limit::default(), None).await.expect("a page").chats, created);
+    let first = mine.list(limit(1), None).await.expect("a page");
+    assert_eq!(mine.list(limit(3), first.cursor).await.expect("a page").chats, created[1..]);
+}
+
+fn store_clock() -> u64 {
+    u64::try_from(std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_millis()).expect("soon")
+}
+
+#[tokio::test]
+async fn a_deleted_chat_leaves_a_tombstone_without_content() {
+    let fixture = Fixture::new().await;
+    let chats = chats(&fixture);
+    let ada = fixture.author("user_ada").await;
+    let (chats, mine) = (chats.of_author(&ada), chats.of(ada.identity()));
+    let chat = create(&chats, "plans").await;
+    chats.rename(chat.id, title("secret plans"), &Precondition::Exists).await.expect("renamed");
+    chats.delete(chat.id, &Precondition::Exists).await.expect("deleted");
+
+    let items = fixture.client.scan().table_name("ChatsTable").send().await.expect("read").items.expect("items");
+    let [tombstone] = items.as_slice() else { panic!("{items:?}") };
+    let names: BTreeSet<_> = tombstone.keys().map(String::as_str).collect();
+    let expected = ["chatId", "expiresAt", "userId", "version", "write1", "write2", "write3", "write4"];
+    assert_eq!(names, BTreeSet::from(expected));
+    let expires_at: u64 = tombstone["expiresAt"].as_n().expect("a number").parse().expect("seconds");
+    let days = (expires_at - store_clock() / 1000) as f64 / 86_400.0;
+    assert!((29.9..=30.0).contains(&days), "{days}");
+
+    assert_eq!(mine.get(chat.id).await.expect("read"), None);
+    assert_eq!(mine.list(Limit::default(), None).await.expect("a page").chats, []);
+    for precondition in [Precondition::Exists, Precondition::VersionIn(vec![3])] {
+        assert!(matches!(chats.rename(chat.id, title("d"), &precondition).await, Err(Error::NotFound)));
+        assert!(matches!(chats.delete(chat.id, &precondition).await, Err(Error::NotFound)));
+    }
+}
+
+#[tokio::test]
+async fn versions_continue_after_a_chat_is_deleted_and_created_again() {
+    let fixture = Fixture::new().await;
+    let chats = chats(&fixture);
+    let ada = fixture.author("user_ada").await;
+    let (chats, mine) = (chats.of_author(&ada), chats.of(ada.identity()));
+    let first = create(&chats, "plans").await;
+    chats.delete(first.id, &Precondition::Exists).await.expect("deleted");
+    let again = NewChat { id: Some(first.id), title: title("plans") };
+    let Created::New(second) = chats.create(again).await.expect("created") else { panic!("the first is gone") };
+    assert_eq!((first.version, second.version), (1, 3));
+    assert_eq!(mine.get(first.id).await.expect("read").as_ref(), Some(&second));
+    assert_eq!(mine.list(Limit::default(), None).await.expect("a page").chats, [second]);
+
+    let stale = Precondition::VersionIn(vec![first.version]);
+    assert!(matches!(chats.rename(first.id, title("b"), &stale).await, Err(Error::Changed { current: 3 })));
+    assert!(matches!(chats.delete(first.id, &stale).await, Err(Error::Changed { current: 3 })));
+    // The tombstone's expiry is not the new chat's.
+    let items = fixture.client.scan().table_name("ChatsTable").send().await.expect("read").items.expect("items");
+    assert!(matches!(items.as_slice(), [item] if !item.contains_key("expiresAt")), "{items:?}");
+    assert_eq!(items[0]["version"], AttributeValue::N("3".to_owned()));
 }
 
 #[tokio::test]
@@ -188,8 +276,28 @@ fn ids_titles_limits_and_cursors_are_checked() {
     for text in ["", "0", "101", "256", "-1", "1.5", "1e1", " 1", "many"] {
         assert!(Limit::try_from(text.to_owned()).is_err(), "{text:?}");
     }
-    let other_version = "AgGJCl2sl3dLvM6zAgmagFc";
-    for text in ["", "nonsense", "AQ", other_version, "user_eve", "AYkKXayWd0u8zrMCCZqAVw=="] {
+    let cursor = |version: u8, created_at: u64, id: &str| {
+        let id = uuid::Uuid::parse_str(id).expect("a UUID");
+        BASE64_URL_SAFE_NO_PAD.encode([&[version], &created_at.to_be_bytes()[..], id.as_bytes()].concat())
+    };
+    let id = "01890a5d-ac96-774b-bcce-b302099a8057";
+    let good = cursor(2, 1_700_000_000_000, id);
+    assert_eq!(String::from(Cursor::try_from(good.clone()).expect("a cursor")), good);
+    for text in [
+        "",
+        "nonsense",
+        "Ag",
+        "user_eve",
+        // As it was before positions: a version and an id.
+        "AQGJCl2sl3dLvM6zAgmagFc",
+        &cursor(1, 1_700_000_000_000, id),
+        &cursor(3, 1_700_000_000_000, id),
+        &cursor(2, 1_000_000_000_000_000, id),
+        &cursor(2, 1_700_000_000_000, "67e55044-10b1-426f-9247-bb680e5fe0c8"),
+        &format!("{good}A"),
+        &format!("{good}=="),
+        &good[..good.len() - 2],
+    ] {
         assert!(Cursor::try_from(text.to_owned()).is_err(), "{text:?}");
     }
 }

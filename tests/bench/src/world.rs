@@ -74,10 +74,14 @@ pub(crate) fn owner_of(chats: usize) -> String {
     format!("user_{chats}")
 }
 
-/// The id of somebody's chat: they were made a second apart.
+/// When somebody's chats were made: a second apart.
+fn created_at(number: usize) -> u64 {
+    1_700_000_000_000 + 1000 * number as u64
+}
+
+/// The id of somebody's chat.
 pub(crate) fn chat_id(number: usize) -> String {
-    let milliseconds = 1_700_000_000_000 + 1000 * number as u64;
-    uuid::Builder::from_unix_timestamp_millis(milliseconds, &[7; 10]).into_uuid().to_string()
+    uuid::Builder::from_unix_timestamp_millis(created_at(number), &[7; 10]).into_uuid().to_string()
 }
 
 pub(crate) fn now() -> u64 {
@@ -216,10 +220,15 @@ fn profile(user: &str) -> Value {
 }
 
 fn chat(user: &str, number: usize) -> Value {
+    let created_at = created_at(number);
     json!({
         "userId": { "S": user }, "chatId": { "S": chat_id(number) }, "title": { "S": format!("Chat {number}") },
-        "createdAt": { "N": "1700000000000" }, "updatedAt": { "N": "1700000000000" }, "version": { "N": "1" },
-        "change": { "S": chat_id(number) },
+        "createdAt": { "N": created_at.to_string() }, "updatedAt": { "N": created_at.to_string() },
+        "version": { "N": "1" }, "firstVersion": { "N": "1" },
+        "listPosition": { "S": format!("{created_at:015}#{}", chat_id(number)) },
+        // As long as what a creation writes.
+        "fingerprint": { "S": "f".repeat(43) }, "write1": { "S": "w".repeat(22) }, "write2": { "S": "" },
+        "write3": { "S": "" }, "write4": { "S": "" },
     })
 }
 

@@ -20,7 +20,7 @@ const ISSUER: &str = "https://clerk.example.com";
 
 /// An engine with empty tables, gone when this is dropped.
 pub(crate) struct Fixture {
-    _engine: InMemory,
+    engine: InMemory,
     pub(crate) client: Client,
     pub(crate) database: Database,
 }
@@ -30,7 +30,7 @@ impl Fixture {
         let engine = local::dynamodb::in_memory().await.expect("the engine starts");
         let (client, database) =
             (Client::from_conf(config(engine.url()).build()), Database::from(config(engine.url())));
-        Self { _engine: engine, client, database }
+        Self { engine, client, database }
     }
 }
 
@@ -59,16 +59,9 @@ pub(crate) fn now_ms() -> u64 {
 }
 
 impl Fixture {
-    /// Writes an item as it is.
-    pub(crate) async fn put(&self, table: &str, item: serde_json::Value) {
-        let item = serde_dynamo::to_item(item).expect("an item");
-        self.client.put_item().table_name(table).set_item(Some(item)).send().await.expect("written");
-    }
-
-    /// All items of a table, as they are stored.
-    pub(crate) async fn items(&self, table: &str) -> Vec<serde_json::Value> {
-        let scan = self.client.scan().table_name(table).send().await.expect("read");
-        serde_dynamo::from_items(scan.items.unwrap_or_default()).expect("items")
+    /// How a client of this engine is configured.
+    pub(crate) fn config(&self) -> config::Builder {
+        config(self.engine.url())
     }
 
     pub(crate) fn accounts(&self) -> Accounts {

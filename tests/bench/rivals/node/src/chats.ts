@@ -23,6 +23,7 @@ type Shown = Omit<Chat, "createdTitle" | "change">;
 
 const shown = ({ chatId, title, createdAt, updatedAt, version }: Shown) =>
   ({ id: chatId, title, createdAt, updatedAt, version });
+const position = ({ chatId, createdAt }: Shown) => `${String(createdAt).padStart(15, "0")}#${chatId}`;
 const tagged = (status: number, chat: Shown, headers = {}): Answer =>
   ({ status, body: shown(chat), headers: { etag: `"${chat.version}"`, ...headers } });
 const notFound = () => new Problem(404, "not_found", "There is no such chat.");
@@ -60,19 +61,23 @@ const list = (request: Request) => reading(request, async ({ userId }) => {
     throw new Problem(400, "invalid_query", "limit is a number from 1 to 100.");
   }
   const after = request.query.cursor && Buffer.from(request.query.cursor, "base64url").toString();
+  if (after && !/^\d{15}#/.test(after)) throw new Problem(400, "invalid_query", "The cursor is malformed.");
   const { Items: items = [] } = await dynamo.send(new QueryCommand({
     TableName: TABLE,
+    IndexName: "newest",
     KeyConditionExpression: "userId = :user",
     ProjectionExpression: ATTRIBUTES,
     ExpressionAttributeValues: { ":user": userId },
-    ExclusiveStartKey: after ? { userId, chatId: idIn(after, 400, "invalid_query") } : undefined,
+    ExclusiveStartKey: after
+      ? { userId, chatId: idIn(after.slice(16), 400, "invalid_query"), listPosition: after }
+      : undefined,
     ScanIndexForward: false,
     ConsistentRead: true,
     Limit: limit + 1,
   }));
   const chats = items.slice(0, limit) as Chat[];
   const last = items.length > limit ? chats.at(-1) : undefined;
-  const cursor = last ? Buffer.from(last.chatId).toString("base64url") : null;
+  const cursor = last ? Buffer.from(position(last)).toString("base64url") : null;
   return { status: 200, body: { chats: chats.map(shown), cursor } };
 });
 
@@ -85,7 +90,7 @@ const create = (request: Request) => writing(request, async ({ userId }) => {
   try {
     await dynamo.send(new PutCommand({
       TableName: TABLE,
-      Item: { userId, ...chat, change },
+      Item: { userId, ...chat, change, listPosition: position(chat) },
       ConditionExpression: "attribute_not_exists(chatId)",
       ReturnValuesOnConditionCheckFailure: "ALL_OLD",
     }));

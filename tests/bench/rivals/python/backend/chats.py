@@ -26,6 +26,9 @@ MAX_TITLE = 200
 MAX_LIMIT = 100
 # No more values fit into one IN of DynamoDB's.
 MAX_TAGS = 100
+# Of a cursor.
+VERSION = 2
+MAX_CREATED_AT = 10**15
 
 Item = dict[str, Any]
 
@@ -67,16 +70,22 @@ def title_in(body: Json, *others: str) -> str:
     return title
 
 
-def encode_cursor(chat_id: str) -> str:
-    return base64.urlsafe_b64encode(b"\x01" + uuid.UUID(chat_id).bytes).rstrip(b"=").decode()
+def position_of(chat_id: str, created_at: int) -> str:
+    return f"{created_at:015}#{chat_id}"
 
 
-def decode_cursor(text: str) -> str:
-    """The id of the last chat seen. The partition comes from the token, so a cursor opens nobody else's."""
+def encode_cursor(chat: Json) -> str:
+    place = chat["createdAt"].to_bytes(8) + uuid.UUID(chat["id"]).bytes
+    return base64.urlsafe_b64encode(b"\x02" + place).rstrip(b"=").decode()
+
+
+def decode_cursor(text: str) -> Item:
+    """Id and position of the last chat seen. The partition comes from the token, so a cursor opens nobody else's."""
     try:
-        version, *id_bytes = base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
-        if version == 1:
-            return str(uuid.UUID(bytes=bytes(id_bytes)))
+        version, *place = base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
+        created_at, chat_id = int.from_bytes(place[:8]), str(uuid.UUID(bytes=bytes(place[8:])))
+        if version == VERSION and created_at < MAX_CREATED_AT:
+            return {"chatId": {"S": chat_id}, "listPosition": {"S": position_of(chat_id, created_at)}}
     except (ValueError, binascii.Error):
         pass
     raise bad_request("invalid_query", "The cursor is not one that this API gave out.")
@@ -121,9 +130,10 @@ def changed(item: Item) -> Problem:
 def list_chats(request: Request, user_id: str) -> Response:
     limit, start = limit_in(request), Item()
     if "cursor" in request.query:
-        start["ExclusiveStartKey"] = key_of(user_id, decode_cursor(request.query["cursor"]))
+        start["ExclusiveStartKey"] = {"userId": {"S": user_id}, **decode_cursor(request.query["cursor"])}
     answer = client.query(
         TableName=TABLE,
+        IndexName="newest",
         KeyConditionExpression="userId = :user",
         ProjectionExpression=ATTRIBUTES,
         ExpressionAttributeValues={":user": {"S": user_id}},
@@ -137,7 +147,7 @@ def list_chats(request: Request, user_id: str) -> Response:
     chats = [chat_of(item) for item in items[:limit]]
     # Should DynamoDB's own limit of 1 MB cut the page short, it says so with a last key.
     more = len(items) > limit or "LastEvaluatedKey" in answer
-    return Response(body={"chats": chats, "cursor": encode_cursor(chats[-1]["id"]) if more and chats else None})
+    return Response(body={"chats": chats, "cursor": encode_cursor(chats[-1]) if more and chats else None})
 
 
 @writes
@@ -151,9 +161,11 @@ def create_chat(request: Request, user_id: str) -> Response:
         raise invalid_body("id: an id is a UUIDv7")
     # Names this creation, so that it is known when its answer was lost and the SDK sends it again.
     change = uuid7().hex
-    at = {"N": str(now())}
+    created_at = now()
+    at = {"N": str(created_at)}
     item: Item = {
         **key_of(user_id, chat_id.lower()),
+        "listPosition": {"S": position_of(chat_id.lower(), created_at)},
         "title": {"S": title},
         "createdAt": at,
         "updatedAt": at,

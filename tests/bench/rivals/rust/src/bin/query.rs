@@ -34,6 +34,7 @@ async fn main() -> Result<(), Error> {
         let query = client
             .query()
             .table_name(table)
+            .index_name("newest")
             .key_condition_expression("userId = :user")
             .expression_attribute_values(":user", AttributeValue::S(user.clone()))
             .projection_expression("chatId, title, createdAt, updatedAt, version")

@@ -1,0 +1,195 @@
+//! Items that a user creates, changes and deletes, by writes that take effect at most once however often the SDK sends
+//! them.
+//!
+//! An item keeps the ids of its last four writes, newest first, in `write1` to `write4`. A write is conditional on its
+//! own id not being among them. So an attempt that arrives after another attempt of the same write changes nothing,
+//! whatever else was written in between: up to three writes. The fourth pushes the id out.
+//!
+//! A deletion leaves a tombstone: the version and these ids, no position and no content. It expires by the table's TTL. A
+//! creation over a tombstone continues version and ids, so an entity tag of the deleted item does not match the new one.
+//! An item exists if it has a position. The index that lists are read from holds only such items.
+
+use std::fmt;
+
+use aws_lc_rs::digest;
+use aws_sdk_dynamodb::{
+    operation::update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
+    types::{ReturnValue, ReturnValuesOnConditionCheckFailure},
+};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Error, Id,
+    item::{self, Attributes, Change, now, number, string},
+};
+
+/// How long a tombstone stays, in seconds.
+const TOMBSTONE_TTL: u64 = 30 * 24 * 60 * 60;
+
+/// What has to be true of an item before it is changed (RFC 9110, section 13.1.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Precondition {
+    /// That it exists.
+    Exists,
+    /// That it is at one of these versions.
+    VersionIn(Vec<u64>),
+}
+
+/// The place of an item in its user's list, by the server's clock. Positions sort as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Position {
+    /// When the item was created, in milliseconds since the epoch.
+    pub(crate) created_at: u64,
+    pub(crate) id: Id,
+}
+
+impl Position {
+    /// The latest time that 15 digits can hold: it is 30,000 years ahead.
+    pub(crate) const MAX_CREATED_AT: u64 = 999_999_999_999_999;
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:015}#{}", self.created_at, self.id)
+    }
+}
+
+/// What became of a write.
+pub(crate) enum Outcome {
+    /// It took effect, by this attempt or an earlier one.
+    Applied {
+        /// The version that it produced.
+        version: u64,
+        /// The item as it is now, unless it has been deleted since. Later writes may have changed it.
+        item: Option<Attributes>,
+    },
+    /// Its condition does not hold. This is the item, if it exists.
+    Unmet(Option<Attributes>),
+}
+
+/// What is stored of an item beside its content.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    version: u64,
+    /// The version of its creation, unless this is a tombstone.
+    first_version: Option<u64>,
+    #[serde(default)]
+    write1: String,
+    #[serde(default)]
+    write2: String,
+    #[serde(default)]
+    write3: String,
+    #[serde(default)]
+    write4: String,
+}
+
+/// The item, unless it is a tombstone.
+pub(crate) fn existing(item: Option<Attributes>) -> Option<Attributes> {
+    item.filter(|item| item.contains_key("listPosition"))
+}
+
+/// Identifies the content that an item is created with, so that a creation that the client sends again is known.
+/// Members that hold a default must be skipped, or one that is added would change the fingerprints of what came before.
+pub(crate) fn fingerprint(id: Id, content: &impl Serialize) -> Result<String, Error> {
+    let content = serde_json::to_vec(&(id, content)).map_err(|error| Error::Internal(error.to_string()))?;
+    Ok(BASE64_URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, &content)))
+}
+
+/// Creates an item if there is none. `update` has the table, the key and the values of `assignments`.
+pub(crate) async fn create(
+    update: UpdateItemFluentBuilder,
+    position: Position,
+    assignments: &str,
+) -> Result<Outcome, Error> {
+    let update = update.expression_attribute_values(":position", string(position.to_string()));
+    let assignments =
+        format!("{assignments}, listPosition = :position, firstVersion = if_not_exists(version, :zero) + :one");
+    send(update, ("attribute_not_exists(listPosition)".to_owned(), Vec::new()), &assignments, " REMOVE expiresAt").await
+}
+
+/// Changes an item. `update` has the table, the key and the values of `assignments`.
+pub(crate) async fn change(
+    update: UpdateItemFluentBuilder,
+    precondition: &Precondition,
+    assignments: &str,
+) -> Result<Outcome, Error> {
+    send(update, precondition.expression(), assignments, "").await
+}
+
+/// Deletes an item whose content is the attributes `content`. `update` has the table and the key.
+pub(crate) async fn delete(
+    update: UpdateItemFluentBuilder,
+    precondition: &Precondition,
+    content: &str,
+) -> Result<Outcome, Error> {
+    let update = update.expression_attribute_values(":expiresAt", number(now() / 1000 + TOMBSTONE_TTL));
+    let remove = format!(" REMOVE listPosition, firstVersion, {content}");
+    send(update, precondition.expression(), "expiresAt = :expiresAt", &remove).await
+}
+
+async fn send(
+    mut update: UpdateItemFluentBuilder,
+    (condition, versions): (String, Vec<(String, u64)>),
+    assignments: &str,
+    remove: &str,
+) -> Result<Outcome, Error> {
+    let write = String::from(&Change::new());
+    for (name, version) in versions {
+        update = update.expression_attribute_values(name, number(version));
+    }
+    let update = update
+        .update_expression(format!(
+            "SET {assignments}, version = if_not_exists(version, :zero) + :one, write1 = :write, \
+             write2 = if_not_exists(write1, :none), write3 = if_not_exists(write2, :none), \
+             write4 = if_not_exists(write3, :none){remove}"
+        ))
+        // A comparison with an attribute that is missing is false.
+        .condition_expression(format!(
+            "{condition} AND NOT (write1 = :write OR write2 = :write OR write3 = :write OR write4 = :write)"
+        ))
+        .expression_attribute_values(":write", string(write.as_str()))
+        .expression_attribute_values(":none", string(""))
+        .expression_attribute_values(":zero", number(0))
+        .expression_attribute_values(":one", number(1))
+        .return_values(ReturnValue::AllNew)
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+    let item = match update.send().await {
+        Ok(output) => output.attributes,
+        Err(error) => match error.as_service_error() {
+            Some(UpdateItemError::ConditionalCheckFailedException(failure)) => failure.item().cloned(),
+            _ => return Err(Error::from_sdk(error)),
+        },
+    };
+    let Some(item) = item else { return Ok(Outcome::Unmet(None)) };
+    let Metadata { version, first_version, write1, write2, write3, write4 } = item::read(Some(item.clone()))?;
+    // Each write adds one to the version, so the number of later writes tells which version this one produced.
+    let later = (0..).zip([write1, write2, write3, write4]).find_map(|(later, id)| (id == write).then_some(later));
+    Ok(match later {
+        Some(later) => {
+            let version = version.saturating_sub(later);
+            // An item that was deleted and created again is another one.
+            let item = existing(Some(item)).filter(|_| first_version.is_some_and(|first| first <= version));
+            Outcome::Applied { version, item }
+        }
+        None => Outcome::Unmet(existing(Some(item))),
+    })
+}
+
+impl Precondition {
+    /// A condition expression, and the versions that it names.
+    fn expression(&self) -> (String, Vec<(String, u64)>) {
+        const EXISTS: &str = "attribute_exists(listPosition)";
+        match self {
+            Self::Exists => (EXISTS.to_owned(), Vec::new()),
+            Self::VersionIn(versions) => {
+                // Versions begin at 1, so 0 stands for a precondition that nothing can meet.
+                let versions = if versions.is_empty() { &[0][..] } else { versions };
+                let names: Vec<String> = (0..versions.len()).map(|index| format!(":version{index}")).collect();
+                let condition = format!("{EXISTS} AND version IN ({})", names.join(", "));
+                (condition, names.into_iter().zip(versions.iter().copied()).collect())
+            }
+        }
+    }
+}
