@@ -9,7 +9,6 @@ use api::{Problem, required, var};
 use aws_sdk_secretsmanager::{
     Client,
     config::{self, timeout::TimeoutConfig},
-    error::DisplayErrorContext,
     operation::get_secret_value::GetSecretValueError,
 };
 use axum::http::HeaderMap;
@@ -83,7 +82,8 @@ impl Secret {
         let source = match var("CLERK_WEBHOOK_SIGNING_SECRET_ARN") {
             Some(id) => {
                 let timeouts = TimeoutConfig::builder().operation_timeout(SECRET_READ_TIMEOUT).build();
-                let config = config::Builder::from(&store::sdk_config("SECRETS_MANAGER")).timeout_config(timeouts);
+                let (config, refresh) = store::sdk_config("SECRETS_MANAGER");
+                let config = config::Builder::from(&config).retry_classifier(refresh).timeout_config(timeouts);
                 Source::Manager { client: Client::from_conf(config.build()), id }
             }
             None => Source::Environment,
@@ -167,7 +167,7 @@ async fn version(client: &Client, id: &str, stage: &str) -> Result<Option<String
             Some(GetSecretValueError::InvalidRequestException(_)) => {
                 Err(Failure::Misconfigured("the signing secret is marked for deletion".to_owned()))
             }
-            _ => Err(Failure::Unavailable(DisplayErrorContext(error).to_string())),
+            _ => Err(Failure::Unavailable(store::describe(&error))),
         },
     }
 }

@@ -21,7 +21,9 @@ impl Database {
             .operation_attempt_timeout(Duration::from_millis(2500))
             .operation_timeout(Duration::from_secs(6))
             .build();
-        let config = config::Builder::from(&sdk_config("DYNAMODB"))
+        let (config, refresh) = sdk_config("DYNAMODB");
+        let config = config::Builder::from(&config)
+            .retry_classifier(refresh)
             .retry_config(RetryConfig::standard().with_max_attempts(3))
             // An attempt's time is limited as a whole, its stream included.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())

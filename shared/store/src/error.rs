@@ -1,7 +1,12 @@
+use std::{any::type_name, error::Error as StdError, iter::successors};
+
 use aws_sdk_dynamodb::{
     config::http::HttpResponse,
-    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    error::{ProvideErrorMetadata, SdkError},
+    operation::RequestId,
 };
+
+use crate::sdk::REJECTED_CREDENTIALS;
 
 /// Why an operation did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +44,7 @@ impl Error {
     /// Tells a database that stays away from a request it will never accept.
     pub(crate) fn from_sdk<E>(error: SdkError<E, HttpResponse>) -> Self
     where
-        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+        E: ProvideErrorMetadata + StdError + 'static,
     {
         // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
         const RETRYABLE: [&str; 7] = [
@@ -53,17 +58,55 @@ impl Error {
         ];
         let refused = error.as_service_error().is_some_and(|service| {
             // An answer without a code is none of DynamoDB's, but of something on the way to it.
-            let refused = service.code().is_some_and(|code| !RETRYABLE.contains(&code));
+            let retryable = |code| RETRYABLE.contains(&code) || REJECTED_CREDENTIALS.contains(&code);
+            let refused = service.code().is_some_and(|code| !retryable(code));
             let server_side = error.raw_response().is_some_and(|response| response.status().is_server_error());
             refused && !server_side
         });
-        let message = DisplayErrorContext(error).to_string();
+        let message = describe(&error);
         if refused { Self::Internal(message) } else { Self::Unavailable(message) }
     }
 }
 
+/// What a log may say of an SDK's error: operation, kind, HTTP status, the service's error code, and the request id. None
+/// of it is text of the response, which may hold a secret or a user's data, also in an error's message or in what a
+/// parser says of it. Without a response, it is what the connection failed of.
+pub fn describe<E>(error: &SdkError<E, HttpResponse>) -> String
+where
+    E: ProvideErrorMetadata + StdError + 'static,
+{
+    let name = type_name::<E>();
+    let mut text = format!("{}: {error}", name.rsplit("::").next().unwrap_or(name));
+    if let Some(response) = error.raw_response() {
+        text += &format!(", HTTP status {}", response.status().as_u16());
+        let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
+        for (label, value) in [("code", code), ("request id", error.request_id())] {
+            if let Some(value) = value.filter(|value| is_identifier(value)) {
+                text += &format!(", {label} {value}");
+            }
+        }
+        return text;
+    }
+    // Below an error of another kind than the connection's, credentials are fetched and their response is parsed.
+    let depth = match error {
+        SdkError::DispatchFailure(failure) if failure.is_other() => 2,
+        SdkError::DispatchFailure(_) | SdkError::TimeoutError(_) => usize::MAX,
+        _ => 0,
+    };
+    for source in successors(error.source(), |&error| error.source()).take(depth) {
+        text += &format!(": {source}");
+    }
+    text
+}
+
+/// Whether a value of a response is an error code or a request id by its form.
+fn is_identifier(value: &str) -> bool {
+    value.len() <= 80 && value.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+}
+
 impl From<serde_dynamo::Error> for Error {
-    fn from(error: serde_dynamo::Error) -> Self {
-        Self::Internal(format!("an item cannot be read: {error}"))
+    /// Without the error's own text, which quotes the value that it is about.
+    fn from(_: serde_dynamo::Error) -> Self {
+        Self::Internal("an item cannot be read".to_owned())
     }
 }

@@ -34,16 +34,17 @@ const CONNECT: Duration = Duration::from_secs(1);
 /// A client for the SDK that trusts Amazon's own roots, and nobody else's.
 ///
 /// Reading the hundred and more that a system has takes most of a client's start. Where AWS is behind something with a
-/// certificate of another's, `SSL_CERT_FILE` names the file of roots to trust instead; empty, it names none.
+/// certificate of another's, `AWS_CA_BUNDLE` names the file of roots to trust instead, as for every SDK of AWS; empty, it
+/// names none. It concerns AWS only: Clerk's keys are fetched with the system's roots.
 ///
 /// It is hyper's, which is in every function already, with nothing around it. The SDK's own brings an HTTP/2 that
 /// cannot be left out and that DynamoDB does not speak; reqwest, which fetches Clerk's keys, reads each request's URL
 /// twice more.
 pub fn http_client() -> SharedHttpClient {
     let named = |file: OsString| {
-        fs::read(&file).map_err(|error| format!("the roots of SSL_CERT_FILE, {}: {error}", file.display()).into())
+        fs::read(&file).map_err(|error| format!("the roots of AWS_CA_BUNDLE, {}: {error}", file.display()).into())
     };
-    let file = env::var_os("SSL_CERT_FILE").filter(|file| !file.is_empty());
+    let file = env::var_os("AWS_CA_BUNDLE").filter(|file| !file.is_empty());
     trusting(file.map_or_else(|| Ok(AMAZON_ROOTS.to_vec()), named))
 }
 

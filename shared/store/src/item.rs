@@ -31,7 +31,11 @@ pub(crate) fn string(text: impl Into<String>) -> AttributeValue {
 /// Reads an item that DynamoDB was asked to answer with.
 pub(crate) fn read<T: DeserializeOwned>(item: Option<Attributes>) -> Result<T, Error> {
     let item = item.ok_or_else(|| Error::Internal("DynamoDB left out the item it was asked for".to_owned()))?;
-    Ok(serde_dynamo::from_item(item)?)
+    let item = item.into_iter().map(|(name, value)| (name, value.into())).collect();
+    let deserializer = serde_dynamo::Deserializer::from_attribute_value(serde_dynamo::AttributeValue::M(item));
+    // Only where it is, since the error's own text quotes the value.
+    serde_path_to_error::deserialize(deserializer)
+        .map_err(|error| Error::Internal(format!("an item cannot be read: {}", error.path())))
 }
 
 /// Milliseconds since the epoch.

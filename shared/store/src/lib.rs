@@ -30,10 +30,10 @@ pub use chats::{
     UserChats,
 };
 pub use database::Database;
-pub use error::Error;
+pub use error::{Error, describe};
 pub use http_client::http_client;
 pub use id::{Id, InvalidId};
 pub use profiles::{AuthorProfile, Details, Email, ImageUrl, InvalidDetail, Name, Profile, Profiles, Put, UserProfile};
-pub use sdk::sdk_config;
+pub use sdk::{CredentialRefresh, sdk_config};
 pub use usage::{Usage, Used};
 pub use write::Precondition;

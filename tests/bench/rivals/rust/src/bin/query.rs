@@ -22,7 +22,7 @@ struct Chat {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let config = store::sdk_config("DYNAMODB");
+    let (config, _) = store::sdk_config("DYNAMODB");
     let (client, table, user) = (Client::new(&config), std::env::var("CHATS_TABLE")?, std::env::var("QUERY_USER")?);
     // Connects while the function starts, as ours do.
     let nobody = || AttributeValue::S("-".to_owned());
