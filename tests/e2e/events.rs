@@ -139,9 +139,9 @@ async fn every_request_leaves_a_line_with_who_asked_and_what_it_cost() {
     assert_eq!((&created["route"], &created["status"]), (&json!("/chats"), &json!(201)), "{created}");
     assert_eq!((&created["level"], &created["function"]), (&json!("INFO"), &json!("chats")), "{created}");
     assert!(created["request_id"].is_string() && created["duration_ms"].is_number(), "{created}");
-    // The look at account and session, and the write.
+    // The look at account and session, and the write of the item and of its entry in the index.
     assert_eq!(created["dynamodb_requests"], 2, "{created}");
-    assert_eq!((&created["read_units"], &created["write_units"]), (&json!(2), &json!(1)), "{created}");
+    assert_eq!((&created["read_units"], &created["write_units"]), (&json!(2), &json!(2)), "{created}");
     assert!(created.get("code").is_none() && created.get("Problems").is_none(), "{created}");
 
     ada.get("/chats?limit=0").await.is_problem(400, "invalid_query");

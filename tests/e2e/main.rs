@@ -8,6 +8,7 @@
     reason = "a test fails where something is missing"
 )]
 
+mod aws;
 mod by_hand;
 mod chats;
 mod client;
