@@ -8,8 +8,7 @@ use std::{
 
 use aws_config::{
     BehaviorVersion, Region, SdkConfig, ecs::EcsCredentialsProvider,
-    environment::EnvironmentVariableCredentialsProvider, meta::credentials::CredentialsProviderChain,
-    provider_config::ProviderConfig,
+    environment::EnvironmentVariableCredentialsProvider, provider_config::ProviderConfig,
 };
 use aws_sdk_dynamodb::config::{
     ConfigBag, IdentityCache, ResolveCachedIdentity, RuntimeComponents, SharedCredentialsProvider, SharedIdentityCache,
@@ -63,13 +62,17 @@ pub fn sdk_config(service: &str) -> (SdkConfig, CredentialRefresh) {
     let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
     let flag = |name: &str| variable(name).map(|value| value.eq_ignore_ascii_case("true"));
     let provider = ProviderConfig::without_region().with_http_client(http_client.clone());
-    let credentials = CredentialsProviderChain::first_try("Environment", EnvironmentVariableCredentialsProvider::new())
-        .or_else("Container", EcsCredentialsProvider::builder().configure(&provider).build());
+    // Not a chain of both, which logs what a provider says of a response that it cannot use.
+    let credentials = if variable("AWS_ACCESS_KEY_ID").is_some() {
+        SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new())
+    } else {
+        SharedCredentialsProvider::new(EcsCredentialsProvider::builder().configure(&provider).build())
+    };
     let refresh = CredentialRefresh(Arc::new(Mutex::new(IdentityCache::lazy().build())));
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(variable("AWS_REGION").map(Region::new))
-        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .credentials_provider(credentials)
         .identity_cache(refresh.clone())
         .http_client(http_client);
     config.set_endpoint_url(variable(&format!("AWS_ENDPOINT_URL_{service}")).or_else(|| variable("AWS_ENDPOINT_URL")));
