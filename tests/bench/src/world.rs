@@ -155,8 +155,8 @@ impl World {
         way: Way,
     ) -> Result<Vec<(String, String)>> {
         let (own, system) = (self.roots.own.display(), self.roots.system.display());
-        // Ours have Amazon's roots alone built in, and so need as many here; nobody has tuned the one that has not.
-        let rust = if contestant == Contestant::Untuned { &self.roots.system } else { &self.roots.amazon }.display();
+        // Ours have only Amazon's roots built in, and so need as many here; the others have a system's.
+        let bundle = if contestant == Contestant::Python { &self.roots.system } else { &self.roots.amazon }.display();
         let endpoint = match way {
             Way::Plain | Way::Jwks => &self.plain,
             Way::Tls => &self.tls,
@@ -183,9 +183,10 @@ impl World {
             ("CLERK_INSTANCE_ID", INSTANCE.to_owned()),
             ("CLERK_WEBHOOK_SIGNING_SECRET", WEBHOOK_SECRET.to_owned()),
             ("QUERY_USER", owner_of(10)),
-            // What a function trusts, each language in its own manner: Rust, Python, Node (whose own are built in).
-            ("SSL_CERT_FILE", rust.to_string()),
-            ("AWS_CA_BUNDLE", system.to_string()),
+            // What a function trusts: the untuned one by the first, ours and Python by the second, Node (whose own are
+            // built in) by the third.
+            ("SSL_CERT_FILE", system.to_string()),
+            ("AWS_CA_BUNDLE", bundle.to_string()),
             ("NODE_EXTRA_CA_CERTS", own.to_string()),
         ];
         environment.extend(TABLES.map(|(variable, table)| (variable, table.to_owned())));
@@ -227,7 +228,7 @@ fn chat(user: &str, number: usize) -> Value {
         "version": { "N": "1" }, "firstVersion": { "N": "1" },
         "listPosition": { "S": format!("{created_at:015}#{}", chat_id(number)) },
         // As long as what a creation writes.
-        "fingerprint": { "S": "f".repeat(43) }, "write1": { "S": "w".repeat(22) }, "write2": { "S": "" },
+        "fingerprint": { "S": "f".repeat(22) }, "write1": { "S": "w".repeat(22) }, "write2": { "S": "" },
         "write3": { "S": "" }, "write4": { "S": "" },
     })
 }

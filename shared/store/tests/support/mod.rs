@@ -59,6 +59,18 @@ pub(crate) fn now_ms() -> u64 {
 }
 
 impl Fixture {
+    /// Writes an item as it is.
+    pub(crate) async fn put(&self, table: &str, item: serde_json::Value) {
+        let item = serde_dynamo::to_item(item).expect("an item");
+        self.client.put_item().table_name(table).set_item(Some(item)).send().await.expect("written");
+    }
+
+    /// All items of a table, as they are stored.
+    pub(crate) async fn items(&self, table: &str) -> Vec<serde_json::Value> {
+        let scan = self.client.scan().table_name(table).send().await.expect("read");
+        serde_dynamo::from_items(scan.items.unwrap_or_default()).expect("items")
+    }
+
     /// How a client of this engine is configured.
     pub(crate) fn config(&self) -> config::Builder {
         config(self.engine.url())
