@@ -76,16 +76,15 @@ where
     E: ProvideErrorMetadata + StdError + 'static,
 {
     let name = type_name::<E>();
-    let mut text = format!("{}: {error}", name.rsplit("::").next().unwrap_or(name));
+    let kind = format!("{}: {error}", name.rsplit("::").next().unwrap_or(name));
     if let Some(response) = error.raw_response() {
-        text += &format!(", HTTP status {}", response.status().as_u16());
-        let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
-        for (label, value) in [("code", code), ("request id", error.request_id())] {
-            if let Some(value) = value.filter(|value| is_identifier(value)) {
-                text += &format!(", {label} {value}");
-            }
-        }
-        return text;
+        let status = response.status().as_u16();
+        let named = |name, value: Option<&str>| {
+            value.filter(|value| is_identifier(value)).map(|value| format!(", {name} {value}"))
+        };
+        let code = named("code", error.as_service_error().and_then(ProvideErrorMetadata::code)).unwrap_or_default();
+        let request_id = named("request id", error.request_id()).unwrap_or_default();
+        return format!("{kind}, HTTP status {status}{code}{request_id}");
     }
     // Below an error of another kind than the connection's, credentials are fetched and their response is parsed.
     let depth = match error {
@@ -93,10 +92,8 @@ where
         SdkError::DispatchFailure(_) | SdkError::TimeoutError(_) => usize::MAX,
         _ => 0,
     };
-    for source in successors(error.source(), |&error| error.source()).take(depth) {
-        text += &format!(": {source}");
-    }
-    text
+    let sources = successors(error.source(), |&error| error.source()).take(depth);
+    sources.fold(kind, |text, source| format!("{text}: {source}"))
 }
 
 /// Whether a value of a response is an error code or a request id by its form.
