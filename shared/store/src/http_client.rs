@@ -4,7 +4,7 @@ use std::{env, ffi::OsString, fs, time::Duration};
 
 use aws_sdk_dynamodb::{
     config::{RuntimeComponents, SharedHttpClient},
-    error::{BoxError, DisplayErrorContext},
+    error::BoxError,
 };
 use aws_smithy_runtime_api::client::{
     http::{HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector},
@@ -52,11 +52,13 @@ pub fn http_client() -> SharedHttpClient {
 fn trusting(roots: Result<Vec<u8>, BoxError>) -> SharedHttpClient {
     let client = |connector| Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
     let client = roots.and_then(|roots| connector(&roots)).map(client);
-    SharedHttpClient::new(Hyper(client.map_err(|error| DisplayErrorContext(&*error).to_string())))
+    SharedHttpClient::new(Hyper(client.map_err(|error| error.to_string())))
 }
 
 fn connector(roots: &[u8]) -> Result<HttpsConnector<connect::HttpConnector>, BoxError> {
-    let roots: Vec<_> = CertificateDer::pem_slice_iter(roots).collect::<Result<_, _>>()?;
+    // The error's own text quotes the file, which may be a wrong one.
+    let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(roots).collect();
+    let roots = roots.map_err(|_| "the roots are not certificates in PEM")?;
     let mut trusted = RootCertStore::empty();
     // A system's hundred and more may hold one that is too old to be read.
     if let (0, _) = trusted.add_parsable_certificates(roots) {
@@ -107,6 +109,7 @@ mod tests {
     use aws_sdk_dynamodb::{
         Client, Config,
         config::{BehaviorVersion, Credentials, Region, retry::RetryConfig},
+        error::DisplayErrorContext,
     };
     use pem::Pem;
     use tokio::net::TcpListener;

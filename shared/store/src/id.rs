@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// A `UUIDv7` (RFC 9562, section 5.7). A client that chooses one has its own clock in it, so ids order nothing.
+/// A `UUIDv7` (RFC 9562, section 5.7). Its time is that of the client's clock, so lists are not sorted by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schema(

@@ -105,7 +105,7 @@ export interface components {
          */
         Email: string;
         /**
-         * @description A `UUIDv7`: ids sort by the time they were made (RFC 9562, section 5.7).
+         * @description A `UUIDv7` (RFC 9562, section 5.7). Its time is that of the client's clock, so lists are not sorted by it.
          * @example 01890a5d-ac96-774b-bcce-b302099a8057
          */
         Id: string;
