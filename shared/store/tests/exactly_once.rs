@@ -355,7 +355,7 @@ async fn a_call_takes_effect_at_most_once_and_exactly_once_if_it_succeeds() {
             let author = fixture.author(&format!("user_{worker}")).await;
             let mut wrong = Vec::new();
             for case in cases.iter().skip(worker).step_by(WORKERS) {
-                let [actual, expected] = play(&fixture, case, &author).await;
+                let [actual, expected] = Box::pin(play(&fixture, case, &author)).await;
                 if actual != expected {
                     wrong.push(format!("{case:?}\n  is {actual:?}\n  and should be {expected:?}"));
                 }
