@@ -50,7 +50,12 @@ fn called(call: &Call) -> Vec<(String, String)> {
     let service = if service.starts_with("DynamoDB") { "dynamodb" } else { service };
     let resources: Vec<_> = match (&call.body["RequestItems"], &call.body["TableName"], &call.body["SecretId"]) {
         (Value::Object(tables), ..) => tables.keys().cloned().collect(),
-        (_, Value::String(name), _) | (.., Value::String(name)) => vec![name.clone()],
+        (_, Value::String(table), _) => match &call.body["IndexName"] {
+            // As the template writes it.
+            Value::String(index) => vec![format!("${{{table}}}/index/{index}")],
+            _ => vec![table.clone()],
+        },
+        (.., Value::String(secret)) => vec![secret.clone()],
         _ => panic!("{} names no resource", call.target),
     };
     resources.into_iter().map(|resource| (format!("{service}:{operation}"), resource)).collect()
