@@ -349,6 +349,20 @@ describe.each([
     await waitFor(() => expect(result.current.chats.every((chat) => !chat.isPending)).toBe(true));
     expect(new Set(rendered.slice(from).map((titles) => titles.join()))).toEqual(new Set(["newest,newer,new,old"]));
   });
+
+  test("a new chat is on the first page after a reload", async () => {
+    const ada = await withChats(await signUp(), "1", "2", "3");
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + days * DAY });
+    onTestFinished(() => void vi.useRealTimers());
+    const { result, titles } = await chatsOf(ada, 2);
+    await act(() => result.current.create({ title: "4" }));
+    await waitFor(() => expect(titles()).toEqual(["4", "3", "2"]));
+    await api(ada, "POST", "/chats", { title: "5" });
+    const again = await chatsOf(ada, 2);
+    expect(again.titles()).toEqual(["5", "4"]);
+    act(() => again.result.current.loadMore());
+    await waitFor(() => expect(again.titles()).toEqual(["5", "4", "3", "2"]));
+  });
 });
 
 test("chats that are created at once are sent in order, and one that fails does not hold up the next", async () => {
