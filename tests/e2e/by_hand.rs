@@ -29,7 +29,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{events::event, stack::program};
+use crate::{
+    events::event,
+    stack::{now, program},
+};
 
 /// Well within the functions' time-out in `template.yaml`, after which Lambda answers in their stead.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
@@ -150,8 +153,7 @@ impl Runtime {
 /// A key, and a token that it signed for somebody whom no webhook has told of.
 pub(crate) fn signed_in(extra: &Value) -> (SigningKey, String) {
     let key = SigningKey::generate().expect("a key");
-    let now = UNIX_EPOCH.elapsed().expect("after 1970").as_secs();
-    let token = key.session_token(ISSUER, "user_ada", "sess_1", now, extra).expect("signed");
+    let token = key.session_token(ISSUER, "user_ada", "sess_1", now(), extra).expect("signed");
     (key, token)
 }
 

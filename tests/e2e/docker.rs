@@ -13,6 +13,7 @@ use reqwest::Client;
 use serde_json::Value;
 
 use crate::{
+    client::Person,
     events::SAMPLES,
     stack::{program, stack, workspace},
 };
@@ -87,11 +88,12 @@ async fn the_api_is_served_from_docker() {
     }
     let mut command = local(&["start-api", "--port", "0"]);
     let mut api = Api(command.stdout(Stdio::piped()).process_group(0).spawn().expect("local runs"));
-    let mut lines = BufReader::new(api.0.stdout.take().expect("standard output is piped")).lines();
+    // Borrowed, since the SAM CLI writes to it until it ends.
+    let mut lines = BufReader::new(api.0.stdout.as_mut().expect("standard output is piped")).lines();
     let url =
         lines.find_map(|line| Some(line.ok()?.split_once("are served at ")?.1.to_owned())).expect("it says where");
 
-    let token = stack().local(&["token", "--user", "user_example"]);
+    let token = Person::sign_up("Ada").token();
     let http = Client::builder().no_proxy().timeout(START_TIMEOUT).build().expect("a client");
     let profile = || http.get(format!("{url}/profile"));
     let deadline = Instant::now() + START_TIMEOUT;

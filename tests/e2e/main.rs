@@ -28,4 +28,5 @@ mod reconcile;
 mod requests;
 mod signed_out;
 mod stack;
+mod tools;
 mod webhook;

@@ -6,7 +6,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use axum::{
@@ -30,7 +30,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{events::event, stack::program};
+use crate::{
+    events::event,
+    stack::{now, program},
+};
 
 const CONCURRENCY: usize = 16;
 const ISSUER: &str = "https://test.clerk.accounts.dev";
@@ -38,11 +41,6 @@ const ACCESS_KEY_ID: &str = "AKIAFROMTHECONTAINER";
 const CONTAINER_TOKEN: &str = "the environment's own";
 /// How long all of it may take.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Seconds since the epoch.
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-}
 
 /// Lambda's Runtime API: hands out one event to each of as many who ask, and to nobody after them.
 struct Runtime {
@@ -115,7 +113,6 @@ async fn serve(router: Router) -> String {
 
 #[tokio::test]
 async fn sixteen_requests_are_served_at_once_by_one_environment() {
-    // Found first: should it have to be built, a token would not outlive that.
     let program = program("chats");
     let key = SigningKey::generate().expect("a key");
     let token = key.session_token(ISSUER, "user_ada", "sess_1", now(), &json!({})).expect("a token");

@@ -7,7 +7,7 @@ use std::{
     process::{Child, ChildStdin, Command, Output, Stdio},
     sync::{Mutex, OnceLock, PoisonError, mpsc},
     thread,
-    time::Duration,
+    time::{Duration, UNIX_EPOCH},
 };
 
 /// Long enough for a slow machine to build what a change made stale.
@@ -46,6 +46,12 @@ pub(crate) fn program(name: &str) -> PathBuf {
         test.ancestors().nth(2).expect("target/debug holds deps").to_owned()
     });
     folder.join(name)
+}
+
+/// Seconds since the epoch, once the programs are built: what is dated before that could expire meanwhile.
+pub(crate) fn now() -> u64 {
+    program("local");
+    UNIX_EPOCH.elapsed().expect("after 1970").as_secs()
 }
 
 static LOG: Mutex<String> = Mutex::new(String::new());

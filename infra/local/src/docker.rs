@@ -1,21 +1,21 @@
 //! The functions in Docker: `sam local`, with the running stack's database and Clerk.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    net::Ipv4Addr,
-    path::{Path, PathBuf},
-    process::Stdio,
-};
+use std::{collections::BTreeMap, fs, io::Write, net::Ipv4Addr, path::Path, process::Stdio};
 
 use anyhow::{Context, Result, bail};
 use axum::{Router, extract::Request, http::header};
 use serde::Deserialize;
-use tokio::{io::AsyncWriteExt, net::TcpListener, process::Command, task::JoinHandle};
+use tempfile::NamedTempFile;
+use tokio::{
+    io::AsyncWriteExt,
+    net::TcpListener,
+    process::Command,
+    signal::unix::{SignalKind, signal},
+    task::JoinHandle,
+};
 use yaml_serde::{Mapping, Value};
 
 use crate::{
-    files,
     functions::workspace,
     guard::Guard,
     proxy::{Proxy, hidden_listener},
@@ -24,8 +24,6 @@ use crate::{
 
 /// The folder that `make invoke` has `sam build` fill.
 const BUILT: &str = ".aws-sam/here";
-/// What `sam local` reads: the built template with the stack's settings.
-const TEMPLATE: &str = "local.yaml";
 /// By this name Docker Desktop leads containers to what listens on the machine's own loopback.
 const DESKTOP_HOST: &str = "host.docker.internal";
 
@@ -43,9 +41,11 @@ pub(crate) async fn sam_local(
     }
     let containers = listen(&gateways().await?).await?;
     let database = serve(containers.listener, &containers.host, dynamodb_port);
+    // Ctrl-C ends the SAM CLI, which is waited for, so that its template goes with it.
+    let _interrupt = signal(SignalKind::interrupt())?;
     let template = write_template(&folder, &environment(format!("http://{}", containers.host)))?;
     let mut sam = Command::new(sam);
-    sam.arg("local").args(arguments).arg("--template-file").arg(template).env("SAM_CLI_TELEMETRY", "0");
+    sam.arg("local").args(arguments).arg("--template-file").arg(template.path()).env("SAM_CLI_TELEMETRY", "0");
     // What they were built for.
     let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
     sam.args(["--parameter-overrides", &format!("Architecture={architecture}")]);
@@ -151,14 +151,14 @@ fn serve(listener: TcpListener, host: &str, dynamodb_port: u16) -> JoinHandle<st
     tokio::spawn(async move { axum::serve(listener, router).await })
 }
 
-/// Writes the built template with `environment` in each function, beside the tables' names. `sam local` has an option for
-/// that, but it leaves out what the template does not name, as the address of the database.
-fn write_template(folder: &Path, environment: &BTreeMap<String, String>) -> Result<PathBuf> {
+/// Writes the built template with `environment` in each function, beside the tables' names, for as long as it is used.
+/// `sam local` has an option for that, but it leaves out what the template does not name, as the address of the database.
+fn write_template(folder: &Path, environment: &BTreeMap<String, String>) -> Result<NamedTempFile> {
     let built = fs::read_to_string(folder.join("template.yaml")).context("the built template cannot be read")?;
-    let path = folder.join(TEMPLATE);
-    // The environment has secrets.
-    files::write(&path, with_environment(&built, environment)?.as_bytes())?;
-    Ok(path)
+    // The environment has secrets: only its owner reads a temporary file.
+    let mut file = tempfile::Builder::new().prefix("local-").suffix(".yaml").tempfile_in(folder)?;
+    file.write_all(with_environment(&built, environment)?.as_bytes())?;
+    Ok(file)
 }
 
 fn with_environment(built: &str, environment: &BTreeMap<String, String>) -> Result<String> {
@@ -181,6 +181,8 @@ fn with_environment(built: &str, environment: &BTreeMap<String, String>) -> Resu
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[tokio::test]
@@ -213,6 +215,17 @@ mod tests {
         assert_eq!(gateway(r#"{"Subnet":"fd00::/64","Gateway":"fd00::1"}"#), None);
         let containers = listen(&[Ipv4Addr::new(203, 0, 113, 1)]).await.expect("the loopback interface is there");
         assert!(containers.host.starts_with(DESKTOP_HOST) && containers.options.contains(&"--add-host"));
+    }
+
+    #[test]
+    fn templates_with_secrets_are_private_and_do_not_outlive_their_use() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("template.yaml"), include_str!("../../../template.yaml")).expect("written");
+        let [one, other] = [1, 2].map(|_| write_template(folder.path(), &BTreeMap::new()).expect("written"));
+        assert_ne!(one.path(), other.path(), "two commands at once");
+        assert_eq!(fs::metadata(one.path()).expect("it is there").permissions().mode() & 0o777, 0o600);
+        drop((one, other));
+        assert_eq!(fs::read_dir(folder.path()).expect("readable").count(), 1);
     }
 
     #[test]

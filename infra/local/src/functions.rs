@@ -34,6 +34,12 @@ pub(crate) fn url_path(binary: &str) -> String {
     format!("/lambda-url/{binary}")
 }
 
+/// An address for cargo-lambda, which cannot be given a listener. It is a random one of the loopback interface's, so nothing
+/// else takes it meanwhile, and no web page guesses it.
+pub async fn free_address() -> Result<SocketAddr> {
+    Ok(hidden_listener().await?.local_addr()?)
+}
+
 /// Running functions.
 pub(crate) struct Functions {
     watch: Child,
@@ -45,8 +51,7 @@ impl Functions {
     /// for all of them; `folder` is for links to their sources. With `reload`, code that is edited is built and loaded
     /// again.
     pub(crate) async fn start(environment: &BTreeMap<String, String>, folder: &Path, reload: bool) -> Result<Self> {
-        // cargo-lambda cannot be given a listener. Nothing else binds this port before it does: the address is random.
-        let address = hidden_listener().await?.local_addr()?;
+        let address = free_address().await?;
         let (ip, port) = (address.ip().to_string(), address.port().to_string());
         let mut watch = Command::new(program());
         watch

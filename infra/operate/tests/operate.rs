@@ -331,14 +331,10 @@ async fn a_tag_is_what_the_logs_say() {
 
 #[tokio::test]
 async fn a_stack_that_is_not_running_is_told_of() {
-    let mut fixture = Fixture::new().await;
-    let nowhere = local::dynamodb::in_memory().await.expect("the engine starts");
-    // The engine that is dropped here is the one that the command looks for.
-    let url = std::mem::replace(&mut fixture.engine, nowhere);
-    let port = url.url().rsplit(':').next().expect("a port").to_owned();
-    drop(url);
-    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_operate"));
-    command.args(["erase", "--dynamodb-port", &port]).env_remove("STACK").env("LOCAL_DATA", fixture.engine.data());
+    let fixture = Fixture::new().await;
+    // Nothing listens on this port.
+    let mut command = fixture.command(&["erase", "--dynamodb-port", "1"]);
+    command.env_remove("DYNAMODB_PORT");
     let output = command.output().await.expect("it runs");
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).starts_with("error: accounts cannot be read"));

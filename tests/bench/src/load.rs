@@ -1,6 +1,7 @@
 //! Many requests: at once, and for long.
 
 use std::{
+    net::SocketAddr,
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -13,7 +14,6 @@ use rand::seq::IndexedRandom;
 use reqwest::Client;
 use serde_json::Value;
 use tokio::{
-    net::TcpListener,
     process::Command,
     time::{sleep, timeout},
 };
@@ -45,11 +45,12 @@ pub(crate) struct Load {
 
 /// The list of ten, for as many clients as `cargo lambda watch` may start instances.
 pub(crate) async fn concurrency(bench: &Bench<'_>, clients: usize, requests: usize) -> Result<Load> {
-    let port = TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port();
+    let address = functions::free_address().await?;
     let mut watch = Command::new(functions::program());
     watch
         .args(["lambda", "watch", "--quiet", "--release", "--ignore-changes"])
-        .args(["--invoke-address", "127.0.0.1", "--invoke-port", &port.to_string()])
+        .args(["--invoke-address", &address.ip().to_string()])
+        .args(["--invoke-port", &address.port().to_string()])
         .args(["--concurrency", &clients.to_string()])
         .arg("--manifest-path")
         .arg(workspace().join("functions/chats/Cargo.toml"))
@@ -64,13 +65,13 @@ pub(crate) async fn concurrency(bench: &Bench<'_>, clients: usize, requests: usi
     let environment = bench.world.environment(Contestant::Ours, "chats", Way::Plain)?;
     watch.envs(environment.into_iter().filter(|(name, _)| !name.starts_with("AWS_LAMBDA_") && name != "PATH"));
     let watch = watch.spawn().context("cargo-lambda cannot be started")?;
-    let load = under_load(bench, port, clients, requests).await;
+    let load = under_load(bench, address, clients, requests).await;
     functions::stop(watch).await;
     load
 }
 
-async fn under_load(bench: &Bench<'_>, port: u16, clients: usize, requests: usize) -> Result<Load> {
-    let url = format!("http://127.0.0.1:{port}/2015-03-31/functions/chats/invocations");
+async fn under_load(bench: &Bench<'_>, address: SocketAddr, clients: usize, requests: usize) -> Result<Load> {
+    let url = format!("http://{address}/2015-03-31/functions/chats/invocations");
     let http = Client::builder().no_proxy().pool_max_idle_per_host(clients).build()?;
     let post = async |event| {
         let answer: Value = http.post(&url).body::<Bytes>(event).send().await?.json().await?;
