@@ -14,7 +14,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::sleep;
 
-use crate::place::{Tables, string};
+use crate::place::{Tables, described, string};
 
 /// As many as `BatchWriteItem` takes.
 const BATCH: usize = 25;
@@ -121,6 +121,7 @@ async fn due_people(tables: &Tables, due: u64, again: bool, start: Option<Key>) 
         .set_exclusive_start_key(start)
         .send()
         .await
+        .map_err(described)
         .context("accounts cannot be read")?;
     let people = page.items.unwrap_or_default().into_iter().filter_map(|item| item.get("userId")?.as_s().ok().cloned());
     Ok((people.collect(), page.last_evaluated_key))
@@ -129,7 +130,7 @@ async fn due_people(tables: &Tables, due: u64, again: bool, start: Option<Key>) 
 /// Makes sure that a person is deleted, and that the deletion was received before `settled`.
 async fn deleted(tables: &Tables, user: &str, settled: u64) -> Result<()> {
     let read = tables.client.get_item().table_name(&tables.users).key("userId", string(user)).consistent_read(true);
-    let Some(item) = read.send().await.context("the account cannot be read")?.item else {
+    let Some(item) = read.send().await.map_err(described).context("the account cannot be read")?.item else {
         bail!("there is no account {user}");
     };
     let received_at = item.get("deletionReceivedAt").or(item.get("deletedAt")).and_then(|at| at.as_n().ok());
@@ -147,7 +148,7 @@ async fn erase(tables: &Tables, user: &str, due: u64, now: u64) -> Result<u64> {
     let chats = clear(tables, &tables.chats, "chatId", user).await?;
     let sessions = clear(tables, &tables.sessions, "sessionId", user).await?;
     let read = tables.client.get_item().table_name(&tables.users).key("userId", string(user)).consistent_read(true);
-    let mut kept = read.send().await?.item.context("the account is gone")?;
+    let mut kept = read.send().await.map_err(described)?.item.context("the account is gone")?;
     kept.retain(|name, _| ["userId", "isActive", "deletedAt", "deletionReceivedAt"].contains(&name.as_str()));
     let tombstone = tables
         .client
@@ -163,7 +164,7 @@ async fn erase(tables: &Tables, user: &str, due: u64, now: u64) -> Result<u64> {
         Err(error) if matches!(error.as_service_error(), Some(PutItemError::ConditionalCheckFailedException(_))) => {
             Ok(chats + sessions)
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(described(error)),
     }
 }
 
@@ -181,7 +182,8 @@ async fn clear(tables: &Tables, table: &str, sort_key: &str, user: &str) -> Resu
         .items()
         .send()
         .collect::<Result<Vec<Key>, _>>()
-        .await?;
+        .await
+        .map_err(described)?;
     for batch in keys.chunks(BATCH) {
         let requests = batch.iter().map(|key| {
             let delete = DeleteRequest::builder().set_key(Some(key.clone())).build()?;
@@ -195,7 +197,7 @@ async fn clear(tables: &Tables, table: &str, sort_key: &str, user: &str) -> Resu
 /// Deletes a batch, and what DynamoDB leaves of it again.
 async fn delete(tables: &Tables, table: &str, mut requests: Vec<WriteRequest>) -> Result<()> {
     for attempt in 0..ATTEMPTS {
-        let answer = tables.client.batch_write_item().request_items(table, requests).send().await?;
+        let answer = tables.client.batch_write_item().request_items(table, requests).send().await.map_err(described)?;
         requests = answer.unprocessed_items.and_then(|mut left| left.remove(table)).unwrap_or_default();
         if requests.is_empty() {
             return Ok(());

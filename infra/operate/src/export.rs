@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use store::{Chat, Profile};
 use tempfile::NamedTempFile;
 
-use crate::place::{Tables, string};
+use crate::place::{Tables, described, string};
 
 #[derive(Args)]
 pub(crate) struct Export {
@@ -65,7 +65,7 @@ impl Export {
         let mut items = query.into_paginator().page_size(self.page).items().send();
         let mut chats = Vec::new();
         while let Some(item) = items.next().await {
-            chats.push(chat(item.context("chats cannot be read")?)?);
+            chats.push(chat(item.map_err(described).context("chats cannot be read")?)?);
             bar.inc(1);
         }
         bar.finish_and_clear();
@@ -74,7 +74,7 @@ impl Export {
 
     async fn account(&self, tables: &Tables) -> Result<Option<HashMap<String, AttributeValue>>> {
         let read = tables.client.get_item().table_name(&tables.users).key("userId", string(&self.user));
-        Ok(read.consistent_read(true).send().await.context("the account cannot be read")?.item)
+        Ok(read.consistent_read(true).send().await.map_err(described).context("the account cannot be read")?.item)
     }
 
     async fn ended_sessions(&self, tables: &Tables) -> Result<Vec<Value>> {
@@ -86,13 +86,13 @@ impl Export {
             .expression_attribute_values(":user", string(&self.user))
             .consistent_read(true);
         let items = query.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
-        Ok(serde_dynamo::from_items(items.context("ended sessions cannot be read")?)?)
+        Ok(serde_dynamo::from_items(items.map_err(described).context("ended sessions cannot be read")?)?)
     }
 }
 
 /// A chat as the API shows it, and what else is stored of it.
 fn chat(item: HashMap<String, AttributeValue>) -> Result<Value> {
-    let mut chat = serde_json::to_value(serde_dynamo::from_item::<_, Chat>(item.clone())?)?;
+    let mut chat = serde_json::to_value(Chat::try_from(item.clone())?)?;
     let stored: Map<String, Value> = serde_dynamo::from_item(item)?;
     if let Some(shown) = chat.as_object_mut() {
         for (name, value) in stored.into_iter().filter(|(name, _)| !["userId", "chatId"].contains(&name.as_str())) {

@@ -2,10 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
 use aws_sdk_cloudformation::types::Stack;
-use aws_sdk_dynamodb::{Client, config::Credentials, types::AttributeValue};
+use aws_sdk_dynamodb::{
+    Client,
+    config::{Credentials, http::HttpResponse},
+    error::{ProvideErrorMetadata, SdkError},
+    types::AttributeValue,
+};
 use clap::Args;
 
 /// More than the SDK makes by itself: a table that is busy is waited for.
@@ -61,7 +66,7 @@ impl Place {
 /// The outputs of a deployed stack.
 async fn outputs<const N: usize>(config: &SdkConfig, stack: &str, names: [&str; N]) -> Result<[String; N]> {
     let answer = aws_sdk_cloudformation::Client::new(config).describe_stacks().stack_name(stack).send().await;
-    let answer = answer.with_context(|| format!("the stack {stack} cannot be described"))?;
+    let answer = answer.map_err(described).with_context(|| format!("the stack {stack} cannot be described"))?;
     let stacks = answer.stacks.unwrap_or_default();
     let found = names.map(|name| {
         let outputs = stacks.iter().flat_map(Stack::outputs);
@@ -74,6 +79,14 @@ async fn outputs<const N: usize>(config: &SdkConfig, stack: &str, names: [&str; 
         bail!("the stack {stack} has no output {name}");
     }
     Ok(found.map(Option::unwrap_or_default))
+}
+
+/// An SDK's error without text of the response. What these commands print may be kept as a job's log.
+pub(crate) fn described<E>(error: SdkError<E, HttpResponse>) -> Error
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    anyhow!(store::describe(&error))
 }
 
 pub(crate) fn string(text: impl Into<String>) -> AttributeValue {

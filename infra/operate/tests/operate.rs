@@ -343,3 +343,37 @@ async fn a_stack_that_is_not_running_is_told_of() {
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).starts_with("error: the local stack has never run"));
 }
+
+#[tokio::test]
+async fn errors_hold_no_text_of_a_response() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    const MARKER: &str = "Ada's secret plans";
+    let fixture = Fixture::new().await;
+    let broken = json!({ "Items": [{ "title": { "S": MARKER } }], "Item": { "title": { "S": MARKER } } }).to_string();
+    let broken = broken[..broken.len() - 3].to_owned();
+    let error = json!({ "__type": "com.amazon.coral.validate#ValidationException", "message": MARKER }).to_string();
+    let unreadable = json!({ "Items": [{ "chatId": { "S": MARKER }, "createdAt": { "S": MARKER } }] }).to_string();
+    for (status, body, code) in
+        [("200 OK", broken, ""), ("400 Bad Request", error, "ValidationException"), ("200 OK", unreadable, "")]
+    {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("its address").port().to_string();
+        let length = body.len();
+        let response = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}");
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = [0; 4096];
+                // The request is small, and the response does not depend on it.
+                let _ = stream.read(&mut request).await;
+                let _ = stream.write_all(response.as_bytes()).await;
+            }
+        });
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_operate"));
+        command.args(["export", "--user", "user_ada", "--dynamodb-port", &port]).env_remove("STACK");
+        let output = command.env("LOCAL_DATA", fixture.engine.data()).output().await.expect("it runs");
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).expect("UTF-8");
+        assert!(said.contains("error: ") && said.contains(code), "{said}");
+        assert!(!said.contains(MARKER), "{said}");
+    }
+}

@@ -44,6 +44,15 @@ impl Chat {
     const CONTENT: &str = "title, createdAt, updatedAt, fingerprint";
 }
 
+/// A chat from an item that was read by other means than [`Chats`].
+impl TryFrom<Attributes> for Chat {
+    type Error = Error;
+
+    fn try_from(item: Attributes) -> Result<Self, Error> {
+        item::read(Some(item))
+    }
+}
+
 /// What a chat is created with.
 #[derive(Serialize)]
 struct Content<'a> {

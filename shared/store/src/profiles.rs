@@ -33,7 +33,7 @@ use aws_lc_rs::digest;
 use aws_sdk_dynamodb::{
     Client,
     operation::update_item::UpdateItemError,
-    types::{AttributeValue, ReturnValue},
+    types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use clerk_auth::{DeletedUser, Identity, User};
@@ -49,6 +49,7 @@ use utoipa::{
 use crate::{
     Authorized, Database, Error,
     item::{self, Attributes, Change, applied, now, number, string},
+    write::{self, NOT_REMEMBERED, REMEMBER},
 };
 
 /// The condition of every write that holds personal details.
@@ -530,10 +531,10 @@ impl AuthorProfile<'_> {
         ]);
         let mut expression = format!(
             "SET isActive = if_not_exists(isActive, :active), callerCreatedAt = if_not_exists(callerCreatedAt, :now), \
-             callerUpdatedAt = :now, creation = if_not_exists(creation, :change){set}"
+             callerUpdatedAt = :now, creation = if_not_exists(creation, :write), {REMEMBER}{set}"
         );
         let change = Change::new();
-        let mut condition = NOT_ERASED.to_owned();
+        let mut condition = format!("{NOT_ERASED} AND {NOT_REMEMBERED}");
         let mut update = client
             .update_item()
             .table_name(table)
@@ -541,8 +542,10 @@ impl AuthorProfile<'_> {
             .set_expression_attribute_values(Some(values))
             .expression_attribute_values(":active", AttributeValue::Bool(true))
             .expression_attribute_values(":now", number(now()))
-            .expression_attribute_values(":change", string(&change))
-            .return_values(ReturnValue::AllNew);
+            .expression_attribute_values(":write", string(&change))
+            .expression_attribute_values(":none", string(""))
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         if let Some((claims, version)) = claims {
             let Assignments { set, remove, values } = assign(claims);
             expression = format!("{expression}, claimedVersion = :claimedVersion{set}{remove}");
@@ -553,20 +556,23 @@ impl AuthorProfile<'_> {
                 update = update.expression_attribute_values(name, value);
             }
         }
-        match update.update_expression(expression).condition_expression(condition).send().await {
-            Ok(output) => {
-                let item: Item = item::read(output.attributes)?;
-                Ok(Some(if item.made_by(&change) {
-                    Put::Created(item.profile())
-                } else {
-                    Put::Present(item.profile())
-                }))
-            }
+        let item = match update.update_expression(expression).condition_expression(condition).send().await {
+            Ok(output) => output.attributes.unwrap_or_default(),
             Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
-                _ => Err(Error::from_sdk(error)),
+                Some(UpdateItemError::ConditionalCheckFailedException(failure)) => {
+                    let item = failure.item().cloned().unwrap_or_default();
+                    // An earlier attempt took effect. What others wrote since then stays.
+                    if write::later_writes(&item, &change)?.is_none() {
+                        return Ok(None);
+                    }
+                    item
+                }
+                _ => return Err(Error::from_sdk(error)),
             },
-        }
+        };
+        let item: Item = item::read(Some(item))?;
+        let put = if item.made_by(&change) { Put::Created } else { Put::Present };
+        Ok(Some(put(item.profile())))
     }
 }
 

@@ -68,13 +68,17 @@ pub(crate) enum Outcome {
     Unmet(Option<Attributes>),
 }
 
-/// What is stored of an item beside its content.
+/// The assignments by which an item remembers a write, whose id is the value `:write`; `:none` is an empty string.
+pub(crate) const REMEMBER: &str = "write1 = :write, write2 = if_not_exists(write1, :none), \
+                                   write3 = if_not_exists(write2, :none), write4 = if_not_exists(write3, :none)";
+
+/// The condition that the item does not remember the write. A comparison with an attribute that is missing is false.
+pub(crate) const NOT_REMEMBERED: &str =
+    "NOT (write1 = :write OR write2 = :write OR write3 = :write OR write4 = :write)";
+
+/// The writes that an item remembers.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Metadata {
-    version: u64,
-    /// The version of its creation, unless this is a tombstone.
-    first_version: Option<u64>,
+struct Writes {
     #[serde(default)]
     write1: String,
     #[serde(default)]
@@ -83,6 +87,22 @@ struct Metadata {
     write3: String,
     #[serde(default)]
     write4: String,
+}
+
+/// How many writes came after `id`, if the item remembers it.
+pub(crate) fn later_writes(item: &Attributes, id: &Change) -> Result<Option<u64>, Error> {
+    let Writes { write1, write2, write3, write4 } = item::read(Some(item.clone()))?;
+    let id = String::from(id);
+    Ok((0..).zip([write1, write2, write3, write4]).find_map(|(later, write)| (write == id).then_some(later)))
+}
+
+/// What is stored of an item beside its content and its writes.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    version: u64,
+    /// The version of its creation, unless this is a tombstone.
+    first_version: Option<u64>,
 }
 
 /// The item, unless it is a tombstone.
@@ -137,21 +157,16 @@ async fn send(
     assignments: &str,
     remove: &str,
 ) -> Result<Outcome, Error> {
-    let write = String::from(&Change::new());
+    let id = Change::new();
     for (name, version) in versions {
         update = update.expression_attribute_values(name, number(version));
     }
     let update = update
         .update_expression(format!(
-            "SET {assignments}, version = if_not_exists(version, :zero) + :one, write1 = :write, \
-             write2 = if_not_exists(write1, :none), write3 = if_not_exists(write2, :none), \
-             write4 = if_not_exists(write3, :none){remove}"
+            "SET {assignments}, version = if_not_exists(version, :zero) + :one, {REMEMBER}{remove}"
         ))
-        // A comparison with an attribute that is missing is false.
-        .condition_expression(format!(
-            "{condition} AND NOT (write1 = :write OR write2 = :write OR write3 = :write OR write4 = :write)"
-        ))
-        .expression_attribute_values(":write", string(write.as_str()))
+        .condition_expression(format!("{condition} AND {NOT_REMEMBERED}"))
+        .expression_attribute_values(":write", string(&id))
         .expression_attribute_values(":none", string(""))
         .expression_attribute_values(":zero", number(0))
         .expression_attribute_values(":one", number(1))
@@ -165,11 +180,10 @@ async fn send(
         },
     };
     let Some(item) = item else { return Ok(Outcome::Unmet(None)) };
-    let Metadata { version, first_version, write1, write2, write3, write4 } = item::read(Some(item.clone()))?;
-    // Each write adds one to the version, so the number of later writes tells which version this one produced.
-    let later = (0..).zip([write1, write2, write3, write4]).find_map(|(later, id)| (id == write).then_some(later));
-    Ok(match later {
+    Ok(match later_writes(&item, &id)? {
         Some(later) => {
+            let Metadata { version, first_version } = item::read(Some(item.clone()))?;
+            // Each write adds one to the version.
             let version = version.saturating_sub(later);
             // An item that was deleted and created again is another one.
             let item = existing(Some(item)).filter(|_| first_version.is_some_and(|first| first <= version));

@@ -24,7 +24,9 @@ use aws_smithy_runtime_api::client::{
     orchestrator::{HttpRequest, HttpResponse},
     result::ConnectorError,
 };
-use store::{AuthorChats, Authorized, Chats, Created, Database, Error, Id, NewChat, Precondition, Title};
+use store::{
+    AuthorChats, Authorized, Chats, Created, Database, Details, Error, Id, NewChat, Precondition, Profiles, Put, Title,
+};
 use support::Fixture;
 use tokio::sync::{mpsc, oneshot};
 
@@ -88,6 +90,7 @@ impl Attempt {
 /// A device: a client of its own, on a network that the test controls.
 struct Device {
     chats: Chats,
+    profiles: Profiles,
     attempts: mpsc::UnboundedReceiver<Attempt>,
 }
 
@@ -99,7 +102,9 @@ impl Device {
         let retries = RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_nanos(1));
         let bucket = RetryPartition::custom("one device").token_bucket(TokenBucket::unlimited()).build();
         let config = fixture.config().http_client(network).retry_config(retries).retry_partition(bucket);
-        Self { chats: Chats::new(&Database::from(config), "ChatsTable".to_owned()), attempts }
+        let database = Database::from(config);
+        let profiles = Profiles::new(&database, "UsersTable".to_owned());
+        Self { chats: Chats::new(&database, "ChatsTable".to_owned()), profiles, attempts }
     }
 
     async fn attempt(&mut self) -> Attempt {
@@ -397,5 +402,30 @@ async fn a_call_is_known_through_three_writes_of_others() {
         // The documented limit: the fourth write of others makes the call forgotten, so it takes effect again.
         assert_eq!(text(&there.title), if twice { "mine" } else { "other" }, "{others}");
         assert_eq!(answer, Answer::Chat("mine".to_owned(), if twice { there.version } else { 2 }), "{others}");
+    }
+}
+
+#[tokio::test]
+async fn a_profile_is_written_once_however_often_the_call_is_sent() {
+    let fixture = Fixture::new().await;
+    let author = fixture.author("user_ada").await;
+    let plain = Profiles::new(&fixture.database, "UsersTable".to_owned());
+    let details =
+        |name: &str| -> Details { serde_json::from_value(serde_json::json!({ "firstName": name })).expect("details") };
+    for number in 0..2 {
+        let mut device = Device::new(&fixture);
+        let profiles = device.profiles.clone();
+        let network = async {
+            device.attempt().await.lose_response().await;
+            plain.of_author(&author).put(&details("Theirs")).await.expect("written");
+            device.attempt().await.answer().await;
+        };
+        let (details, author) = (details("Mine"), &author);
+        let (put, ()) =
+            tokio::join!(async { profiles.of_author(author).put(&details).await.expect("written") }, network);
+        // The first call made the profile, although it learned so only after the other one.
+        assert_eq!(matches!(put, Put::Created(_)), number == 0);
+        let profile = plain.of(author.identity()).get().await.expect("read").expect("there");
+        assert_eq!(serde_json::to_value(profile).expect("JSON")["firstName"], "Theirs");
     }
 }
