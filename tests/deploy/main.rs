@@ -114,6 +114,12 @@ async fn what_is_deployed_works_and_keeps_its_data_through_an_update_and_after_i
         "data": { "id": "user_ada", "object": "user", "deleted": true },
     });
     assert_eq!(stack.deliver(&new, &deleted).await, 200);
+    // An erasure waits for two minutes from the receipt of the deletion, which is put ten minutes back here.
+    let received = AttributeValue::N(((seconds_now() - 600) * 1000).to_string());
+    let update = aws.dynamodb().update_item().table_name(stack.table("UsersTable"));
+    let update = update.key("userId", AttributeValue::S("user_ada".to_owned()));
+    let update = update.update_expression("SET deletionReceivedAt = :at").expression_attribute_values(":at", received);
+    update.send().await.expect("it is written");
     let said = aws.operate(&["--stack", stack::NAME, "erase", "--user", "user_ada"]);
     assert!(said.starts_with("1 people erased, with 2 chats and ended sessions"), "{said}");
 

@@ -49,7 +49,9 @@ fn entity_tag(text: &str) -> Option<&str> {
 
 /// The version that a strong tag of ours stands for. If-Match compares strongly, so weak tags match nothing.
 fn version(tag: &str) -> Option<u64> {
-    tag.trim_matches('"').parse().ok()
+    let text = tag.trim_matches('"');
+    // The tag that is sent for it, octet by octet (RFC 9110, section 8.8.3.2): "01" is another.
+    text.parse().ok().filter(|version: &u64| version.to_string() == text)
 }
 
 #[cfg(test)]
@@ -67,6 +69,8 @@ mod tests {
             ("W/\"3\"", versions(&[])),
             ("\"of-another-api\"", versions(&[])),
             ("\"-1\"", versions(&[])),
+            ("\"01\"", versions(&[])),
+            ("\"+1\"", versions(&[])),
             ("\"\"", versions(&[])),
             ("3", None),
             ("", None),

@@ -140,10 +140,13 @@ impl Secret {
             return Ok(verifier(&required(SECRET)?)?);
         };
         // The one before the newest is good as well, for as long as it is kept: Svix signs with both for a day.
-        let (newest, previous) =
-            tokio::try_join!(version(client, id, "AWSCURRENT"), version(client, id, "AWSPREVIOUS"))?;
-        let newest = newest.unwrap_or_default();
+        let (newest, previous) = tokio::join!(version(client, id, "AWSCURRENT"), version(client, id, "AWSPREVIOUS"));
+        let newest = newest?.unwrap_or_default();
         let alone = verifier(&newest)?;
+        let previous = previous.unwrap_or_else(|failure| {
+            tracing::warn!(?failure, "the previous signing secret (AWSPREVIOUS) cannot be read, and is left out");
+            None
+        });
         let Some(previous) = previous else { return Ok(alone) };
         Ok(verifier(&format!("{newest} {previous}")).unwrap_or_else(|_| {
             tracing::warn!("the previous signing secret (AWSPREVIOUS) is not a signing secret, and is left out");
@@ -187,6 +190,8 @@ mod tests {
 
     const OLD: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
     const NEW: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    /// A value whose key may not be used.
+    const DENIED: &str = "denied";
     const BODY: &[u8] = br#"{"type":"a"}"#;
 
     /// Secrets Manager: a value for each stage, or none while it is down.
@@ -205,6 +210,7 @@ mod tests {
         match &*manager.stages.lock().expect("not poisoned") {
             None => (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({ "__type": "InternalServiceError" }))),
             Some(stages) => match stages.get(stage) {
+                Some(&DENIED) => (StatusCode::BAD_REQUEST, Json(json!({ "__type": "DecryptionFailure" }))),
                 Some(value) => (StatusCode::OK, Json(json!({ "SecretString": value }))),
                 None => (StatusCode::BAD_REQUEST, Json(json!({ "__type": "ResourceNotFoundException" }))),
             },
@@ -329,6 +335,10 @@ mod tests {
         manager.holds(&[("AWSCURRENT", OLD), ("AWSPREVIOUS", "sk_live_no secret!")]);
         assert_eq!(outcome(&secret, OLD, 10).await, None);
         assert_eq!(outcome(&secret, NEW, 10).await, Some(Code::WebhookBadSignature));
+        // Nor has the previous version to be readable.
+        let (manager, secret) = Manager::start().await;
+        manager.holds(&[("AWSCURRENT", OLD), ("AWSPREVIOUS", DENIED)]);
+        assert_eq!(outcome(&secret, OLD, 0).await, None);
         // What was known does not outlive a secret that is wrong or gone.
         for current in [&[("AWSCURRENT", "whsec_!"), ("AWSPREVIOUS", OLD)][..], &[]] {
             let (manager, secret) = Manager::start().await;

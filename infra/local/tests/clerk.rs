@@ -226,7 +226,8 @@ async fn what_cannot_be_done_is_said() {
     let said = String::from_utf8_lossy(&run.stderr);
     assert!(said.contains(&format!("port {port} cannot be had; set DYNAMODB_PORT to another")), "{said}");
 
-    for origin in ["", "localhost:5173", "http://localhost:5173/", "http://Localhost:5173", "http://localhost:80", "*"] {
+    for origin in ["", "localhost:5173", "http://localhost:5173/", "http://Localhost:5173", "http://localhost:80", "*"]
+    {
         let run = clerk.command(&["run", "--dynamodb-port", &port, "--origins", origin]).await;
         let said = String::from_utf8_lossy(&run.stderr);
         assert!(said.contains("write it as browsers do"), "{origin}: {said}");

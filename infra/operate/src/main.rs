@@ -10,10 +10,10 @@ mod erase;
 mod export;
 mod place;
 
-use std::process::ExitCode;
+use std::{ffi::OsStr, process::ExitCode};
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, builder::Resettable};
 use erase::Erase;
 use export::Export;
 use place::Place;
@@ -42,13 +42,22 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Cli::parse()).await {
+    let matches = without_blank_variables(Cli::command()).get_matches();
+    match run(Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// A variable that is empty counts as unset, as it does for the functions.
+fn without_blank_variables(command: clap::Command) -> clap::Command {
+    let is_blank = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    command
+        .mut_args(|arg| if arg.get_env().is_some_and(is_blank) { arg.env(Resettable::Reset) } else { arg })
+        .mut_subcommands(without_blank_variables)
 }
 
 async fn run(Cli { place, command }: Cli) -> Result<()> {

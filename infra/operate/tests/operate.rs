@@ -275,6 +275,15 @@ async fn settings_in_the_environment_conflict_with_no_option() {
 }
 
 #[tokio::test]
+async fn empty_variables_count_as_unset() {
+    let fixture = Fixture::new().await;
+    fixture.person("user_gone", 1, Some(LONG_AGO)).await;
+    let mut command = fixture.command(&["erase", "--user", "user_gone"]);
+    let output = command.env("ERASE_AFTER_DAYS", "").env("STACK", "").output().await.expect("operate runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test]
 async fn what_a_restored_table_brought_back_is_erased_again() {
     let fixture = Fixture::new().await;
     for user in ["user_1", "user_2"] {

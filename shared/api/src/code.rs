@@ -112,6 +112,8 @@ codes! {
     Internal = INTERNAL_SERVER_ERROR "internal",
     /// Something that is needed does not answer; send the request again after the time in Retry-After.
     Unavailable = SERVICE_UNAVAILABLE "unavailable",
+    /// The token names a key that the issuer has not published as far as is known; retry after the time in Retry-After.
+    TokenKeyUndecided = SERVICE_UNAVAILABLE "token_key_undecided",
 }
 
 impl From<Refusal> for Code {

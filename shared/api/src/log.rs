@@ -31,7 +31,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::{Problem, env::var, problem::Logged};
+use crate::{Code, Problem, env::var, problem::Logged};
 
 /// The namespace of the metrics in `CloudWatch`.
 const NAMESPACE: &str = "ClerkBackend";
@@ -177,7 +177,12 @@ pub(crate) async fn request(mut request: Request, next: Next) -> Response {
     let (user, actor) = caller.0.get().cloned().map_or((None, None), |(user, actor)| (Some(user), actor));
     let line = Line {
         time: SystemTime::now(),
-        level: if status < 500 { "INFO" } else { "ERROR" },
+        // A key that is not known yet is the client's doing: anyone can invent one.
+        level: if status < 500 || problem.as_ref().is_some_and(|problem| problem.code == Code::TokenKeyUndecided) {
+            "INFO"
+        } else {
+            "ERROR"
+        },
         message: "request",
         function: function_name(),
         request_id,

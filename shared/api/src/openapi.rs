@@ -36,6 +36,7 @@ const AUTHORIZED: &[Code] = &[
     Code::AccountInactive,
     Code::Internal,
     Code::Unavailable,
+    Code::TokenKeyUndecided,
 ];
 
 /// What every call with a body can be answered.

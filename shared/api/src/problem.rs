@@ -45,13 +45,16 @@ impl Problem {
 
     /// 503: something that is needed does not answer; the same request can succeed later.
     pub fn unavailable(cause: impl Into<String>) -> Self {
-        const SECONDS: HeaderValue = HeaderValue::from_static("2");
-        Self::new(
+        Self::retry_later(
             Code::Unavailable,
             "The service cannot answer just now; send the request again after the time in Retry-After.",
         )
-        .header(header::RETRY_AFTER, SECONDS)
         .caused_by(cause)
+    }
+
+    fn retry_later(code: Code, detail: &str) -> Self {
+        const SECONDS: HeaderValue = HeaderValue::from_static("2");
+        Self::new(code, detail).header(header::RETRY_AFTER, SECONDS)
     }
 
     /// 401: no token was sent.
@@ -112,6 +115,10 @@ impl From<VerifyError> for Problem {
         match error {
             VerifyError::Refused(refusal) => refusal.into(),
             VerifyError::KeysUnavailable => Self::unavailable(error.to_string()),
+            VerifyError::KeyUndecided => Self::retry_later(
+                Code::TokenKeyUndecided,
+                "The token's key is not known yet. Retry after the time in Retry-After.",
+            ),
         }
     }
 }

@@ -131,10 +131,11 @@ fn parse_issuer(text: &str) -> Result<(String, Url), &'static str> {
         !text.is_empty()
             && text.chars().all(|character| character.is_ascii_alphanumeric() || others.contains(character))
     };
-    let host = loopback || url.host_str().is_some_and(|host| consists_of(host, ".-"));
-    let issuer = format!("{}{}", url.origin().ascii_serialization(), url.path().trim_end_matches('/'));
-    let path = url.path().trim_matches('/');
-    let path = path.is_empty() || path.split('/').all(|segment| consists_of(segment, "-_"));
+    let host = loopback
+        || url.domain().is_some_and(|name| name.contains('.') && name.split('.').all(|label| consists_of(label, "-")));
+    let path = url.path().trim_end_matches('/');
+    let issuer = format!("{}{path}", url.origin().ascii_serialization());
+    let path = path.is_empty() || path.split('/').skip(1).all(|segment| consists_of(segment, "-_"));
     // Clerk writes a host and perhaps a path into `iss`. What the URL's parser had to mend is neither.
     if !host || !path || normalize(text.trim_end_matches('/')) != issuer {
         return Err(
@@ -159,29 +160,33 @@ pub(crate) fn normalize(url: &str) -> String {
 
 /// Serialized origins (RFC 6454, section 6.1), as browsers send them and Clerk writes them into `azp`.
 fn origins(text: &str) -> Result<Vec<String>, &'static str> {
-    if text.contains('*') {
+    let parties = text.split(',').map(str::trim).filter(|party| !party.is_empty());
+    let origins: Option<Vec<String>> = parties.map(origin).collect();
+    // Serialized, since a host can hold one as `%2a`.
+    if text.contains('*') || origins.iter().flatten().any(|origin| origin.contains('*')) {
         return Err(
             "holds a wildcard, but anyone can get a name below a shared domain such as vercel.app; list each origin, and \
              give preview deployments a stack of their own with Clerk's development instance",
         );
     }
-    let parties = text.split(',').map(str::trim).filter(|party| !party.is_empty());
-    let origins: Option<Vec<String>> = parties.map(origin).collect();
     origins
         .filter(|origins| !origins.is_empty())
         .ok_or("holds something that is not an origin; write origins like https://app.example.com, separated by commas")
 }
 
+/// Schemes of the pages within browser extensions and applications.
+const APPLICATIONS: [&str; 6] =
+    ["capacitor", "chrome-extension", "ionic", "moz-extension", "safari-web-extension", "tauri"];
+
 fn origin(party: &str) -> Option<String> {
     let url = Url::parse(party).ok()?;
     let bare = url.has_host() && matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
     let anonymous = url.username().is_empty() && url.password().is_none();
+    let named = url.host_str().is_some_and(|host| host.split('.').all(|label| !label.is_empty()));
     let origin = match url.scheme() {
         "http" | "https" => url.origin().ascii_serialization(),
-        // No page has an origin of these.
-        "ftp" | "file" | "ws" | "wss" => return None,
-        // Browser extensions and applications.
-        _ => url.as_str().trim_end_matches('/').to_owned(),
+        scheme if APPLICATIONS.contains(&scheme) => url.as_str().trim_end_matches('/').to_owned(),
+        _ => return None,
     };
-    (bare && anonymous).then_some(origin)
+    (bare && anonymous && named).then_some(origin)
 }

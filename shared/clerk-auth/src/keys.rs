@@ -121,6 +121,7 @@ impl Published {
             None if cache.fetched.is_some_and(|begun| begun >= now) && cache.is_current() => {
                 Err(Refusal::UnknownKey.into())
             }
+            None if cache.is_current() => Err(VerifyError::KeyUndecided),
             None => Err(VerifyError::KeysUnavailable),
         }
     }
@@ -154,7 +155,7 @@ impl Published {
 impl Cache {
     /// Whether the keys are those of the latest fetch.
     fn is_current(&self) -> bool {
-        self.fetched == self.attempt.as_ref().map(|attempt| attempt.begun)
+        self.fetched.is_some() && self.fetched == self.attempt.as_ref().map(|attempt| attempt.begun)
     }
 }
 

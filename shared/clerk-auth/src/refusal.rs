@@ -52,7 +52,11 @@ pub enum VerifyError {
     /// The token's fault.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The issuer's keys cannot be had, so nothing can be said about the token: HTTP 503.
-    #[error("the issuer's keys cannot be had")]
+    /// The issuer's keys cannot be fetched, so nothing is known about the token: HTTP 503.
+    #[error("the issuer's keys cannot be fetched")]
     KeysUnavailable,
+    /// The token names a key that the issuer did not publish when its keys were last fetched, a few seconds ago. It may
+    /// have been published since: HTTP 503. Anyone can send such a token, so it is not a sign of an outage.
+    #[error("the token's key is not known yet")]
+    KeyUndecided,
 }

@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use http::HeaderMap;
 use serde::{
     Deserialize, Deserializer,
@@ -164,13 +165,11 @@ impl WebhookVerifier {
     pub fn from_env(var: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         const SECRET: &str = "CLERK_WEBHOOK_SIGNING_SECRET";
         let text = var(SECRET).unwrap_or_default();
-        let secrets: Vec<_> =
-            text.split_whitespace().map(svix::webhooks::Webhook::new).collect::<Result<_, _>>().map_err(|_| {
-                ConfigError::new(
-                    SECRET,
-                    "is not a signing secret; copy it from the endpoint's page in Clerk's dashboard, whsec_…",
-                )
-            })?;
+        let secrets =
+            text.split_whitespace().map(signing_secret).collect::<Option<Vec<_>>>().ok_or(ConfigError::new(
+                SECRET,
+                "is not a signing secret; copy it from the endpoint's page in Clerk's dashboard, whsec_…",
+            ))?;
         if secrets.is_empty() {
             return Err(ConfigError::new(SECRET, "is not set"));
         }
@@ -257,6 +256,17 @@ impl Event {
     }
 }
 
+/// svix accepts any base64 as a secret. A placeholder such as `changeme` is base64 too, and anyone could sign with it.
+fn signing_secret(text: &str) -> Option<svix::webhooks::Webhook> {
+    /// The shortest secret (Standard Webhooks, "Signature scheme").
+    const MIN_BYTES: usize = 24;
+    let secret = BASE64_STANDARD.decode(text.strip_prefix("whsec_")?).ok()?;
+    if secret.len() < MIN_BYTES {
+        return None;
+    }
+    svix::webhooks::Webhook::new(text).ok()
+}
+
 /// An id that can be a key in the database.
 fn valid_id(id: String) -> Option<String> {
     Some(id).filter(|id| !id.is_empty() && id.len() <= MAX_ID_BYTES)
@@ -341,8 +351,10 @@ impl<'a> Members<'a> {
     /// A time in milliseconds since the epoch. One that lies after the event was signed is not the time of anything: it
     /// would stand above every later event.
     fn time(&self, name: &str, signed_at: u64) -> Option<u64> {
-        let time = Duration::try_from_secs_f64(self.last::<f64>(name)? / 1000.0).ok()?;
-        u64::try_from(time.as_millis()).ok().filter(|time| *time <= signed_at.saturating_add(TOLERANCE_MS))
+        // A number with a fraction or an exponent is a time as well. Divided by 1,000, it would lose milliseconds.
+        let fraction = || Duration::try_from_secs_f64(self.last::<f64>(name)?).ok().map(|time| time.as_secs());
+        let time = self.last::<u64>(name).or_else(fraction)?;
+        Some(time).filter(|time| *time <= signed_at.saturating_add(TOLERANCE_MS))
     }
 
     /// The members of the object called `name`. Where it is there twice, the members of both.

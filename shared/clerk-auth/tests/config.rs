@@ -82,11 +82,25 @@ fn parties_that_can_match_nothing_are_refused() {
         "wss://app.example.com",
         "file:///app",
         "data:text/html,",
+        "data://x",
+        "about://blank",
+        "mailto://x",
+        "htps://app.example.com",
+        "localhost://3000",
+        "https://app.example.com.",
+        "https://app..example.com",
     ] {
         let problem = problem(parties).unwrap_or_default();
         assert!(problem.starts_with("CLERK_AUTHORIZED_PARTIES holds something"), "{parties:?} gave {problem:?}");
     }
-    for wildcard in ["*", "https://*.vercel.app", "https://app.example.com,https://*", "https://app-*.example.com"] {
+    for wildcard in [
+        "*",
+        "https://*.vercel.app",
+        "https://app.example.com,https://*",
+        "https://app-*.example.com",
+        "https://%2a.vercel.app",
+        "https://＊.vercel.app",
+    ] {
         let problem = problem(wildcard).unwrap_or_default();
         for part in ["holds a wildcard", "anyone", "preview deployments"] {
             assert!(problem.contains(part), "{wildcard:?} gave {problem:?}");
@@ -101,7 +115,7 @@ fn the_template_and_the_code_accept_the_same_issuers() {
     let template = include_str!("../../../template.yaml");
     let parameter = template.split_once("\n  ClerkIssuer:").expect("the parameter").1;
     let pattern = parameter.split_once("AllowedPattern: ").expect("a pattern").1.lines().next().expect("a line");
-    let pattern = regex::Regex::new(pattern).expect("a pattern");
+    let pattern = fancy_regex::Regex::new(pattern).expect("a pattern");
     for (issuer, good) in [
         ("https://clerk.example.com", true),
         ("https://clerk.example.com/", true),
@@ -137,9 +151,25 @@ fn the_template_and_the_code_accept_the_same_issuers() {
         ("https://clerk.exam\tple.com", false),
         ("https://münchen.example", false),
         ("pk_test_Y2xlcmsuZXhhbXBsZS5jb20k", false),
+        ("https://clerk.example.com:65535", true),
+        ("https://clerk.example.com/jwks/__clerk", true),
+        ("https://xn--mnchen-3ya.example", true),
+        ("https://clerk.example.com:65536", false),
+        ("https://clerk.example.com:99999", false),
+        ("https://api.clerk.com/v1/jwks", false),
+        ("https://app.example.com/__clerk/jwks/", false),
+        ("https://clerk.example.com.", false),
+        ("https://.", false),
+        ("https://a..b", false),
+        ("https://clerk", false),
+        ("https://1.2.3", false),
+        ("https://10.0.0.1", false),
+        ("https://256.256.256.256", false),
+        ("https://[2001:db8::1]", false),
+        ("https://a.example//b", false),
     ] {
         let problem = problem(&[("CLERK_ISSUER", issuer)]);
         assert_eq!(problem.is_none(), good, "the code for {issuer:?}: {problem:?}");
-        assert_eq!(pattern.is_match(issuer), good, "the template for {issuer:?}");
+        assert_eq!(pattern.is_match(issuer).expect("it is decided"), good, "the template for {issuer:?}");
     }
 }

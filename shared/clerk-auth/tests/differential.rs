@@ -857,7 +857,7 @@ async fn what_clerk_refuses_is_refused_and_what_else_is_refused_is_listed() {
         for ((settings, verifier), clerk) in SETTINGS.iter().zip(&ours).zip(answers) {
             let our = verifier.verify(&token.text, UNIX_EPOCH + token.now).await.map_err(|error| match error {
                 VerifyError::Refused(refusal) => refusal,
-                VerifyError::KeysUnavailable => panic!("the key was given"),
+                VerifyError::KeysUnavailable | VerifyError::KeyUndecided => panic!("the key was given"),
             });
             let Settings { parties, audience } = settings;
             let fault = match (clerk, our) {

@@ -152,7 +152,7 @@ async fn unknown_kids_do_not_refetch_keys() {
     assert!(matches!(refused, Err(VerifyError::Refused(Refusal::UnknownKey))), "{refused:?}");
     for second in 1..10 {
         let undecided = outcome(&issuer, &verifier, &unknown, NOW + second).await;
-        assert!(matches!(undecided, Err(VerifyError::KeysUnavailable)), "{undecided:?}");
+        assert!(matches!(undecided, Err(VerifyError::KeyUndecided)), "{undecided:?}");
     }
     assert_eq!(issuer.asked(), 1);
     assert!(outcome(&issuer, &verifier, &known, NOW).await.is_ok());
@@ -168,7 +168,7 @@ async fn a_rotated_key_is_found_once_the_cool_down_is_over() {
     issuer.publish(json!([new.jwk()]));
     // It may be good, which nothing has shown yet.
     let undecided = outcome(&issuer, &verifier, &new, NOW + 9).await;
-    assert!(matches!(undecided, Err(VerifyError::KeysUnavailable)), "{undecided:?}");
+    assert!(matches!(undecided, Err(VerifyError::KeyUndecided)), "{undecided:?}");
     assert!(outcome(&issuer, &verifier, &new, NOW + 10).await.is_ok());
     assert!(outcome(&issuer, &verifier, &old, NOW + 10).await.is_err(), "a withdrawn key is forgotten");
     assert_eq!(issuer.asked(), 2);
@@ -217,8 +217,8 @@ async fn invented_kids_do_not_hold_up_known_keys() {
             outcomes[..],
             [
                 Err(VerifyError::Refused(Refusal::UnknownKey)),
-                Err(VerifyError::KeysUnavailable),
-                Err(VerifyError::KeysUnavailable)
+                Err(VerifyError::KeyUndecided),
+                Err(VerifyError::KeyUndecided)
             ]
         ),
         "{outcomes:?}"

@@ -80,7 +80,7 @@ fn verifier(key: &SigningKey, extra: &[(&str, &str)]) -> Verifier {
 async fn outcome(verifier: &Verifier, token: &str) -> Result<Identity, Refusal> {
     verifier.verify(token, now()).await.map_err(|error| match error {
         VerifyError::Refused(refusal) => refusal,
-        VerifyError::KeysUnavailable => panic!("the key was given"),
+        VerifyError::KeysUnavailable | VerifyError::KeyUndecided => panic!("the key was given"),
     })
 }
 

@@ -232,7 +232,16 @@ fn events_of_another_instance_are_invalid_where_one_is_configured() {
 
 #[test]
 fn a_secret_that_is_none_is_named() {
-    for (secret, expected) in [("", "is not set"), (" ", "is not set"), ("no secret!", "is not a signing secret")] {
+    for (secret, expected) in [
+        ("", "is not set"),
+        (" ", "is not set"),
+        ("no secret!", "is not a signing secret"),
+        // Base64, as svix would accept it, that anyone can guess.
+        ("changeme", "is not a signing secret"),
+        ("whsec_AAAA", "is not a signing secret"),
+        ("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "is not a signing secret"),
+        ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw changeme", "is not a signing secret"),
+    ] {
         let error = WebhookVerifier::from_env(|_| Some(secret.to_owned())).expect_err("refused").to_string();
         assert!(error.starts_with("CLERK_WEBHOOK_SIGNING_SECRET") && error.contains(expected), "{error}");
     }
@@ -357,8 +366,14 @@ fn unreadable_times_fall_back_to_the_envelope_and_to_the_signature() {
         }
     }
     // Numbers mean the same however they are written.
-    for (written, read) in [("1.7e12", 1_700_000_000_000), ("1700000000000.0", 1_700_000_000_000), ("8.9", 8), ("0", 0)]
-    {
+    for (written, read) in [
+        ("1.7e12", 1_700_000_000_000),
+        ("1700000000000.0", 1_700_000_000_000),
+        ("8.9", 8),
+        ("0", 0),
+        ("1750000000001", 1_750_000_000_001),
+        ("1750000000001.5", 1_750_000_000_001),
+    ] {
         let data = format!(r#"{{"id":"sess_1","user_id":"user_ada","updated_at":{written}}}"#);
         let event = event_of(&format!(r#"{{"type":"session.ended","timestamp":7,"data":{data}}}"#));
         assert!(matches!(&event, Event::SessionEnded(session) if session.at() == read), "{written}: {event:?}");

@@ -295,7 +295,10 @@ export interface operations {
                     };
                 };
             };
-            /** @description - `unavailable`: Something that is needed does not answer; send the request again after the time in Retry-After. */
+            /**
+             * @description - `unavailable`: Something that is needed does not answer; send the request again after the time in Retry-After.
+             *     - `token_key_undecided`: The token names a key that the issuer has not published as far as is known; retry after the time in Retry-After.
+             */
             503: {
                 headers: {
                     /** @description Seconds. */
@@ -305,7 +308,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "unavailable";
+                        code: "unavailable" | "token_key_undecided";
                     };
                 };
             };
@@ -477,7 +480,10 @@ export interface operations {
                     };
                 };
             };
-            /** @description - `unavailable`: Something that is needed does not answer; send the request again after the time in Retry-After. */
+            /**
+             * @description - `unavailable`: Something that is needed does not answer; send the request again after the time in Retry-After.
+             *     - `token_key_undecided`: The token names a key that the issuer has not published as far as is known; retry after the time in Retry-After.
+             */
             503: {
                 headers: {
                     /** @description Seconds. */
@@ -487,7 +493,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "unavailable";
+                        code: "unavailable" | "token_key_undecided";
                     };
                 };
             };
@@ -609,7 +615,10 @@ export interface operations {
                     };
                 };
             };
-            /** @description - `unavailable`: Something that is needed does not answer; send the request again after the time in Retry-After. */
+            /**
+             * @description - `unavailable`: Something that is needed does not answer; send the request again after the time in Retry-After.
+             *     - `token_key_undecided`: The token names a key that the issuer has not published as far as is known; retry after the time in Retry-After.
+             */
             503: {
                 headers: {
                     /** @description Seconds. */
@@ -619,7 +628,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "unavailable";
+                        code: "unavailable" | "token_key_undecided";
                     };
                 };
             };
@@ -760,7 +769,10 @@ export interface operations {
                     };
                 };
             };
-            /** @description - `unavailable`: Something that is needed does not answer; send the request again after the time in Retry-After. */
+            /**
+             * @description - `unavailable`: Something that is needed does not answer; send the request again after the time in Retry-After.
+             *     - `token_key_undecided`: The token names a key that the issuer has not published as far as is known; retry after the time in Retry-After.
+             */
             503: {
                 headers: {
                     /** @description Seconds. */
@@ -770,7 +782,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "unavailable";
+                        code: "unavailable" | "token_key_undecided";
                     };
                 };
             };
@@ -956,7 +968,10 @@ export interface operations {
                     };
                 };
             };
-            /** @description - `unavailable`: Something that is needed does not answer; send the request again after the time in Retry-After. */
+            /**
+             * @description - `unavailable`: Something that is needed does not answer; send the request again after the time in Retry-After.
+             *     - `token_key_undecided`: The token names a key that the issuer has not published as far as is known; retry after the time in Retry-After.
+             */
             503: {
                 headers: {
                     /** @description Seconds. */
@@ -966,7 +981,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "unavailable";
+                        code: "unavailable" | "token_key_undecided";
                     };
                 };
             };
@@ -1080,7 +1095,10 @@ export interface operations {
                     };
                 };
             };
-            /** @description - `unavailable`: Something that is needed does not answer; send the request again after the time in Retry-After. */
+            /**
+             * @description - `unavailable`: Something that is needed does not answer; send the request again after the time in Retry-After.
+             *     - `token_key_undecided`: The token names a key that the issuer has not published as far as is known; retry after the time in Retry-After.
+             */
             503: {
                 headers: {
                     /** @description Seconds. */
@@ -1090,7 +1108,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "unavailable";
+                        code: "unavailable" | "token_key_undecided";
                     };
                 };
             };
@@ -1256,7 +1274,10 @@ export interface operations {
                     };
                 };
             };
-            /** @description - `unavailable`: Something that is needed does not answer; send the request again after the time in Retry-After. */
+            /**
+             * @description - `unavailable`: Something that is needed does not answer; send the request again after the time in Retry-After.
+             *     - `token_key_undecided`: The token names a key that the issuer has not published as far as is known; retry after the time in Retry-After.
+             */
             503: {
                 headers: {
                     /** @description Seconds. */
@@ -1266,7 +1287,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "unavailable";
+                        code: "unavailable" | "token_key_undecided";
                     };
                 };
             };
