@@ -177,3 +177,24 @@ impl IntoResponse for Problem {
         response
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_undecided_key_is_not_an_outage() {
+        let alarms = concat!(include_str!("../../../template.yaml"), include_str!("../../../infra/monitoring.yaml"));
+        for (error, code) in
+            [(VerifyError::KeysUnavailable, Code::Unavailable), (VerifyError::KeyUndecided, Code::TokenKeyUndecided)]
+        {
+            let problem = Problem::from(error);
+            assert_eq!((problem.code(), problem.code().status().as_u16()), (code, 503));
+            assert!(problem.into_response().headers().contains_key(header::RETRY_AFTER));
+        }
+        // The alarms that roll back count one of the two; the one on API Gateway's 5xx subtracts the other.
+        let counted = |code: Code| alarms.matches(&format!("{{ Name: code, Value: {} }}", code.name())).count();
+        assert_eq!((counted(Code::Unavailable), counted(Code::TokenKeyUndecided)), (2, 2));
+        assert!(alarms.contains("\"errors - FILL(chats, 0) - FILL(profile, 0)\""));
+    }
+}
