@@ -63,11 +63,13 @@ export async function watchForViolations(context: BrowserContext, violations: st
 /** The titles on the screen, from the top. */
 export const titles = (page: Page) => page.locator(".chat .title");
 
+/** Creates a chat, and waits until the server has it: a page that is left takes what is on its way with it. */
 export async function newChat(page: Page, title?: string) {
   const before = await titles(page).count();
   await page.getByRole("button", { name: "New Chat", exact: true }).click();
   await expect(titles(page)).toHaveCount(before + 1);
   if (title) await rename(page, "New Chat", title);
+  await expect(page.getByText("Saving…")).toHaveCount(0);
 }
 
 export async function rename(page: Page, from: string, to: string) {
