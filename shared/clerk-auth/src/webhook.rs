@@ -1,6 +1,6 @@
 //! Clerk's webhooks, which Svix signs and delivers: at least once, in any order.
 
-use std::{fmt, time::Duration};
+use std::{fmt, ops::Range, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::HeaderMap;
@@ -349,12 +349,15 @@ impl<'a> Members<'a> {
     }
 
     /// A time in milliseconds since the epoch. One that lies after the event was signed is not the time of anything: it
-    /// would stand above every later event.
+    /// would stand above every later event. Nor is 0, or a number of seconds: it would stand below every earlier one.
     fn time(&self, name: &str, signed_at: u64) -> Option<u64> {
+        /// Ten digits: the years 2001 to 2286 in seconds, a few weeks of 1970 in milliseconds.
+        const SECONDS: Range<u64> = 1_000_000_000..10_000_000_000;
         // A number with a fraction or an exponent is a time as well. Divided by 1,000, it would lose milliseconds.
         let fraction = || Duration::try_from_secs_f64(self.last::<f64>(name)?).ok().map(|time| time.as_secs());
         let time = self.last::<u64>(name).or_else(fraction)?;
-        Some(time).filter(|time| *time <= signed_at.saturating_add(TOLERANCE_MS))
+        let possible = 1..=signed_at.saturating_add(TOLERANCE_MS);
+        Some(time).filter(|time| possible.contains(time) && !SECONDS.contains(time))
     }
 
     /// The members of the object called `name`. Where it is there twice, the members of both.
