@@ -76,7 +76,7 @@ impl Secret {
     /// Where the secret is: `CLERK_WEBHOOK_SIGNING_SECRET_ARN` names one in Secrets Manager; without it,
     /// `CLERK_WEBHOOK_SIGNING_SECRET` is the secret itself.
     ///
-    /// It is read now, so that no event waits for it. A failure is no error: Clerk gives the secret out only once the
+    /// It is read now, so that no event waits for it. A failure is not fatal: Clerk gives the secret out only once the
     /// endpoint's URL exists. Until it is there events are answered 5xx, so that Svix keeps them.
     pub(crate) async fn from_env() -> Self {
         let source = match var("CLERK_WEBHOOK_SIGNING_SECRET_ARN") {

@@ -40,7 +40,7 @@ struct Place {
     data: Option<PathBuf>,
 }
 
-/// Where the stack listens, on this machine alone. With 0, the system chooses a port.
+/// Where the stack listens, only on this machine. With 0, the system chooses a port.
 #[derive(Args, Clone, Copy)]
 pub(crate) struct Ports {
     /// Port of the API and the function URL

@@ -75,7 +75,7 @@ pub(crate) struct Api {
 /// Serves what `sam local start-api` serves, to programs and to pages of `origins` only.
 pub(crate) async fn serve_api(port: u16, origins: Vec<String>) -> Result<Api> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
-    let listener = listener.with_context(|| format!("port {port} cannot be had; set --port to another"))?;
+    let listener = listener.with_context(|| format!("port {port} is not available. Set --port to another"))?;
     let port = listener.local_addr()?.port();
     let target = hidden_listener().await?.local_addr()?;
     let router = Guard::api(port, origins).layer(Proxy::to(target).router());

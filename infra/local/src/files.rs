@@ -33,7 +33,7 @@ pub(crate) fn file_if_present(path: &Path) -> Result<()> {
     if path.exists() { restrict(path, 0o600) } else { Ok(()) }
 }
 
-/// Writes a file whole or not at all. Temporary files are their owner's alone.
+/// Writes a file whole or not at all. Only the owner can read temporary files.
 pub(crate) fn write(path: &Path, content: &[u8]) -> Result<()> {
     let folder = path.parent().context("a file is in a folder")?;
     let mut temporary = tempfile::NamedTempFile::new_in(folder)?;

@@ -174,7 +174,7 @@ pub(crate) fn environment(
 /// Listens on a port; 0 becomes the one that the system has chosen.
 async fn listen(port: &mut u16, variable: &str) -> Result<TcpListener> {
     let listener = TcpListener::bind(("127.0.0.1", *port)).await;
-    let listener = listener.with_context(|| format!("port {port} cannot be had; set {variable} to another"))?;
+    let listener = listener.with_context(|| format!("port {port} is not available. Set {variable} to another"))?;
     *port = listener.local_addr()?.port();
     Ok(listener)
 }

@@ -224,7 +224,7 @@ async fn what_cannot_be_done_is_said() {
     let port = taken.local_addr().expect("its address").port().to_string();
     let run = clerk.command(&["run", "--dynamodb-port", &port]).await;
     let said = String::from_utf8_lossy(&run.stderr);
-    assert!(said.contains(&format!("port {port} cannot be had; set DYNAMODB_PORT to another")), "{said}");
+    assert!(said.contains(&format!("port {port} is not available. Set DYNAMODB_PORT to another")), "{said}");
 
     for origin in ["", "localhost:5173", "http://localhost:5173/", "http://Localhost:5173", "http://localhost:80", "*"]
     {

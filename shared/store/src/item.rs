@@ -44,7 +44,7 @@ pub(crate) fn now() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The attributes that a conditional write returned; None if its condition failed, which is no error.
+/// The attributes that a conditional write returned. `None` means that its condition failed, which is not an error.
 pub(crate) fn applied(
     result: Result<UpdateItemOutput, SdkError<UpdateItemError, HttpResponse>>,
 ) -> Result<Option<Attributes>, Error> {
