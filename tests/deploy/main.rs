@@ -66,7 +66,7 @@ async fn what_is_deployed_works_and_keeps_its_data_through_an_update_and_after_i
     assert_eq!(created.status, 201, "{created:?}");
     let chat = format!("/chats/{}", created.body["id"].as_str().expect("an id"));
     assert_eq!(stack.call(Some(&ada), "GET", "/chats", None).await.body["chats"], json!([created.body]));
-    assert_eq!(stack.call(Some(&ada), "GET", "/elsewhere", None).await.body["code"], "no_such_path");
+    assert_eq!(stack.call(Some(&ada), "GET", "/elsewhere", None).await.body["code"], "route_not_found");
 
     let eve = stack.sign_in("user_eve", "sess_2");
     assert_eq!(stack.call(Some(&eve), "GET", "/chats", None).await.body["chats"], json!([]));

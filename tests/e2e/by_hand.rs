@@ -184,7 +184,7 @@ async fn a_profile_can_come_before_clerks_webhook() {
     let (status, _, body) = profile.invoke(get.clone()).await;
     assert_eq!((status, &body["code"]), (json!(404), &json!("not_found")));
     let (status, _, body) = profile.invoke(put(json!({ "email": "other@example.com" }))).await;
-    assert_eq!((status, &body["code"]), (json!(403), &json!("contradicts_token")));
+    assert_eq!((status, &body["code"]), (json!(403), &json!("claim_mismatch")));
     let (status, _, body) = profile.invoke(put(json!({ "firstName": "Ada" }))).await;
     assert_eq!(status, 201);
     assert_eq!((&body["email"], &body["firstName"]), (&json!("ada@example.com"), &json!("Ada")));

@@ -75,7 +75,7 @@ async fn a_chat_named_by_the_client_is_created_once() {
     assert_eq!((first.status, &first.body["id"]), (201, &json!(id)));
     let again = ada.post("/chats", &body).await;
     assert_eq!((again.status, &again.body), (200, &first.body));
-    ada.post("/chats", &json!({ "id": id, "title": "other" })).await.is_problem(409, "id_taken");
+    ada.post("/chats", &json!({ "id": id, "title": "other" })).await.is_problem(409, "id_conflict");
     assert_eq!(titles(&ada.get("/chats").await), ["plans"]);
 }
 

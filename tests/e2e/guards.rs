@@ -104,7 +104,7 @@ async fn the_api_port_reaches_nothing_but_the_functions() {
         (Method::GET, "/%2e%2e/.rt/chats/2018-06-01/runtime/invocation/next"),
     ] {
         let answer = Answer::to(http().request(method.clone(), format!("{api}{path}")).body("{}")).await;
-        answer.is_problem(404, "no_such_path");
+        answer.is_problem(404, "route_not_found");
     }
 }
 

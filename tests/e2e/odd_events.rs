@@ -93,7 +93,7 @@ async fn oversized_requests_are_rejected_and_the_function_lives_on() {
     // What just fits is served.
     let (status, expected) =
         code(&chats.invoke_raw(with(&good, &[("rawPath", path(MAX_URI))]).to_string().into()).await);
-    assert_eq!((status, expected.as_str()), (404, "no_such_path"));
+    assert_eq!((status, expected.as_str()), (404, "route_not_found"));
     let (status, _, _) = chats.invoke(with(&good, &[("rawQueryString", query(MAX_URI - "/chats".len()))])).await;
     assert_eq!(status, 200);
     let mut headers = good["headers"].clone();

@@ -21,7 +21,7 @@ async fn the_profile_follows_clerk() {
 async fn what_clerk_said_is_not_replaced_by_the_caller() {
     let ada = Person::sign_up("Ada");
     let contradicting = ada.put("/profile", &json!({ "firstName": "Eve" })).await;
-    contradicting.is_problem(403, "contradicts_token");
+    contradicting.is_problem(403, "claim_mismatch");
     assert!(contradicting.body["detail"].as_str().expect("a sentence").contains("firstName"));
 
     let put = ada.put("/profile", &json!({ "lastName": "Evil", "imageUrl": "https://img.example/eve" })).await;

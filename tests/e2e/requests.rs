@@ -43,10 +43,10 @@ async fn bad_requests_are_told_what_is_wrong() {
         (Method::PUT, "/chats", "{}", 405, "method_not_allowed", "Allow"),
         (Method::POST, "/profile", "{}", 405, "method_not_allowed", "Allow"),
         (Method::POST, &chat, "{}", 405, "method_not_allowed", "Allow"),
-        (Method::GET, "/", "", 404, "no_such_path", "path"),
-        (Method::GET, "/nowhere", "", 404, "no_such_path", "path"),
-        (Method::GET, "/chats/", "", 404, "no_such_path", "path"),
-        (Method::GET, "/chats/a/b", "", 404, "no_such_path", "path"),
+        (Method::GET, "/", "", 404, "route_not_found", "path"),
+        (Method::GET, "/nowhere", "", 404, "route_not_found", "path"),
+        (Method::GET, "/chats/", "", 404, "route_not_found", "path"),
+        (Method::GET, "/chats/a/b", "", 404, "route_not_found", "path"),
     ];
     for (method, path, body, status, code, hint) in cases {
         let mut request = ada.request(method.clone(), path).header("content-type", "application/json");

@@ -5,7 +5,7 @@ use axum::{
 };
 use store::Precondition;
 
-/// More entity tags than any client that keeps to itself sends.
+/// More entity tags than a well-behaved client sends.
 const MAX_TAGS: usize = 100;
 
 /// What the caller demands of the chat before it is changed (RFC 9110, section 13.1.1); without the header, only that
@@ -24,7 +24,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
         fields.and_then(|fields| parse(&fields.join(","))).map(Self).ok_or_else(|| {
             Problem::new(
                 Code::InvalidIfMatch,
-                "The header If-Match holds no entity tag; send a chat's ETag as it came, quotes included, or *.",
+                "The If-Match header is malformed. Send an ETag exactly as received, quotes included, or *.",
             )
         })
     }

@@ -22,7 +22,7 @@ pub fn router() -> Router<Context<Chats>> {
 pub struct Document;
 
 problems!(ListProblems: InvalidQuery);
-problems!(CreateProblems: body, IdTaken);
+problems!(CreateProblems: body, IdConflict);
 problems!(ReadProblems: InvalidId, NotFound);
 problems!(RenameProblems: body, InvalidId, InvalidIfMatch, NotFound, VersionMismatch);
 problems!(DeleteProblems: InvalidId, InvalidIfMatch, NotFound, VersionMismatch);

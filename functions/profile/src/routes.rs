@@ -14,7 +14,7 @@ pub fn router() -> Router<Context<Profiles>> {
 pub struct Document;
 
 problems!(ReadProblems: NotFound);
-problems!(WriteProblems: body, ContradictsToken);
+problems!(WriteProblems: body, ClaimMismatch);
 
 /// The caller's profile.
 ///

@@ -31,7 +31,7 @@ pub(crate) fn router(template: &Template, functions: SocketAddr, port: u16, orig
             let target = path_and_query(&request).to_owned();
             if target.contains(&at) {
                 // cargo-lambda would cut the prefix out of the rest as well. No function has such a path.
-                return problem(StatusCode::NOT_FOUND, "Not Found", "no_such_path", "There is nothing at this path.");
+                return problem(StatusCode::NOT_FOUND, "Not Found", "route_not_found", "No such path.");
             }
             proxy.send(request, &format!("{at}/{}", target.strip_prefix('/').unwrap_or(&target))).await
         };

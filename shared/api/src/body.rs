@@ -12,7 +12,7 @@ use serde_json::error::Category;
 
 use crate::{Code, Problem};
 
-/// The largest body a caller may send.
+/// The largest body that a client may send.
 const MAX_BYTES: usize = 16 * 1024;
 
 /// A JSON body, of a request or of an answer.
@@ -31,7 +31,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         if !is_json(request.headers()) {
             return Err(Problem::new(
                 Code::UnsupportedMediaType,
-                "The body has to be JSON; send the header Content-Type: application/json.",
+                "The body must be JSON. Send it with the header Content-Type: application/json.",
             ));
         }
         let body = axum::body::to_bytes(request.into_body(), MAX_BYTES)
@@ -51,10 +51,10 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    // serde reads a struct from an array as well, by position: nothing that an API should take.
+    // serde also reads a struct from an array, by position, which an API should not accept.
     if !body.trim_ascii_start().starts_with(b"{") {
         return Err(match serde_json::from_slice::<IgnoredAny>(body) {
-            Ok(_) => unfit("it has to be a JSON object"),
+            Ok(_) => invalid("it must be a JSON object"),
             Err(error) => not_json(&error),
         });
     }
@@ -65,23 +65,23 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         if error.classify() != Category::Data {
             return not_json(&error);
         }
-        // At the top the path is a dot, which says nothing.
-        let place = if path == "." { String::new() } else { format!("{path}: ") };
-        unfit(&format!("{place}{}", without_position(&error)))
+        // At the top level the path is a dot, which tells the client nothing.
+        let member = if path == "." { String::new() } else { format!("{path}: ") };
+        invalid(&format!("{member}{}", without_position(&error)))
     })?;
     json.end().map_err(|error| not_json(&error))?;
     Ok(value)
 }
 
-fn unfit(reason: &str) -> Problem {
-    Problem::new(Code::InvalidBody, format!("The body does not fit: {reason}."))
+fn invalid(reason: &str) -> Problem {
+    Problem::new(Code::InvalidBody, format!("Invalid body: {reason}."))
 }
 
 fn not_json(error: &serde_json::Error) -> Problem {
     Problem::new(Code::InvalidJson, format!("The body is not JSON: {error}."))
 }
 
-/// serde's message less " at line 1 column 2", which tells little once the member is named.
+/// serde's message without " at line 1 column 2", which adds little once the member is named.
 fn without_position(error: &serde_json::Error) -> String {
     let message = error.to_string();
     let position = format!(" at line {} column {}", error.line(), error.column());

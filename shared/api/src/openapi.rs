@@ -14,7 +14,7 @@ use utoipa::{
 
 use crate::Code;
 
-/// What every call of a signed-in user can be answered.
+/// The problems of every call of a signed-in user.
 const AUTHORIZED: &[Code] = &[
     Code::InvalidRequest,
     Code::UriTooLong,
@@ -25,9 +25,9 @@ const AUTHORIZED: &[Code] = &[
     Code::TokenUnknownKey,
     Code::TokenBadSignature,
     Code::TokenWrongIssuer,
-    Code::TokenWrongParty,
+    Code::TokenUnauthorizedParty,
     Code::TokenWrongAudience,
-    Code::TokenWrongKind,
+    Code::TokenUnsupportedType,
     Code::TokenExpired,
     Code::TokenLifetimeTooLong,
     Code::TokenNotActiveYet,
@@ -39,7 +39,7 @@ const AUTHORIZED: &[Code] = &[
     Code::TokenKeyUndecided,
 ];
 
-/// What every call with a body can be answered.
+/// The problems of every call with a body.
 const BODY: &[Code] = &[Code::InvalidJson, Code::BodyTooLarge, Code::UnsupportedMediaType, Code::InvalidBody];
 
 /// An answer that is not a success (RFC 9457).
@@ -54,9 +54,9 @@ pub struct Problem {
     /// The HTTP status.
     #[schema(minimum = 400, maximum = 599)]
     status: u16,
-    /// A sentence for people: what is wrong and what to do. It may change at any time.
+    /// A sentence for users: what is wrong and what to do. It may change at any time.
     detail: String,
-    /// A name for programs. It does not change; new ones may come.
+    /// A name for programs. Names do not change. New ones may be added.
     code: String,
 }
 
@@ -100,7 +100,7 @@ fn response(codes: &[Code]) -> Response {
         .property("code", ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)))
         .required("code");
     if codes.contains(&Code::VersionMismatch) {
-        let version = ObjectBuilder::new().schema_type(Type::Integer).description(Some("The present version."));
+        let version = ObjectBuilder::new().schema_type(Type::Integer).description(Some("The current version."));
         own = own.property("version", version).required("version");
     }
     let schema = AllOfBuilder::new().item(Ref::from_schema_name(Problem::name())).item(own).build();
@@ -117,7 +117,7 @@ fn response(codes: &[Code]) -> Response {
         response = response.header("Retry-After", header);
     }
     if codes.contains(&Code::VersionMismatch) {
-        let header = text().description(Some("The present version, as an entity tag.")).build();
+        let header = text().description(Some("The current version, as an entity tag.")).build();
         response = response.header("ETag", header);
     }
     response.build()

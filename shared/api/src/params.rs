@@ -20,7 +20,7 @@ impl<S: Send + Sync, T: FromStr<Err: Display>> FromRequestParts<S> for Path<T> {
             .map_err(|_| Problem::new(Code::InvalidId, "The id in the path is not UTF-8."))?;
         text.parse()
             .map(Self)
-            .map_err(|error| Problem::new(Code::InvalidId, format!("The id in the path is malformed: {error}.")))
+            .map_err(|error| Problem::new(Code::InvalidId, format!("Invalid id in the path: {error}.")))
     }
 }
 
@@ -35,7 +35,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
             |rejection: QueryRejection| {
                 let text = rejection.body_text();
                 let reason = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
-                Problem::new(Code::InvalidQuery, format!("The query string does not fit: {reason}."))
+                Problem::new(Code::InvalidQuery, format!("Invalid query string: {reason}."))
             },
         )
     }

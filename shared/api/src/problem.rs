@@ -33,23 +33,20 @@ impl Problem {
         Self { code, detail: detail.into(), members: Map::new(), headers: Vec::new(), cause: None }
     }
 
-    /// 404: the caller has no such item. The same words for one that never was and one that is somebody else's.
+    /// 404: the user has no such item. The same sentence for an item that never existed and for one of another user.
     pub fn not_found() -> Self {
-        Self::new(Code::NotFound, "You have nothing under this address.")
+        Self::new(Code::NotFound, "No such item.")
     }
 
-    /// 500: a fault of ours.
+    /// 500: an internal error.
     pub fn internal(cause: impl Into<String>) -> Self {
-        Self::new(Code::Internal, "Something is wrong on our side; it has been logged.").caused_by(cause)
+        Self::new(Code::Internal, "Internal error. It has been logged.").caused_by(cause)
     }
 
-    /// 503: something that is needed does not answer; the same request can succeed later.
+    /// 503: a service that the API depends on is unavailable. The same request can succeed later.
     pub fn unavailable(cause: impl Into<String>) -> Self {
-        Self::retry_later(
-            Code::Unavailable,
-            "The service cannot answer just now; send the request again after the time in Retry-After.",
-        )
-        .caused_by(cause)
+        Self::retry_later(Code::Unavailable, "The service is unavailable. Retry after the time in Retry-After.")
+            .caused_by(cause)
     }
 
     fn retry_later(code: Code, detail: &str) -> Self {
@@ -61,7 +58,7 @@ impl Problem {
     pub fn token_missing() -> Self {
         Self::new(
             Code::TokenMissing,
-            "Sign in, and send Clerk's session token in the header Authorization: Bearer <token>.",
+            "No session token. Sign in, and send it in the Authorization header as Bearer <token>.",
         )
         .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
     }
@@ -100,7 +97,7 @@ impl From<Refusal> for Problem {
 }
 
 impl Problem {
-    /// 401: a token was sent, and is not or no longer good.
+    /// 401: the token is invalid, or no longer valid.
     fn token_refused(code: Code, detail: String) -> Self {
         // RFC 6750, section 3. The sentences are ASCII without quotes.
         let challenge = format!("Bearer error=\"invalid_token\", error_description=\"{detail}\"");
@@ -131,18 +128,18 @@ impl From<store::Error> for Problem {
                 Self::token_refused(Code::AccountInactive, "The account is deleted or banned.".to_owned())
             }
             store::Error::SessionEnded => {
-                Self::token_refused(Code::SessionEnded, "The session has ended; sign in again.".to_owned())
+                Self::token_refused(Code::SessionEnded, "The session has ended. Sign in again.".to_owned())
             }
             store::Error::Contradicted(member) => Self::new(
-                Code::ContradictsToken,
-                format!("The token says something else for {member}; change it in Clerk, and leave it away here."),
+                Code::ClaimMismatch,
+                format!("`{member}` does not match your session token. Change it in Clerk, or omit it."),
             ),
             store::Error::Taken => {
-                Self::new(Code::IdTaken, "You have something else under this id; make a new id, or leave it away.")
+                Self::new(Code::IdConflict, "You have a different item with this id. Use a new id, or omit it.")
             }
             store::Error::Changed { current } => Self::new(
                 Code::VersionMismatch,
-                "It was changed in the meantime; read it again, and send the change with its present ETag.",
+                "The item has changed since you read it. Fetch it again and retry with its current ETag.",
             )
             .member("version", current)
             .header(header::ETAG, etag(current)),

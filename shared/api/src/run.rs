@@ -67,11 +67,11 @@ pub async fn run(build: impl AsyncFnOnce() -> Result<Service, ConfigError>) -> E
 /// every request.
 fn finish(service: Service) -> Service {
     service
-        .fallback(async || Problem::new(Code::NoSuchPath, "There is nothing at this path."))
+        .fallback(async || Problem::new(Code::RouteNotFound, "No such path."))
         .method_not_allowed_fallback(async || {
             Problem::new(
                 Code::MethodNotAllowed,
-                "This path does not take this method; the header Allow lists those it does.",
+                "This path does not accept this method. The Allow header lists those it accepts.",
             )
         })
         .layer(middleware::from_fn(context::gate))

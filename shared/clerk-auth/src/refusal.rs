@@ -1,48 +1,48 @@
-/// Why a token was refused. The caller has to get another one: HTTP 401.
+/// Why a token was rejected. The client must get another one: HTTP 401.
 ///
-/// `Display` is a sentence for the caller; it holds nothing of the token.
+/// `Display` is a sentence for the client. It holds no part of the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// Not three base64url parts of JSON that a Clerk session token consists of.
     #[error("The token is not a well-formed Clerk session token.")]
     Malformed,
     /// An algorithm other than RS256, a `typ` other than `JWT`, or a `crit` header (RFC 7515, section 4.1.11).
-    #[error("The token's header asks for something else than an RS256-signed JWT.")]
+    #[error("The token's header is not that of an RS256-signed JWT.")]
     UnsupportedHeader,
     /// The issuer publishes no key of that id.
     #[error("The token is signed with a key that the issuer does not publish.")]
     UnknownKey,
-    /// The signature does not fit the header and the payload.
-    #[error("The token's signature is wrong.")]
+    /// The signature does not match the header and the payload.
+    #[error("The token's signature is invalid.")]
     BadSignature,
     /// `iss` is not the configured instance.
     #[error("The token was issued by another Clerk instance.")]
     WrongIssuer,
     /// `azp` is not one of the configured origins, or is missing.
-    #[error("The token was issued to an origin that this API does not serve.")]
+    #[error("The token was issued to an origin that is not an authorized party of this API.")]
     WrongParty,
     /// `aud` does not hold the configured audience.
     #[error("The token was issued for another audience.")]
     WrongAudience,
     /// `exp` has passed.
-    #[error("The token has expired; get a fresh one from Clerk.")]
+    #[error("The token has expired. Get a fresh one from Clerk.")]
     Expired,
     /// `exp` lies further behind `iat` than is configured, in a token of a session; or `iat` is missing there.
     #[error(
-        "The session token is valid for too long, or does not say since when. Send the token that Clerk's SDK gets for the browser."
+        "The session token's lifetime is too long, or it has no iat claim. Send the token that Clerk's SDK gets in the browser."
     )]
     LifetimeTooLong,
     /// `nbf` or `iat` lies in the future.
-    #[error("The token is not valid yet; check the clock of the machine that issued it.")]
+    #[error("The token is not valid yet. Check the clock of the machine that issued it.")]
     NotActiveYet,
-    /// Not a session token: one for a machine, or one made from a JWT template, which is taken only where an audience
+    /// Not a session token, but a machine token or one of a JWT template. The latter is accepted only where an audience
     /// is configured.
     #[error(
-        "The token is not a session token; this API takes no machine tokens, and JWT templates only with an audience."
+        "The token is not a session token. Machine tokens, and JWT templates without an audience, are not accepted."
     )]
     WrongKind,
-    /// `sts` is `pending`: the person has something left to do before being signed in.
-    #[error("The session is pending: the person has to finish signing in.")]
+    /// `sts` is `pending`: the user must finish signing in.
+    #[error("The session is pending. The user must finish signing in.")]
     PendingSession,
 }
 

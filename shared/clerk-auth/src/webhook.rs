@@ -139,10 +139,10 @@ pub enum WebhookError {
     #[error("The request lacks the headers {}.", .0.join(", "))]
     MissingHeaders(Vec<&'static str>),
     /// `svix-timestamp` is more than five minutes from now, or not a whole number of seconds.
-    #[error("The svix-timestamp header is more than five minutes away from now, or not a whole number of seconds.")]
+    #[error("The svix-timestamp header is more than five minutes from the current time, or not a whole number of seconds.")]
     Stale,
     /// No signature in `svix-signature` fits the body.
-    #[error("No signature in the svix-signature header fits the body.")]
+    #[error("No signature in the svix-signature header matches the body.")]
     BadSignature,
 }
 

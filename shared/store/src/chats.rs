@@ -171,7 +171,7 @@ pub struct Cursor(Position);
 
 /// The text is not a cursor of this version.
 #[derive(Debug, thiserror::Error)]
-#[error("the cursor is not one that this API gave out; leave it away to begin at the newest")]
+#[error("Invalid cursor. Omit it to start from the newest item")]
 pub struct InvalidCursor;
 
 impl Cursor {

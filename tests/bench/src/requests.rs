@@ -107,7 +107,7 @@ pub(crate) const REFUSED: [Case; 6] = [
         function: "chats",
         make: |world, _| api_call(world, &owner_of(10), "GET", "/nothing", None),
         status: 404,
-        is_right: |body| body["code"] == "no_such_path",
+        is_right: |body| body["code"] == "route_not_found",
     },
     Case {
         name: "an id that is none",

@@ -76,7 +76,7 @@ test("a 401 that is about the token is shown, and does not sign the user out of 
   let isRefused = true;
   await page.route(`${stack().api}/profile`, (route) => {
     if (!isRefused || route.request().method() === "OPTIONS") return route.fallback();
-    return refuse(401, "token_wrong_party", "The token is for another application.")(route);
+    return refuse(401, "token_unauthorized_party", "The token is for another application.")(route);
   });
   await page.reload();
   await expect(page.getByRole("alert")).toContainText("The token is for another application.");

@@ -128,9 +128,9 @@ export interface components {
         };
         /** @description An answer that is not a success (RFC 9457). */
         Problem: {
-            /** @description A name for programs. It does not change; new ones may come. */
+            /** @description A name for programs. Names do not change. New ones may be added. */
             code: string;
-            /** @description A sentence for people: what is wrong and what to do. It may change at any time. */
+            /** @description A sentence for users: what is wrong and what to do. It may change at any time. */
             detail: string;
             /**
              * Format: int32
@@ -215,8 +215,8 @@ export interface operations {
                 };
             };
             /**
-             * @description - `invalid_query`: A parameter of the query string does not fit.
-             *     - `invalid_request`: The request cannot be decoded: a header is not ASCII, for example.
+             * @description - `invalid_query`: A parameter of the query string is invalid.
+             *     - `invalid_request`: The request cannot be decoded. For example, a header is not ASCII.
              */
             400: {
                 headers: {
@@ -230,20 +230,20 @@ export interface operations {
                 };
             };
             /**
-             * @description - `token_missing`: No token was sent; sign in.
-             *     - `token_malformed`: The token is not a well-formed session token of Clerk's.
-             *     - `token_unsupported`: The token's header asks for something else than an RS256-signed JWT.
+             * @description - `token_missing`: The request has no session token. Sign in.
+             *     - `token_malformed`: The token is not a well-formed Clerk session token.
+             *     - `token_unsupported`: The token's header is not that of an RS256-signed JWT.
              *     - `token_unknown_key`: The token is signed with a key that the issuer does not publish.
-             *     - `token_bad_signature`: The token's signature is wrong.
+             *     - `token_bad_signature`: The token's signature is invalid.
              *     - `token_wrong_issuer`: The token was issued by another Clerk instance.
-             *     - `token_wrong_party`: The token was issued to an origin that this API does not serve.
+             *     - `token_unauthorized_party`: The token was issued to an origin that is not an authorized party of this API.
              *     - `token_wrong_audience`: The token was issued for another audience.
-             *     - `token_wrong_kind`: The token is not a session token.
-             *     - `token_expired`: The token has expired; get a fresh one from Clerk.
-             *     - `token_lifetime_too_long`: The session token is valid for too long, or does not say since when.
+             *     - `token_unsupported_type`: The token is not a session token.
+             *     - `token_expired`: The token has expired. Get a fresh one from Clerk.
+             *     - `token_lifetime_too_long`: The session token's lifetime is too long, or it has no `iat` claim.
              *     - `token_not_active_yet`: The token is not valid yet.
-             *     - `session_pending`: The person has to finish signing in.
-             *     - `session_ended`: The session has ended; sign in again.
+             *     - `session_pending`: The session is pending. The user must finish signing in.
+             *     - `session_ended`: The session has ended. Sign in again.
              *     - `account_inactive`: The account is deleted or banned.
              */
             401: {
@@ -255,7 +255,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "token_missing" | "token_malformed" | "token_unsupported" | "token_unknown_key" | "token_bad_signature" | "token_wrong_issuer" | "token_wrong_party" | "token_wrong_audience" | "token_wrong_kind" | "token_expired" | "token_lifetime_too_long" | "token_not_active_yet" | "session_pending" | "session_ended" | "account_inactive";
+                        code: "token_missing" | "token_malformed" | "token_unsupported" | "token_unknown_key" | "token_bad_signature" | "token_wrong_issuer" | "token_unauthorized_party" | "token_wrong_audience" | "token_unsupported_type" | "token_expired" | "token_lifetime_too_long" | "token_not_active_yet" | "session_pending" | "session_ended" | "account_inactive";
                     };
                 };
             };
@@ -283,7 +283,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description - `internal`: A fault on our side, which is logged. */
+            /** @description - `internal`: An internal error, which is logged. */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -296,8 +296,8 @@ export interface operations {
                 };
             };
             /**
-             * @description - `unavailable`: Something that is needed does not answer; send the request again after the time in Retry-After.
-             *     - `token_key_undecided`: The token names a key that the issuer has not published as far as is known; retry after the time in Retry-After.
+             * @description - `unavailable`: A service that the API depends on is unavailable. Retry after the time in Retry-After.
+             *     - `token_key_undecided`: The token's key is not known yet. Retry after the time in Retry-After.
              */
             503: {
                 headers: {
@@ -353,7 +353,7 @@ export interface operations {
             };
             /**
              * @description - `invalid_json`: The body is not JSON.
-             *     - `invalid_request`: The request cannot be decoded: a header is not ASCII, for example.
+             *     - `invalid_request`: The request cannot be decoded. For example, a header is not ASCII.
              */
             400: {
                 headers: {
@@ -367,20 +367,20 @@ export interface operations {
                 };
             };
             /**
-             * @description - `token_missing`: No token was sent; sign in.
-             *     - `token_malformed`: The token is not a well-formed session token of Clerk's.
-             *     - `token_unsupported`: The token's header asks for something else than an RS256-signed JWT.
+             * @description - `token_missing`: The request has no session token. Sign in.
+             *     - `token_malformed`: The token is not a well-formed Clerk session token.
+             *     - `token_unsupported`: The token's header is not that of an RS256-signed JWT.
              *     - `token_unknown_key`: The token is signed with a key that the issuer does not publish.
-             *     - `token_bad_signature`: The token's signature is wrong.
+             *     - `token_bad_signature`: The token's signature is invalid.
              *     - `token_wrong_issuer`: The token was issued by another Clerk instance.
-             *     - `token_wrong_party`: The token was issued to an origin that this API does not serve.
+             *     - `token_unauthorized_party`: The token was issued to an origin that is not an authorized party of this API.
              *     - `token_wrong_audience`: The token was issued for another audience.
-             *     - `token_wrong_kind`: The token is not a session token.
-             *     - `token_expired`: The token has expired; get a fresh one from Clerk.
-             *     - `token_lifetime_too_long`: The session token is valid for too long, or does not say since when.
+             *     - `token_unsupported_type`: The token is not a session token.
+             *     - `token_expired`: The token has expired. Get a fresh one from Clerk.
+             *     - `token_lifetime_too_long`: The session token's lifetime is too long, or it has no `iat` claim.
              *     - `token_not_active_yet`: The token is not valid yet.
-             *     - `session_pending`: The person has to finish signing in.
-             *     - `session_ended`: The session has ended; sign in again.
+             *     - `session_pending`: The session is pending. The user must finish signing in.
+             *     - `session_ended`: The session has ended. Sign in again.
              *     - `account_inactive`: The account is deleted or banned.
              */
             401: {
@@ -392,11 +392,11 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "token_missing" | "token_malformed" | "token_unsupported" | "token_unknown_key" | "token_bad_signature" | "token_wrong_issuer" | "token_wrong_party" | "token_wrong_audience" | "token_wrong_kind" | "token_expired" | "token_lifetime_too_long" | "token_not_active_yet" | "session_pending" | "session_ended" | "account_inactive";
+                        code: "token_missing" | "token_malformed" | "token_unsupported" | "token_unknown_key" | "token_bad_signature" | "token_wrong_issuer" | "token_unauthorized_party" | "token_wrong_audience" | "token_unsupported_type" | "token_expired" | "token_lifetime_too_long" | "token_not_active_yet" | "session_pending" | "session_ended" | "account_inactive";
                     };
                 };
             };
-            /** @description - `id_taken`: The caller has something else under this id. */
+            /** @description - `id_conflict`: The user has a different item with this id. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -404,11 +404,11 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "id_taken";
+                        code: "id_conflict";
                     };
                 };
             };
-            /** @description - `body_too_large`: The body is larger than what is taken. */
+            /** @description - `body_too_large`: The body is too large. */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -432,7 +432,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description - `unsupported_media_type`: The body is declared as something else than JSON. */
+            /** @description - `unsupported_media_type`: The body's Content-Type is not JSON. */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -444,7 +444,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description - `invalid_body`: The body is JSON, but not what it should be; `detail` names the member. */
+            /** @description - `invalid_body`: The body is JSON, but does not match the schema. `detail` names the member. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -468,7 +468,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description - `internal`: A fault on our side, which is logged. */
+            /** @description - `internal`: An internal error, which is logged. */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -481,8 +481,8 @@ export interface operations {
                 };
             };
             /**
-             * @description - `unavailable`: Something that is needed does not answer; send the request again after the time in Retry-After.
-             *     - `token_key_undecided`: The token names a key that the issuer has not published as far as is known; retry after the time in Retry-After.
+             * @description - `unavailable`: A service that the API depends on is unavailable. Retry after the time in Retry-After.
+             *     - `token_key_undecided`: The token's key is not known yet. Retry after the time in Retry-After.
              */
             503: {
                 headers: {
@@ -524,7 +524,7 @@ export interface operations {
             };
             /**
              * @description - `invalid_id`: The id in the path is malformed.
-             *     - `invalid_request`: The request cannot be decoded: a header is not ASCII, for example.
+             *     - `invalid_request`: The request cannot be decoded. For example, a header is not ASCII.
              */
             400: {
                 headers: {
@@ -538,20 +538,20 @@ export interface operations {
                 };
             };
             /**
-             * @description - `token_missing`: No token was sent; sign in.
-             *     - `token_malformed`: The token is not a well-formed session token of Clerk's.
-             *     - `token_unsupported`: The token's header asks for something else than an RS256-signed JWT.
+             * @description - `token_missing`: The request has no session token. Sign in.
+             *     - `token_malformed`: The token is not a well-formed Clerk session token.
+             *     - `token_unsupported`: The token's header is not that of an RS256-signed JWT.
              *     - `token_unknown_key`: The token is signed with a key that the issuer does not publish.
-             *     - `token_bad_signature`: The token's signature is wrong.
+             *     - `token_bad_signature`: The token's signature is invalid.
              *     - `token_wrong_issuer`: The token was issued by another Clerk instance.
-             *     - `token_wrong_party`: The token was issued to an origin that this API does not serve.
+             *     - `token_unauthorized_party`: The token was issued to an origin that is not an authorized party of this API.
              *     - `token_wrong_audience`: The token was issued for another audience.
-             *     - `token_wrong_kind`: The token is not a session token.
-             *     - `token_expired`: The token has expired; get a fresh one from Clerk.
-             *     - `token_lifetime_too_long`: The session token is valid for too long, or does not say since when.
+             *     - `token_unsupported_type`: The token is not a session token.
+             *     - `token_expired`: The token has expired. Get a fresh one from Clerk.
+             *     - `token_lifetime_too_long`: The session token's lifetime is too long, or it has no `iat` claim.
              *     - `token_not_active_yet`: The token is not valid yet.
-             *     - `session_pending`: The person has to finish signing in.
-             *     - `session_ended`: The session has ended; sign in again.
+             *     - `session_pending`: The session is pending. The user must finish signing in.
+             *     - `session_ended`: The session has ended. Sign in again.
              *     - `account_inactive`: The account is deleted or banned.
              */
             401: {
@@ -563,11 +563,11 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "token_missing" | "token_malformed" | "token_unsupported" | "token_unknown_key" | "token_bad_signature" | "token_wrong_issuer" | "token_wrong_party" | "token_wrong_audience" | "token_wrong_kind" | "token_expired" | "token_lifetime_too_long" | "token_not_active_yet" | "session_pending" | "session_ended" | "account_inactive";
+                        code: "token_missing" | "token_malformed" | "token_unsupported" | "token_unknown_key" | "token_bad_signature" | "token_wrong_issuer" | "token_unauthorized_party" | "token_wrong_audience" | "token_unsupported_type" | "token_expired" | "token_lifetime_too_long" | "token_not_active_yet" | "session_pending" | "session_ended" | "account_inactive";
                     };
                 };
             };
-            /** @description - `not_found`: The caller has nothing under this address; perhaps somebody else has. */
+            /** @description - `not_found`: The user has no such item. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -603,7 +603,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description - `internal`: A fault on our side, which is logged. */
+            /** @description - `internal`: An internal error, which is logged. */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -616,8 +616,8 @@ export interface operations {
                 };
             };
             /**
-             * @description - `unavailable`: Something that is needed does not answer; send the request again after the time in Retry-After.
-             *     - `token_key_undecided`: The token names a key that the issuer has not published as far as is known; retry after the time in Retry-After.
+             * @description - `unavailable`: A service that the API depends on is unavailable. Retry after the time in Retry-After.
+             *     - `token_key_undecided`: The token's key is not known yet. Retry after the time in Retry-After.
              */
             503: {
                 headers: {
@@ -661,8 +661,8 @@ export interface operations {
             };
             /**
              * @description - `invalid_id`: The id in the path is malformed.
-             *     - `invalid_if_match`: The header If-Match holds no entity tag.
-             *     - `invalid_request`: The request cannot be decoded: a header is not ASCII, for example.
+             *     - `invalid_if_match`: The If-Match header is malformed.
+             *     - `invalid_request`: The request cannot be decoded. For example, a header is not ASCII.
              */
             400: {
                 headers: {
@@ -676,20 +676,20 @@ export interface operations {
                 };
             };
             /**
-             * @description - `token_missing`: No token was sent; sign in.
-             *     - `token_malformed`: The token is not a well-formed session token of Clerk's.
-             *     - `token_unsupported`: The token's header asks for something else than an RS256-signed JWT.
+             * @description - `token_missing`: The request has no session token. Sign in.
+             *     - `token_malformed`: The token is not a well-formed Clerk session token.
+             *     - `token_unsupported`: The token's header is not that of an RS256-signed JWT.
              *     - `token_unknown_key`: The token is signed with a key that the issuer does not publish.
-             *     - `token_bad_signature`: The token's signature is wrong.
+             *     - `token_bad_signature`: The token's signature is invalid.
              *     - `token_wrong_issuer`: The token was issued by another Clerk instance.
-             *     - `token_wrong_party`: The token was issued to an origin that this API does not serve.
+             *     - `token_unauthorized_party`: The token was issued to an origin that is not an authorized party of this API.
              *     - `token_wrong_audience`: The token was issued for another audience.
-             *     - `token_wrong_kind`: The token is not a session token.
-             *     - `token_expired`: The token has expired; get a fresh one from Clerk.
-             *     - `token_lifetime_too_long`: The session token is valid for too long, or does not say since when.
+             *     - `token_unsupported_type`: The token is not a session token.
+             *     - `token_expired`: The token has expired. Get a fresh one from Clerk.
+             *     - `token_lifetime_too_long`: The session token's lifetime is too long, or it has no `iat` claim.
              *     - `token_not_active_yet`: The token is not valid yet.
-             *     - `session_pending`: The person has to finish signing in.
-             *     - `session_ended`: The session has ended; sign in again.
+             *     - `session_pending`: The session is pending. The user must finish signing in.
+             *     - `session_ended`: The session has ended. Sign in again.
              *     - `account_inactive`: The account is deleted or banned.
              */
             401: {
@@ -701,11 +701,11 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "token_missing" | "token_malformed" | "token_unsupported" | "token_unknown_key" | "token_bad_signature" | "token_wrong_issuer" | "token_wrong_party" | "token_wrong_audience" | "token_wrong_kind" | "token_expired" | "token_lifetime_too_long" | "token_not_active_yet" | "session_pending" | "session_ended" | "account_inactive";
+                        code: "token_missing" | "token_malformed" | "token_unsupported" | "token_unknown_key" | "token_bad_signature" | "token_wrong_issuer" | "token_unauthorized_party" | "token_wrong_audience" | "token_unsupported_type" | "token_expired" | "token_lifetime_too_long" | "token_not_active_yet" | "session_pending" | "session_ended" | "account_inactive";
                     };
                 };
             };
-            /** @description - `not_found`: The caller has nothing under this address; perhaps somebody else has. */
+            /** @description - `not_found`: The user has no such item. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -717,10 +717,10 @@ export interface operations {
                     };
                 };
             };
-            /** @description - `version_mismatch`: It was changed in the meantime; `version` is the present one. */
+            /** @description - `version_mismatch`: The item has changed since it was read. `version` is its current version. */
             412: {
                 headers: {
-                    /** @description The present version, as an entity tag. */
+                    /** @description The current version, as an entity tag. */
                     ETag?: string;
                     [name: string]: unknown;
                 };
@@ -728,7 +728,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
                         code: "version_mismatch";
-                        /** @description The present version. */
+                        /** @description The current version. */
                         version: number;
                     };
                 };
@@ -757,7 +757,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description - `internal`: A fault on our side, which is logged. */
+            /** @description - `internal`: An internal error, which is logged. */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -770,8 +770,8 @@ export interface operations {
                 };
             };
             /**
-             * @description - `unavailable`: Something that is needed does not answer; send the request again after the time in Retry-After.
-             *     - `token_key_undecided`: The token names a key that the issuer has not published as far as is known; retry after the time in Retry-After.
+             * @description - `unavailable`: A service that the API depends on is unavailable. Retry after the time in Retry-After.
+             *     - `token_key_undecided`: The token's key is not known yet. Retry after the time in Retry-After.
              */
             503: {
                 headers: {
@@ -823,9 +823,9 @@ export interface operations {
             };
             /**
              * @description - `invalid_id`: The id in the path is malformed.
-             *     - `invalid_if_match`: The header If-Match holds no entity tag.
+             *     - `invalid_if_match`: The If-Match header is malformed.
              *     - `invalid_json`: The body is not JSON.
-             *     - `invalid_request`: The request cannot be decoded: a header is not ASCII, for example.
+             *     - `invalid_request`: The request cannot be decoded. For example, a header is not ASCII.
              */
             400: {
                 headers: {
@@ -839,20 +839,20 @@ export interface operations {
                 };
             };
             /**
-             * @description - `token_missing`: No token was sent; sign in.
-             *     - `token_malformed`: The token is not a well-formed session token of Clerk's.
-             *     - `token_unsupported`: The token's header asks for something else than an RS256-signed JWT.
+             * @description - `token_missing`: The request has no session token. Sign in.
+             *     - `token_malformed`: The token is not a well-formed Clerk session token.
+             *     - `token_unsupported`: The token's header is not that of an RS256-signed JWT.
              *     - `token_unknown_key`: The token is signed with a key that the issuer does not publish.
-             *     - `token_bad_signature`: The token's signature is wrong.
+             *     - `token_bad_signature`: The token's signature is invalid.
              *     - `token_wrong_issuer`: The token was issued by another Clerk instance.
-             *     - `token_wrong_party`: The token was issued to an origin that this API does not serve.
+             *     - `token_unauthorized_party`: The token was issued to an origin that is not an authorized party of this API.
              *     - `token_wrong_audience`: The token was issued for another audience.
-             *     - `token_wrong_kind`: The token is not a session token.
-             *     - `token_expired`: The token has expired; get a fresh one from Clerk.
-             *     - `token_lifetime_too_long`: The session token is valid for too long, or does not say since when.
+             *     - `token_unsupported_type`: The token is not a session token.
+             *     - `token_expired`: The token has expired. Get a fresh one from Clerk.
+             *     - `token_lifetime_too_long`: The session token's lifetime is too long, or it has no `iat` claim.
              *     - `token_not_active_yet`: The token is not valid yet.
-             *     - `session_pending`: The person has to finish signing in.
-             *     - `session_ended`: The session has ended; sign in again.
+             *     - `session_pending`: The session is pending. The user must finish signing in.
+             *     - `session_ended`: The session has ended. Sign in again.
              *     - `account_inactive`: The account is deleted or banned.
              */
             401: {
@@ -864,11 +864,11 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "token_missing" | "token_malformed" | "token_unsupported" | "token_unknown_key" | "token_bad_signature" | "token_wrong_issuer" | "token_wrong_party" | "token_wrong_audience" | "token_wrong_kind" | "token_expired" | "token_lifetime_too_long" | "token_not_active_yet" | "session_pending" | "session_ended" | "account_inactive";
+                        code: "token_missing" | "token_malformed" | "token_unsupported" | "token_unknown_key" | "token_bad_signature" | "token_wrong_issuer" | "token_unauthorized_party" | "token_wrong_audience" | "token_unsupported_type" | "token_expired" | "token_lifetime_too_long" | "token_not_active_yet" | "session_pending" | "session_ended" | "account_inactive";
                     };
                 };
             };
-            /** @description - `not_found`: The caller has nothing under this address; perhaps somebody else has. */
+            /** @description - `not_found`: The user has no such item. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -880,10 +880,10 @@ export interface operations {
                     };
                 };
             };
-            /** @description - `version_mismatch`: It was changed in the meantime; `version` is the present one. */
+            /** @description - `version_mismatch`: The item has changed since it was read. `version` is its current version. */
             412: {
                 headers: {
-                    /** @description The present version, as an entity tag. */
+                    /** @description The current version, as an entity tag. */
                     ETag?: string;
                     [name: string]: unknown;
                 };
@@ -891,12 +891,12 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
                         code: "version_mismatch";
-                        /** @description The present version. */
+                        /** @description The current version. */
                         version: number;
                     };
                 };
             };
-            /** @description - `body_too_large`: The body is larger than what is taken. */
+            /** @description - `body_too_large`: The body is too large. */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -920,7 +920,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description - `unsupported_media_type`: The body is declared as something else than JSON. */
+            /** @description - `unsupported_media_type`: The body's Content-Type is not JSON. */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -932,7 +932,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description - `invalid_body`: The body is JSON, but not what it should be; `detail` names the member. */
+            /** @description - `invalid_body`: The body is JSON, but does not match the schema. `detail` names the member. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -956,7 +956,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description - `internal`: A fault on our side, which is logged. */
+            /** @description - `internal`: An internal error, which is logged. */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -969,8 +969,8 @@ export interface operations {
                 };
             };
             /**
-             * @description - `unavailable`: Something that is needed does not answer; send the request again after the time in Retry-After.
-             *     - `token_key_undecided`: The token names a key that the issuer has not published as far as is known; retry after the time in Retry-After.
+             * @description - `unavailable`: A service that the API depends on is unavailable. Retry after the time in Retry-After.
+             *     - `token_key_undecided`: The token's key is not known yet. Retry after the time in Retry-After.
              */
             503: {
                 headers: {
@@ -1005,7 +1005,7 @@ export interface operations {
                     "application/json": components["schemas"]["Profile"];
                 };
             };
-            /** @description - `invalid_request`: The request cannot be decoded: a header is not ASCII, for example. */
+            /** @description - `invalid_request`: The request cannot be decoded. For example, a header is not ASCII. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -1018,20 +1018,20 @@ export interface operations {
                 };
             };
             /**
-             * @description - `token_missing`: No token was sent; sign in.
-             *     - `token_malformed`: The token is not a well-formed session token of Clerk's.
-             *     - `token_unsupported`: The token's header asks for something else than an RS256-signed JWT.
+             * @description - `token_missing`: The request has no session token. Sign in.
+             *     - `token_malformed`: The token is not a well-formed Clerk session token.
+             *     - `token_unsupported`: The token's header is not that of an RS256-signed JWT.
              *     - `token_unknown_key`: The token is signed with a key that the issuer does not publish.
-             *     - `token_bad_signature`: The token's signature is wrong.
+             *     - `token_bad_signature`: The token's signature is invalid.
              *     - `token_wrong_issuer`: The token was issued by another Clerk instance.
-             *     - `token_wrong_party`: The token was issued to an origin that this API does not serve.
+             *     - `token_unauthorized_party`: The token was issued to an origin that is not an authorized party of this API.
              *     - `token_wrong_audience`: The token was issued for another audience.
-             *     - `token_wrong_kind`: The token is not a session token.
-             *     - `token_expired`: The token has expired; get a fresh one from Clerk.
-             *     - `token_lifetime_too_long`: The session token is valid for too long, or does not say since when.
+             *     - `token_unsupported_type`: The token is not a session token.
+             *     - `token_expired`: The token has expired. Get a fresh one from Clerk.
+             *     - `token_lifetime_too_long`: The session token's lifetime is too long, or it has no `iat` claim.
              *     - `token_not_active_yet`: The token is not valid yet.
-             *     - `session_pending`: The person has to finish signing in.
-             *     - `session_ended`: The session has ended; sign in again.
+             *     - `session_pending`: The session is pending. The user must finish signing in.
+             *     - `session_ended`: The session has ended. Sign in again.
              *     - `account_inactive`: The account is deleted or banned.
              */
             401: {
@@ -1043,11 +1043,11 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "token_missing" | "token_malformed" | "token_unsupported" | "token_unknown_key" | "token_bad_signature" | "token_wrong_issuer" | "token_wrong_party" | "token_wrong_audience" | "token_wrong_kind" | "token_expired" | "token_lifetime_too_long" | "token_not_active_yet" | "session_pending" | "session_ended" | "account_inactive";
+                        code: "token_missing" | "token_malformed" | "token_unsupported" | "token_unknown_key" | "token_bad_signature" | "token_wrong_issuer" | "token_unauthorized_party" | "token_wrong_audience" | "token_unsupported_type" | "token_expired" | "token_lifetime_too_long" | "token_not_active_yet" | "session_pending" | "session_ended" | "account_inactive";
                     };
                 };
             };
-            /** @description - `not_found`: The caller has nothing under this address; perhaps somebody else has. */
+            /** @description - `not_found`: The user has no such item. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -1083,7 +1083,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description - `internal`: A fault on our side, which is logged. */
+            /** @description - `internal`: An internal error, which is logged. */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -1096,8 +1096,8 @@ export interface operations {
                 };
             };
             /**
-             * @description - `unavailable`: Something that is needed does not answer; send the request again after the time in Retry-After.
-             *     - `token_key_undecided`: The token names a key that the issuer has not published as far as is known; retry after the time in Retry-After.
+             * @description - `unavailable`: A service that the API depends on is unavailable. Retry after the time in Retry-After.
+             *     - `token_key_undecided`: The token's key is not known yet. Retry after the time in Retry-After.
              */
             503: {
                 headers: {
@@ -1147,7 +1147,7 @@ export interface operations {
             };
             /**
              * @description - `invalid_json`: The body is not JSON.
-             *     - `invalid_request`: The request cannot be decoded: a header is not ASCII, for example.
+             *     - `invalid_request`: The request cannot be decoded. For example, a header is not ASCII.
              */
             400: {
                 headers: {
@@ -1161,20 +1161,20 @@ export interface operations {
                 };
             };
             /**
-             * @description - `token_missing`: No token was sent; sign in.
-             *     - `token_malformed`: The token is not a well-formed session token of Clerk's.
-             *     - `token_unsupported`: The token's header asks for something else than an RS256-signed JWT.
+             * @description - `token_missing`: The request has no session token. Sign in.
+             *     - `token_malformed`: The token is not a well-formed Clerk session token.
+             *     - `token_unsupported`: The token's header is not that of an RS256-signed JWT.
              *     - `token_unknown_key`: The token is signed with a key that the issuer does not publish.
-             *     - `token_bad_signature`: The token's signature is wrong.
+             *     - `token_bad_signature`: The token's signature is invalid.
              *     - `token_wrong_issuer`: The token was issued by another Clerk instance.
-             *     - `token_wrong_party`: The token was issued to an origin that this API does not serve.
+             *     - `token_unauthorized_party`: The token was issued to an origin that is not an authorized party of this API.
              *     - `token_wrong_audience`: The token was issued for another audience.
-             *     - `token_wrong_kind`: The token is not a session token.
-             *     - `token_expired`: The token has expired; get a fresh one from Clerk.
-             *     - `token_lifetime_too_long`: The session token is valid for too long, or does not say since when.
+             *     - `token_unsupported_type`: The token is not a session token.
+             *     - `token_expired`: The token has expired. Get a fresh one from Clerk.
+             *     - `token_lifetime_too_long`: The session token's lifetime is too long, or it has no `iat` claim.
              *     - `token_not_active_yet`: The token is not valid yet.
-             *     - `session_pending`: The person has to finish signing in.
-             *     - `session_ended`: The session has ended; sign in again.
+             *     - `session_pending`: The session is pending. The user must finish signing in.
+             *     - `session_ended`: The session has ended. Sign in again.
              *     - `account_inactive`: The account is deleted or banned.
              */
             401: {
@@ -1186,11 +1186,11 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "token_missing" | "token_malformed" | "token_unsupported" | "token_unknown_key" | "token_bad_signature" | "token_wrong_issuer" | "token_wrong_party" | "token_wrong_audience" | "token_wrong_kind" | "token_expired" | "token_lifetime_too_long" | "token_not_active_yet" | "session_pending" | "session_ended" | "account_inactive";
+                        code: "token_missing" | "token_malformed" | "token_unsupported" | "token_unknown_key" | "token_bad_signature" | "token_wrong_issuer" | "token_unauthorized_party" | "token_wrong_audience" | "token_unsupported_type" | "token_expired" | "token_lifetime_too_long" | "token_not_active_yet" | "session_pending" | "session_ended" | "account_inactive";
                     };
                 };
             };
-            /** @description - `contradicts_token`: The body says something else than the token, which is Clerk's word. */
+            /** @description - `claim_mismatch`: The body does not match the session token's claims. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1198,11 +1198,11 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "contradicts_token";
+                        code: "claim_mismatch";
                     };
                 };
             };
-            /** @description - `body_too_large`: The body is larger than what is taken. */
+            /** @description - `body_too_large`: The body is too large. */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -1226,7 +1226,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description - `unsupported_media_type`: The body is declared as something else than JSON. */
+            /** @description - `unsupported_media_type`: The body's Content-Type is not JSON. */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -1238,7 +1238,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description - `invalid_body`: The body is JSON, but not what it should be; `detail` names the member. */
+            /** @description - `invalid_body`: The body is JSON, but does not match the schema. `detail` names the member. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -1262,7 +1262,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description - `internal`: A fault on our side, which is logged. */
+            /** @description - `internal`: An internal error, which is logged. */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -1275,8 +1275,8 @@ export interface operations {
                 };
             };
             /**
-             * @description - `unavailable`: Something that is needed does not answer; send the request again after the time in Retry-After.
-             *     - `token_key_undecided`: The token names a key that the issuer has not published as far as is known; retry after the time in Retry-After.
+             * @description - `unavailable`: A service that the API depends on is unavailable. Retry after the time in Retry-After.
+             *     - `token_key_undecided`: The token's key is not known yet. Retry after the time in Retry-After.
              */
             503: {
                 headers: {

@@ -105,9 +105,9 @@ test("a token that cannot be read is left to the server, whose answer is shown",
 
 test("an error that cannot pass by itself can be retried", async () => {
   let isRefused = true;
-  between("PUT", "/profile", (_, send) => (isRefused ? problem(403, "contradicts_token") : send()));
+  between("PUT", "/profile", (_, send) => (isRefused ? problem(403, "claim_mismatch") : send()));
   const { result } = use(useAuthState, clerkOf(await signUp()));
-  await waitFor(() => expect(result.current.error).toMatchObject({ code: "contradicts_token" }));
+  await waitFor(() => expect(result.current.error).toMatchObject({ code: "claim_mismatch" }));
   isRefused = false;
   act(() => result.current.retry());
   await waitFor(() => expect(result.current.status).toBe("authenticated"));

@@ -27,7 +27,7 @@ test("what Clerk has said, the caller cannot change", async () => {
   const { result } = use(useUserProfile, clerkOf(ada));
   await waitFor(() => expect(result.current.isLoaded).toBe(true));
   const error = await act(() => failure(result.current.refreshProfile({ email: "eve@example.com" })));
-  expect(error).toMatchObject({ code: "contradicts_token", status: 403 });
+  expect(error).toMatchObject({ code: "claim_mismatch", status: 403 });
   expect(result.current.profile?.email).toBe("ada@example.com");
 });
 

@@ -106,7 +106,7 @@ fn cursor(criterion: &mut Criterion) {
 
 fn problem(criterion: &mut Criterion) {
     criterion.bench_function("error envelope", |bencher| {
-        bencher.iter(|| Problem::new(black_box(Code::NoSuchPath), "There is nothing at this path.").into_response());
+        bencher.iter(|| Problem::new(black_box(Code::RouteNotFound), "No such path.").into_response());
     });
 }
 

@@ -24,7 +24,7 @@ const CODES: Record<string, string> = {
   "token-not-active-yet": "token_not_active_yet",
   "token-iat-in-the-future": "token_not_active_yet",
   "token-invalid-algorithm": "token_unsupported",
-  "token-invalid-authorized-parties": "token_wrong_party",
+  "token-invalid-authorized-parties": "token_unauthorized_party",
   "token-invalid-issuer": "token_wrong_issuer",
   "token-invalid-signature": "token_bad_signature",
 };
@@ -68,7 +68,7 @@ export async function identify(request: Request): Promise<Identity> {
     if (!(error instanceof TokenVerificationError)) throw error;
     throw refused(CODES[error.reason] ?? "token_malformed", "The token is not a session token for this API.");
   });
-  if (!verified.sid) throw refused("token_wrong_kind", "The token is not a session token.");
+  if (!verified.sid) throw refused("token_unsupported_type", "The token is not a session token.");
   if (verified.sts === "pending") throw refused("session_pending", "The person has to finish signing in.");
   return { userId: verified.sub, sessionId: verified.sid };
 }

@@ -100,7 +100,7 @@ const create = (request: Request) => writing(request, async ({ userId }) => {
     // An attempt before this one may have made it, and lost its answer.
     if (there?.change === change) return tagged(201, there, { location: `/chats/${chatId}` });
     if (!there || (there.createdTitle ?? there.title) !== chat.title) {
-      throw new Problem(409, "id_taken", "There is another chat with this id.");
+      throw new Problem(409, "id_conflict", "There is another chat with this id.");
     }
     return tagged(200, there);
   }
@@ -169,7 +169,7 @@ const ONE: Record<string, (request: Request, id: string) => Promise<Answer>> =
 
 export const handler = answering(async (request) => {
   const [, collection, id, ...more] = request.path.split("/");
-  if (collection !== "chats" || more.length) throw new Problem(404, "no_such_path", "There is nothing at this path.");
+  if (collection !== "chats" || more.length) throw new Problem(404, "route_not_found", "There is nothing at this path.");
   const many = id === undefined ? MANY[request.method] : undefined;
   const one = id === undefined ? undefined : ONE[request.method];
   if (many) return many(request);

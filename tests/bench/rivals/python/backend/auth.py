@@ -89,9 +89,9 @@ def verify(token: str) -> Identity:
     header, claims = verified["header"], verified["payload"]
     user_id, session_id = claims["sub"], claims.get("sid")
     if header.get("cat", SESSION_TOKEN) != SESSION_TOKEN or not session_id or user_id.startswith("mch_"):
-        raise refused("token_wrong_kind", "The token is not a session token; this API takes no others.")
+        raise refused("token_unsupported_type", "The token is not a session token; this API takes no others.")
     if PARTIES and claims.get("azp") not in PARTIES:
-        raise refused("token_wrong_party", "The token was issued to an origin that this API does not serve.")
+        raise refused("token_unauthorized_party", "The token was issued to an origin that this API does not serve.")
     if claims.get("sts", "active") != "active":
         raise refused("session_pending", "The session is pending: the person has to finish signing in.")
     return Identity(user_id, session_id)

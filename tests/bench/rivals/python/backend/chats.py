@@ -187,7 +187,7 @@ def create_chat(request: Request, user_id: str) -> Response:
             if (present.get("createdTitle") or present["title"])["S"] == title:
                 return tagged(chat_of(present))
             detail = "You have something else under this id; make a new id, or leave it away."
-            raise Problem(HTTPStatus.CONFLICT, "id_taken", detail) from None
+            raise Problem(HTTPStatus.CONFLICT, "id_conflict", detail) from None
     chat = chat_of(item)
     return tagged(chat, HTTPStatus.CREATED, location=f"/chats/{chat['id']}")
 
