@@ -26,7 +26,7 @@ help: ## List the commands
 
 .PHONY: run
 run: $(TOOLS)/cargo-lambda/installed $(TOOLS)/web/installed ## Start everything on this machine (FRESH=1: with empty tables)
-	@cargo run --quiet --package local -- run $(if $(FRESH),--fresh)
+	@cargo dev run $(if $(FRESH),--fresh)
 
 .PHONY: test
 test: $(TOOLS)/cargo-lambda/installed $(TOOLS)/clerk-backend/installed ## Run every test
@@ -71,11 +71,11 @@ build-here: $(TOOLS)/cargo-lambda/installed $(TOOLS)/sam/installed
 
 .PHONY: invoke
 invoke: build-here ## Run a function in Docker on a sample event (FUNCTION=chats EVENT=list-chats), beside `make run`
-	@cargo run --quiet --package local -- invoke $(FUNCTION) $(EVENT)
+	@cargo dev invoke $(FUNCTION) $(EVENT)
 
 .PHONY: start-api
 start-api: build-here ## Serve the API from Docker, as AWS runs the functions, beside `make run`
-	@cargo run --quiet --package local -- start-api
+	@cargo dev start-api
 
 .PHONY: fuzz
 fuzz: $(TOOLS)/cargo-fuzz/bin/cargo-fuzz ## Fuzz what reads strangers' input (SECONDS_EACH=30); needs a nightly Rust

@@ -20,7 +20,7 @@ use crate::{
 
 /// The local stack: DynamoDB, a development Clerk and the functions on one machine.
 #[derive(Parser)]
-#[command(name = "local", bin_name = "cargo run -q -p local --", version)]
+#[command(name = "local", bin_name = "cargo dev", version)]
 pub struct Cli {
     #[command(flatten)]
     place: Place,

@@ -233,8 +233,8 @@ fn greet(ports: Ports, webhook: &str, invoke: SocketAddr, folder: &Path, api_onl
 
 Try, in another terminal:
 
-  {set}cargo run -q -p local -- user create --id user_ada --email ada@example.com --first-name Ada
-  TOKEN=$({set}cargo run -q -p local -- token --user user_ada)
+  {set}cargo dev user create --id user_ada --email ada@example.com --first-name Ada
+  TOKEN=$({set}cargo dev token --user user_ada)
   curl -s http://127.0.0.1:{api}/profile -H \"Authorization: Bearer $TOKEN\"
   AWS_SHARED_CREDENTIALS_FILE={credentials} aws dynamodb list-tables --region us-east-1 --endpoint-url http://127.0.0.1:{dynamodb}
 

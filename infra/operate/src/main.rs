@@ -19,7 +19,7 @@ use export::Export;
 use place::Place;
 
 #[derive(Parser)]
-#[command(name = "operate", bin_name = "cargo run -q -p operate --", version, about)]
+#[command(name = "operate", bin_name = "cargo ops", version, about)]
 struct Cli {
     #[command(flatten)]
     place: Place,

@@ -34,7 +34,7 @@ use tracing_subscriber::{
 use crate::{Code, Problem, env::var, problem::Logged};
 
 /// The namespace of the metrics in `CloudWatch`.
-const NAMESPACE: &str = "ClerkBackend";
+const NAMESPACE: &str = "Cubby";
 
 /// The shared crates whose messages are known to hold no secret, at any level.
 const OWN: [&str; 3] = ["api", "clerk_auth", "store"];
