@@ -71,7 +71,7 @@ async fn events_that_no_request_can_be_made_of_break_nothing() {
         "authorization": format!("Bearer {}", ada.token()), "x-name": "é\n", "not a name": "x", "x-number": 1,
         "host": "no host:at all", "x-forwarded-proto": "no scheme",
     });
-    let mended = [
+    let sanitized = [
         (with(&[("/headers", odd_headers)]), 200),
         (with(&[("/rawQueryString", json!("limit=1&x=ü \"<>\\^`{|}"))]), 200),
         (with(&[("/rawPath", json!("/chats/a b\u{0}\"<>^`{|}ü#?"))]), 400),
@@ -81,7 +81,7 @@ async fn events_that_no_request_can_be_made_of_break_nothing() {
         (with(&[("/rawPath", json!("//evil.example/chats"))]), 404),
         (with(&[("/rawPath", json!("/../../etc/passwd"))]), 404),
     ];
-    for (event, status) in mended {
+    for (event, status) in sanitized {
         let answer = invoke("chats", &event).await;
         assert_eq!(answer.body["statusCode"], status, "{event}: {answer:?}");
     }

@@ -1,4 +1,4 @@
-//! Keeps profiles in step with Clerk, behind a function URL.
+//! Synchronizes profiles with Clerk's webhooks, behind a function URL.
 
 mod routes;
 mod secret;

@@ -1,4 +1,4 @@
-//! The signing secret: from Secrets Manager, or, where there is none, from the environment.
+//! The signing secret, from Secrets Manager or from the environment.
 
 use std::{
     sync::Arc,
@@ -15,27 +15,27 @@ use axum::http::HeaderMap;
 use clerk_auth::{ConfigError, Event, WebhookError, WebhookVerifier};
 use tokio::sync::Mutex;
 
-use crate::routes::refused;
+use crate::routes::rejected;
 
 const SECRET: &str = "CLERK_WEBHOOK_SIGNING_SECRET";
-/// How long Secrets Manager may take, all attempts included: well below the function's time-out.
+/// The limit for Secrets Manager, all attempts included: well below the function's timeout.
 const SECRET_READ_TIMEOUT: Duration = Duration::from_secs(4);
-/// A known secret is read again after this time, so that a withdrawn one is forgotten.
+/// A known secret is read again after this time, so that a withdrawn one expires.
 const REREAD_INTERVAL: Duration = Duration::from_mins(5);
-/// A bad signature can mean that the secret was rotated, but mostly comes from a stranger.
+/// A bad signature can mean that the secret was rotated, but mostly is a forgery.
 const REREAD_INTERVAL_AFTER_BAD_SIGNATURE: Duration = Duration::from_mins(1);
-/// How long a failure to read the first secret is remembered.
+/// How long a failure to read the first secret is cached.
 const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Verifies deliveries with the signing secret, which is read again from time to time.
 pub(crate) struct Secret {
     source: Source,
-    /// Held while the secret is read, so that it is read once for all deliveries that need it.
+    /// Locked while the secret is read, so that it is read once for all waiting deliveries.
     state: Mutex<State>,
 }
 
 enum Source {
-    /// The local stack's.
+    /// An environment variable, in the local stack.
     Environment,
     /// A secret in Secrets Manager, by its ARN or name.
     Manager { client: Client, id: String },
@@ -51,9 +51,9 @@ struct State {
 /// Why the secret is not known.
 #[derive(Clone, Debug)]
 enum Failure {
-    /// Secrets Manager does not answer: nothing is known about the secret.
+    /// Secrets Manager is unavailable, so the secret is unknown.
     Unavailable(String),
-    /// There is no secret, or it is not one.
+    /// The secret is missing or malformed.
     Misconfigured(String),
 }
 
@@ -73,8 +73,8 @@ impl From<ConfigError> for Failure {
 }
 
 impl Secret {
-    /// Where the secret is: `CLERK_WEBHOOK_SIGNING_SECRET_ARN` names one in Secrets Manager; without it,
-    /// `CLERK_WEBHOOK_SIGNING_SECRET` is the secret itself.
+    /// `CLERK_WEBHOOK_SIGNING_SECRET_ARN` names a secret in Secrets Manager. Without it, `CLERK_WEBHOOK_SIGNING_SECRET` is
+    /// the secret itself.
     ///
     /// It is read now, so that no event waits for it. A failure is not fatal: Clerk gives the secret out only once the
     /// endpoint's URL exists. Until it is there events are answered 5xx, so that Svix keeps them.
@@ -95,23 +95,23 @@ impl Secret {
         secret
     }
 
-    /// The event in a delivery, if it is signed. Headers are checked first: without them the secret is not needed.
+    /// The event of a delivery, if its signature is valid. Headers are checked first, without reading the secret.
     pub(crate) async fn verify(&self, headers: &HeaderMap, body: &[u8], now: SystemTime) -> Result<Event, Problem> {
-        WebhookVerifier::check_headers(headers).map_err(|error| refused(&error))?;
+        WebhookVerifier::check_headers(headers).map_err(|error| rejected(&error))?;
         let verifier = self.verifier(REREAD_INTERVAL, now).await?;
         let mut verified = verifier.verify(headers, body);
         if verified.as_ref().is_err_and(|error| *error == WebhookError::BadSignature) {
             verified = self.verifier(REREAD_INTERVAL_AFTER_BAD_SIGNATURE, now).await?.verify(headers, body);
         }
-        verified.map_err(|error| refused(&error))
+        verified.map_err(|error| rejected(&error))
     }
 
-    /// The verifier, of a secret that was read less than `interval` ago. While Secrets Manager does not answer, a known
+    /// The verifier with a secret that was read less than `interval` ago. While Secrets Manager is unavailable, a known
     /// secret stays in use.
     async fn verifier(&self, interval: Duration, now: SystemTime) -> Result<Arc<WebhookVerifier>, Failure> {
         let mut state = self.state.lock().await;
         let interval = if state.verifier.is_some() { interval } else { RETRY_INTERVAL };
-        // A clock that was set back has the secret read again.
+        // If the clock was set back, the secret is read again.
         let recent = |attempted: SystemTime| now.duration_since(attempted).is_ok_and(|age| age < interval);
         if !state.attempted.is_some_and(recent) {
             let read = self.read().await;
@@ -120,7 +120,7 @@ impl Secret {
                 Ok(verifier) => state.verifier = Some(Arc::new(verifier)),
                 Err(failure) => {
                     tracing::warn!(?failure, "the signing secret cannot be read");
-                    // What is in Secrets Manager decides, also where it is wrong.
+                    // Secrets Manager is authoritative, even if its value is invalid.
                     if matches!(failure, Failure::Misconfigured(_)) {
                         state.verifier = None;
                     }
@@ -139,34 +139,34 @@ impl Secret {
         let Source::Manager { client, id } = &self.source else {
             return Ok(verifier(&required(SECRET)?)?);
         };
-        // The one before the newest is good as well, for as long as it is kept: Svix signs with both for a day.
+        // The previous secret is valid as well while Secrets Manager keeps it: Svix signs with both for a day.
         let (newest, previous) = tokio::join!(version(client, id, "AWSCURRENT"), version(client, id, "AWSPREVIOUS"));
         let newest = newest?.unwrap_or_default();
         let alone = verifier(&newest)?;
         let previous = previous.unwrap_or_else(|failure| {
-            tracing::warn!(?failure, "the previous signing secret (AWSPREVIOUS) cannot be read, and is left out");
+            tracing::warn!(?failure, "the previous signing secret (AWSPREVIOUS) cannot be read and is ignored");
             None
         });
         let Some(previous) = previous else { return Ok(alone) };
         Ok(verifier(&format!("{newest} {previous}")).unwrap_or_else(|_| {
-            tracing::warn!("the previous signing secret (AWSPREVIOUS) is not a signing secret, and is left out");
+            tracing::warn!("the previous signing secret (AWSPREVIOUS) is not a signing secret and is ignored");
             alone
         }))
     }
 }
 
-/// A verifier that accepts what is signed with one of `secrets`.
+/// A verifier that accepts signatures by any of `secrets`.
 fn verifier(secrets: &str) -> Result<WebhookVerifier, ConfigError> {
     WebhookVerifier::from_env(|name| if name == SECRET { Some(secrets.to_owned()) } else { var(name) })
 }
 
-/// The value at `stage`, if there is one.
+/// The value of the version `stage`, if there is one.
 async fn version(client: &Client, id: &str, stage: &str) -> Result<Option<String>, Failure> {
     match client.get_secret_value().secret_id(id).version_stage(stage).send().await {
         Ok(output) => Ok(output.secret_string),
         Err(error) => match error.as_service_error() {
             Some(GetSecretValueError::ResourceNotFoundException(_)) => Ok(None),
-            // It is about to be deleted, so what it held is withdrawn.
+            // The secret is marked for deletion, which withdraws its value.
             Some(GetSecretValueError::InvalidRequestException(_)) => {
                 Err(Failure::Misconfigured("the signing secret is marked for deletion".to_owned()))
             }
@@ -190,7 +190,7 @@ mod tests {
 
     const OLD: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
     const NEW: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-    /// A value whose key may not be used.
+    /// A value whose encryption key may not be used.
     const DENIED: &str = "denied";
     const BODY: &[u8] = br#"{"type":"a"}"#;
 
@@ -257,7 +257,7 @@ mod tests {
             .collect()
     }
 
-    /// How a delivery signed with `signed_with` fares `seconds` after the first.
+    /// The outcome of a delivery signed with `signed_with`, `seconds` after the first.
     async fn outcome(secret: &Secret, signed_with: &str, seconds: u64) -> Option<Code> {
         let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000 + seconds);
         secret.verify(&signed(signed_with), BODY, now).await.err().map(|problem| problem.code())
@@ -267,14 +267,14 @@ mod tests {
     async fn requests_without_headers_do_not_read_the_secret() {
         let (manager, secret) = Manager::start().await;
         for _ in 0..3 {
-            let refused = secret.verify(&HeaderMap::new(), BODY, SystemTime::now()).await.expect_err("refused");
-            assert_eq!(refused.code(), Code::WebhookHeadersMissing);
+            let rejected = secret.verify(&HeaderMap::new(), BODY, SystemTime::now()).await.expect_err("rejected");
+            assert_eq!(rejected.code(), Code::WebhookHeadersMissing);
         }
         assert_eq!(manager.reads(), 0);
     }
 
     #[tokio::test]
-    async fn failed_reads_are_remembered() {
+    async fn failed_reads_are_cached() {
         let (manager, secret) = Manager::start().await;
         manager.holds(&[]);
         for second in 0..10 {
@@ -291,14 +291,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn rotated_secrets_are_picked_up_and_withdrawn_ones_forgotten() {
+    async fn rotated_secrets_are_reread_and_withdrawn_ones_expire() {
         let (manager, secret) = Manager::start().await;
         manager.holds(&[("AWSCURRENT", OLD)]);
         assert_eq!(outcome(&secret, OLD, 0).await, None);
         for second in 0..60 {
             assert_eq!(outcome(&secret, NEW, second).await, Some(Code::WebhookBadSignature));
         }
-        assert_eq!(manager.reads(), 1, "a stranger's signatures cost no reads");
+        assert_eq!(manager.reads(), 1, "forged signatures cause no reads");
         assert_eq!(outcome(&secret, NEW, 60).await, Some(Code::WebhookBadSignature));
         assert_eq!(manager.reads(), 2);
 
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_known_secret_stays_in_use_while_secrets_manager_is_down() {
+    async fn known_secret_stays_in_use_while_secrets_manager_is_down() {
         let (manager, secret) = Manager::start().await;
         manager.holds(&[("AWSCURRENT", OLD)]);
         assert_eq!(outcome(&secret, OLD, 0).await, None);
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_the_current_secret_has_to_be_one() {
+    async fn only_the_current_secret_must_be_valid() {
         let (manager, secret) = Manager::start().await;
         manager.holds(&[("AWSCURRENT", "sk_live_no secret!")]);
         assert_eq!(outcome(&secret, OLD, 0).await, Some(Code::Internal));
@@ -335,11 +335,11 @@ mod tests {
         manager.holds(&[("AWSCURRENT", OLD), ("AWSPREVIOUS", "sk_live_no secret!")]);
         assert_eq!(outcome(&secret, OLD, 10).await, None);
         assert_eq!(outcome(&secret, NEW, 10).await, Some(Code::WebhookBadSignature));
-        // Nor has the previous version to be readable.
+        // The previous version need not be readable either.
         let (manager, secret) = Manager::start().await;
         manager.holds(&[("AWSCURRENT", OLD), ("AWSPREVIOUS", DENIED)]);
         assert_eq!(outcome(&secret, OLD, 0).await, None);
-        // What was known does not outlive a secret that is wrong or gone.
+        // A known secret does not stay in use if the current one is invalid or missing.
         for current in [&[("AWSCURRENT", "whsec_!"), ("AWSPREVIOUS", OLD)][..], &[]] {
             let (manager, secret) = Manager::start().await;
             manager.holds(&[("AWSCURRENT", OLD)]);
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_clock_that_is_set_back_has_the_secret_read_once_more() {
+    async fn clock_set_back_rereads_the_secret_once() {
         let (manager, secret) = Manager::start().await;
         manager.holds(&[("AWSCURRENT", OLD)]);
         assert_eq!(outcome(&secret, OLD, 3600).await, None);

@@ -1,5 +1,5 @@
 use axum::http::StatusCode;
-use clerk_auth::Refusal;
+use clerk_auth::TokenError;
 
 /// Declares every code once: its name for programs, its status, and what it means.
 macro_rules! codes {
@@ -116,21 +116,21 @@ codes! {
     TokenKeyUndecided = SERVICE_UNAVAILABLE "token_key_undecided",
 }
 
-impl From<Refusal> for Code {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Malformed => Self::TokenMalformed,
-            Refusal::UnsupportedHeader => Self::TokenUnsupported,
-            Refusal::UnknownKey => Self::TokenUnknownKey,
-            Refusal::BadSignature => Self::TokenBadSignature,
-            Refusal::WrongIssuer => Self::TokenWrongIssuer,
-            Refusal::WrongParty => Self::TokenUnauthorizedParty,
-            Refusal::WrongAudience => Self::TokenWrongAudience,
-            Refusal::Expired => Self::TokenExpired,
-            Refusal::LifetimeTooLong => Self::TokenLifetimeTooLong,
-            Refusal::NotActiveYet => Self::TokenNotActiveYet,
-            Refusal::WrongKind => Self::TokenUnsupportedType,
-            Refusal::PendingSession => Self::SessionPending,
+impl From<TokenError> for Code {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Malformed => Self::TokenMalformed,
+            TokenError::UnsupportedHeader => Self::TokenUnsupported,
+            TokenError::UnknownKey => Self::TokenUnknownKey,
+            TokenError::BadSignature => Self::TokenBadSignature,
+            TokenError::WrongIssuer => Self::TokenWrongIssuer,
+            TokenError::UnauthorizedParty => Self::TokenUnauthorizedParty,
+            TokenError::WrongAudience => Self::TokenWrongAudience,
+            TokenError::Expired => Self::TokenExpired,
+            TokenError::LifetimeTooLong => Self::TokenLifetimeTooLong,
+            TokenError::NotActiveYet => Self::TokenNotActiveYet,
+            TokenError::UnsupportedTokenType => Self::TokenUnsupportedType,
+            TokenError::PendingSession => Self::SessionPending,
         }
     }
 }

@@ -10,11 +10,11 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use clerk_auth::{Config, ConfigError, Identity, Refusal, Verifier};
+use clerk_auth::{Config, ConfigError, Identity, TokenError, Verifier};
 use store::{Accounts, Authorized, Database};
 use tokio::{sync::oneshot, task::yield_now};
 
-use crate::{Problem, log::Caller, required, var};
+use crate::{Problem, log::UserTag, required, var};
 
 /// The state of a function that serves signed-in people: who verifies them, and the table it serves.
 #[derive(Clone)]
@@ -46,8 +46,8 @@ impl<T> Context<T> {
     async fn identify(&self, parts: &Parts) -> Result<Identity, Problem> {
         let token = bearer(&parts.headers)?;
         let identity = self.verifier.verify(token, SystemTime::now()).await?;
-        if let Some(caller) = parts.extensions.get::<Caller>() {
-            caller.is(&identity);
+        if let Some(tag) = parts.extensions.get::<UserTag>() {
+            tag.set(&identity);
         }
         Ok(identity)
     }
@@ -123,9 +123,9 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next().ok_or_else(Problem::token_missing)?;
     if values.next().is_some() {
-        return Err(Refusal::Malformed.into());
+        return Err(TokenError::Malformed.into());
     }
-    let value = value.to_str().map_err(|_| Refusal::Malformed)?;
+    let value = value.to_str().map_err(|_| TokenError::Malformed)?;
     // The scheme's case does not matter (RFC 9110, section 11.1).
     let (scheme, token) = value.trim().split_once(' ').unwrap_or((value, ""));
     let token = token.trim();

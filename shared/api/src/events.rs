@@ -1,8 +1,8 @@
 //! Events of API Gateway (payload format 2.0) and function URLs.
 //!
-//! `lambda_http` makes them into requests. It panics where it cannot: on a path that is not part of a URL, on more than
-//! 65,534 bytes of URL or 32,768 headers, on an invalid host, and on a body that is not the base64 it claims to be. Anyone
-//! can send such requests, and a panic ends the process. So what `lambda_http` gets is checked here first.
+//! `lambda_http` converts them into requests. It panics on a path that is not part of a URL, on more than 65,534 bytes of
+//! URL or 32,768 headers, on an invalid host, and on a body that is declared as base64 but is not. Any client can send
+//! such requests, and a panic ends the process. So events are validated here before `lambda_http` gets them.
 
 use std::task::{Context, Poll};
 
@@ -20,13 +20,13 @@ use tokio::task::futures::TaskLocalFuture;
 
 use crate::{Code, Problem};
 
-/// The longest path and query, in bytes, as the event has them. Percent-encoding makes at most three of each, which is
+/// The longest path and query, in bytes, as in the event. Percent-encoding makes at most three of each, which is
 /// within a `Uri`'s limit. API Gateway accepts 10,240 bytes of request line and headers.
 const MAX_URI: usize = 16 * 1024;
-/// The largest list of headers, counted as HTTP/2 does (RFC 9113, section 6.5.2): names, values, and 32 bytes for each.
+/// The largest list of headers, counted as in HTTP/2 (RFC 9113, section 6.5.2): names, values, and 32 bytes for each.
 const MAX_HEADERS: usize = 64 * 1024;
 
-/// What a path may not hold as it is (RFC 3986, section 3.3); API Gateway hands paths over decoded.
+/// The characters that a path must not contain unencoded (RFC 3986, section 3.3). API Gateway decodes paths.
 const PATH: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -42,16 +42,16 @@ const PATH: &AsciiSet = &CONTROLS
     .add(b'{')
     .add(b'|')
     .add(b'}');
-/// What a query may not hold as it is (RFC 3986, section 3.4).
+/// The characters that a query must not contain unencoded (RFC 3986, section 3.4).
 const QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'\\').add(b'^').add(b'`');
 
 tokio::task_local! {
-    /// The bytes of the event that the current task answers.
+    /// The bytes of the current task's event.
     pub(crate) static RAW: Bytes;
 }
 
-/// Gives the handler an event's bytes as [`RAW`], and `lambda_runtime` a `null` to parse: where it cannot parse an event,
-/// it reports an invocation error, and the client gets no problem.
+/// Passes an event's bytes to the handler as [`RAW`], and `null` to `lambda_runtime`: if that cannot parse an event, it
+/// reports an invocation error, and the client gets no problem.
 #[derive(Clone)]
 pub(crate) struct RawEvents<S>(pub(crate) S);
 
@@ -70,10 +70,10 @@ impl<S: Service<LambdaInvocation>> Service<LambdaInvocation> for RawEvents<S> {
     }
 }
 
-/// The event is JSON, but not an HTTP request: no client of the API sent it. The message holds nothing of the event.
+/// The event is JSON, but not an HTTP request, so no client of the API sent it. The message contains no part of it.
 #[derive(Debug, thiserror::Error)]
 #[error("the event is not an HTTP request in payload format 2.0")]
-pub struct NotHttp;
+pub struct InvalidEvent;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -98,22 +98,21 @@ struct Http {
     method: String,
 }
 
-/// Makes an event into one that `lambda_http` converts. One that cannot be served comes with the [`Problem`] that answers
-/// it.
-pub fn request(event: &[u8]) -> Result<(LambdaRequest, Option<Problem>), NotHttp> {
+/// Converts an event into one that `lambda_http` accepts. An event that cannot be served comes with its [`Problem`].
+pub fn request(event: &[u8]) -> Result<(LambdaRequest, Option<Problem>), InvalidEvent> {
     let mut request = ApiGatewayV2httpRequest::default();
-    // What the log shows where the event's own method cannot be read, and a path that `lambda_http` accepts.
+    // The log's method if the event's cannot be read, and a path that `lambda_http` accepts.
     request.request_context.http.method = Method::from_bytes(b"-").unwrap_or_default();
     request.raw_path = Some("/".to_owned());
     let filled = match str::from_utf8(event).map(serde_json::from_str) {
         Ok(Ok(event)) => fill(&mut request, event),
-        Ok(Err(error)) if error.classify() == Category::Data => return Err(NotHttp),
+        Ok(Err(error)) if error.classify() == Category::Data => return Err(InvalidEvent),
         Ok(Err(_)) | Err(_) => Err(invalid("The request cannot be decoded. Send headers in ASCII.")),
     };
     Ok((LambdaRequest::ApiGatewayV2(request), filled.err()))
 }
 
-/// Neither host nor stage are filled in: routing looks at the path only, and the host may be invalid.
+/// Host and stage stay empty: routing uses only the path, and the host may be invalid.
 fn fill(request: &mut ApiGatewayV2httpRequest, event: Event) -> Result<(), Problem> {
     request.request_context.http.method = Method::from_bytes(event.request_context.http.method.as_bytes())
         .map_err(|_| invalid("The method is not an HTTP method."))?;
@@ -142,7 +141,7 @@ fn uri(path: &str, query: &str) -> Result<Uri, Problem> {
         .map_err(|_| invalid("Path and query are not part of a valid URL."))
 }
 
-/// The event's headers, less those that HTTP does not allow: one of them must not cost the client a response.
+/// The event's headers without those that HTTP does not allow. They are dropped, not answered with a problem.
 fn headers(headers: Map<String, Value>, cookies: &[String]) -> Result<HeaderMap, Problem> {
     let cookies = (!cookies.is_empty()).then(|| (header::COOKIE.to_string(), cookies.join("; ").into()));
     let mut map = HeaderMap::new();

@@ -30,7 +30,7 @@ pub use clerk_auth::Identity;
 pub use code::Code;
 pub use context::{Author, Context, Table};
 pub use env::{required, var};
-pub use log::Handled;
+pub use log::EventOutcome;
 pub use params::{Path, Query};
 pub use problem::{Problem, etag};
 pub use run::{Service, run};

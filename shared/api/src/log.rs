@@ -1,6 +1,6 @@
-//! The one place that logs requests: a line each, as JSON, which holds the metrics as well.
+//! The only place that logs requests: one JSON line for each, which includes the metrics.
 //!
-//! A line never holds a token, a secret, a body, an address or a query string, and names a user by a tag alone.
+//! A line never contains a token, a secret, a body, an email address or a query string, and only a tag of the user.
 
 use std::{
     io::Write,
@@ -22,7 +22,7 @@ use metrique::{
     unit_of_work::metrics,
     writer::format::Format,
 };
-use store::Usage;
+use store::ConsumedCapacity;
 use tracing::Level;
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
@@ -31,54 +31,52 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::{Code, Problem, env::var, problem::Logged};
+use crate::{Code, Problem, env::var, problem::ProblemLog};
 
 /// The namespace of the metrics in `CloudWatch`.
 const NAMESPACE: &str = "Cubby";
 
-/// The shared crates whose messages are known to hold no secret, at any level.
-const OWN: [&str; 3] = ["api", "clerk_auth", "store"];
+/// The shared crates whose messages contain no secrets, at any level.
+const OWN_CRATES: [&str; 3] = ["api", "clerk_auth", "store"];
 
-/// Sends what the function logs to standard output, where Lambda picks it up. `function` is the function's own crate.
+/// Writes log messages to standard output, which Lambda collects. `function` is the function's own crate.
 ///
 /// The level is `AWS_LAMBDA_LOG_LEVEL` (set by a function's `LoggingConfig`) or `RUST_LOG`; info without either. Other
-/// crates are never logged below info: HTTP clients and the SDK log headers and bodies there.
+/// crates are never logged below info, since HTTP clients and the SDK log headers and bodies there.
 pub(crate) fn init(function: &str) {
     let level = var("AWS_LAMBDA_LOG_LEVEL").or_else(|| var("RUST_LOG")).unwrap_or_else(|| "info".to_owned());
-    // Lambda's FATAL is unknown to tracing.
+    // tracing has no FATAL.
     let level = level.to_lowercase().replace("fatal", "error").parse().unwrap_or(LevelFilter::INFO);
-    let own = OWN.into_iter().chain([function]).map(|name| (name, level));
+    let own = OWN_CRATES.into_iter().chain([function]).map(|name| (name, level));
     let filter = Targets::new().with_default(level.min(LevelFilter::INFO)).with_targets(own);
     let lines = fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false);
     tracing_subscriber::registry().with(lines).with(filter).init();
 }
 
-/// The tags of the user and, in an impersonated session, of the actor, once the token is verified.
+/// The tags of the user and, in an impersonated session, of the actor. Set once the token is verified.
 #[derive(Clone, Default)]
-pub(crate) struct Caller(Arc<OnceLock<(String, Option<String>)>>);
+pub(crate) struct UserTag(Arc<OnceLock<(String, Option<String>)>>);
 
-impl Caller {
-    pub(crate) fn is(&self, identity: &Identity) {
+impl UserTag {
+    pub(crate) fn set(&self, identity: &Identity) {
         self.0.get_or_init(|| (identity.tag(), identity.actor_tag()));
     }
 }
 
-/// What became of an event that was handed over, for the request's line and its metrics. An answer has it as an
-/// extension.
+/// The outcome of a webhook's event, for the request's line and its metrics: an extension of the response.
 #[derive(Clone, Copy, Debug)]
-pub struct Handled {
-    /// The kind of event.
+pub struct EventOutcome {
+    /// The type of the event.
     pub event: &'static str,
-    /// What became of it.
+    /// Its outcome.
     pub outcome: &'static str,
-    /// How old it was.
+    /// Its age.
     pub age: Option<Duration>,
 }
 
-/// A request's line. Its numbers are no metrics: each metric costs money, and what AWS's services count by themselves is
-/// not counted again.
+/// A request's line. Its numbers are not metrics: each metric costs money, and AWS's services count most of them.
 #[metrics]
-struct Line {
+struct RequestLog {
     #[metrics(timestamp)]
     time: SystemTime,
     level: &'static str,
@@ -104,20 +102,20 @@ struct Line {
     cause: Option<String>,
 }
 
-/// The line of an answer that is no success, counted by its code.
+/// The line of a response that is a problem, counted by its code.
 #[metrics(emf::dimension_sets = [["function", "code"]])]
-struct Refused {
+struct ProblemMetric {
     #[metrics(flatten)]
-    line: Line,
+    log: RequestLog,
     #[metrics(name = "Problems")]
     problems: u64,
 }
 
-/// The line of an event, counted by its kind and what became of it.
+/// The line of an event, counted by its type and outcome.
 #[metrics(emf::dimension_sets = [["function", "event", "outcome"]])]
-struct Told {
+struct EventMetric {
     #[metrics(flatten)]
-    line: Line,
+    log: RequestLog,
     event: &'static str,
     outcome: &'static str,
     #[metrics(name = "Events")]
@@ -126,32 +124,32 @@ struct Told {
     age: Option<Duration>,
 }
 
-impl Line {
-    /// Metrics are written whatever the level.
-    fn write(self, handled: Option<Handled>) {
-        if let Some(Handled { event, outcome, age }) = handled {
-            write(Told { line: self, event, outcome, events: 1, age });
+impl RequestLog {
+    /// Metrics are written at any level.
+    fn write(self, outcome: Option<EventOutcome>) {
+        if let Some(EventOutcome { event, outcome, age }) = outcome {
+            write(EventMetric { log: self, event, outcome, events: 1, age });
         } else if self.code.is_some() {
-            write(Refused { line: self, problems: 1 });
+            write(ProblemMetric { log: self, problems: 1 });
         } else if tracing::enabled!(Level::INFO) {
             write(self);
         }
     }
 }
 
-fn write<T: CloseValue<Closed: InflectableEntry>>(line: T) {
+fn write<T: CloseValue<Closed: InflectableEntry>>(log: T) {
     static EMF: LazyLock<Mutex<Emf>> =
         LazyLock::new(|| Mutex::new(Emf::builder(NAMESPACE.to_owned(), vec![vec![]]).build()));
     let mut text = Vec::new();
     let mut emf = EMF.lock().unwrap_or_else(PoisonError::into_inner);
-    let formatted = emf.format(&RootEntry::new(line.close()), &mut text).map_err(|error| error.to_string());
+    let formatted = emf.format(&RootEntry::new(log.close()), &mut text).map_err(|error| error.to_string());
     let written = formatted.and_then(|()| std::io::stdout().write_all(&text).map_err(|error| error.to_string()));
     if let Err(error) = written {
         tracing::error!(error, "a request's line cannot be written");
     }
 }
 
-/// Middleware: logs the request once it is answered, and keeps the answer out of caches.
+/// Middleware: logs the request with its response, and keeps the response out of caches.
 pub(crate) async fn request(mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let context = request.extensions_mut().remove::<lambda_runtime::Context>();
@@ -159,25 +157,24 @@ pub(crate) async fn request(mut request: Request, next: Next) -> Response {
     let trace_id = trace_id.flatten().as_deref().and_then(root).map(str::to_owned);
     let method = request.method().to_string();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let (caller, usage) = (Caller::default(), Usage::default());
-    request.extensions_mut().insert(caller.clone());
+    let tag = UserTag::default();
+    request.extensions_mut().insert(tag.clone());
 
-    let mut response = match request.extensions_mut().remove::<Problem>() {
-        // The event could not be made into a request.
-        Some(problem) => problem.into_response(),
-        None => usage.count(next.run(request)).await,
+    let (mut response, capacity) = match request.extensions_mut().remove::<Problem>() {
+        // The event could not be converted into a request.
+        Some(problem) => (problem.into_response(), ConsumedCapacity::default()),
+        None => ConsumedCapacity::measure(next.run(request)).await,
     };
 
-    // What is answered belongs to one person.
+    // Responses contain a user's data.
     response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     let status = response.status().as_u16();
-    let problem = response.extensions_mut().remove::<Logged>();
-    let handled = response.extensions_mut().remove::<Handled>();
-    let used = usage.used();
-    let (user, actor) = caller.0.get().cloned().map_or((None, None), |(user, actor)| (Some(user), actor));
-    let line = Line {
+    let problem = response.extensions_mut().remove::<ProblemLog>();
+    let outcome = response.extensions_mut().remove::<EventOutcome>();
+    let (user, actor) = tag.0.get().cloned().map_or((None, None), |(user, actor)| (Some(user), actor));
+    let log = RequestLog {
         time: SystemTime::now(),
-        // A key that is not known yet is the client's doing: anyone can invent one.
+        // An unknown key is not a fault of the server: any client can invent one.
         level: if status < 500 || problem.as_ref().is_some_and(|problem| problem.code == Code::TokenKeyUndecided) {
             "INFO"
         } else {
@@ -193,13 +190,13 @@ pub(crate) async fn request(mut request: Request, next: Next) -> Response {
         route: route.as_ref().map_or("-", MatchedPath::as_str).to_owned(),
         status,
         duration_ms: started.elapsed().as_secs_f64() * 1000.0,
-        dynamodb_requests: used.requests,
-        read_units: used.read_units,
-        write_units: used.write_units,
+        dynamodb_requests: capacity.requests,
+        read_units: capacity.read_units,
+        write_units: capacity.write_units,
         code: problem.as_ref().map(|problem| problem.code.name()),
         cause: problem.and_then(|problem| problem.cause),
     };
-    line.write(handled);
+    log.write(outcome);
     response
 }
 

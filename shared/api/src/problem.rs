@@ -3,14 +3,14 @@ use axum::{
     http::{HeaderName, HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use clerk_auth::{Refusal, VerifyError};
+use clerk_auth::{TokenError, VerifyError};
 use serde_json::{Map, Value, json};
 
 use crate::Code;
 
-/// Every answer that is not a success: RFC 9457, with a stable `code` for programs beside the sentence for people.
+/// A response that is not a success: RFC 9457, with a stable `code` for programs beside the sentence for users.
 ///
-/// A `cause` is for the log alone; the caller never sees it.
+/// A `cause` is only logged, never sent.
 #[derive(Clone, Debug)]
 pub struct Problem {
     code: Code,
@@ -20,15 +20,15 @@ pub struct Problem {
     cause: Option<String>,
 }
 
-/// What the request's log line says of a problem.
+/// The problem in the request's log line.
 #[derive(Clone, Debug)]
-pub(crate) struct Logged {
+pub(crate) struct ProblemLog {
     pub(crate) code: Code,
     pub(crate) cause: Option<String>,
 }
 
 impl Problem {
-    /// `detail` is a sentence that tells the caller what is wrong and what to do.
+    /// `detail` is a sentence for the user: what is wrong and what to do.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         Self { code, detail: detail.into(), members: Map::new(), headers: Vec::new(), cause: None }
     }
@@ -63,26 +63,26 @@ impl Problem {
         .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
     }
 
-    /// What went wrong.
+    /// The problem's code.
     pub fn code(&self) -> Code {
         self.code
     }
 
-    /// Adds a member of its own to the problem.
+    /// Adds a member to the problem.
     #[must_use]
     pub fn member(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.members.insert(name.to_owned(), value.into());
         self
     }
 
-    /// Adds a header to the answer.
+    /// Adds a header to the response.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
     }
 
-    /// Adds what the log should say. It must hold nothing that a caller sent.
+    /// Adds the cause for the log. It must not contain anything that the client sent.
     #[must_use]
     pub fn caused_by(mut self, cause: impl Into<String>) -> Self {
         self.cause = Some(cause.into());
@@ -90,15 +90,15 @@ impl Problem {
     }
 }
 
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Self {
-        Self::token_refused(refusal.into(), refusal.to_string())
+impl From<TokenError> for Problem {
+    fn from(error: TokenError) -> Self {
+        Self::token_rejected(error.into(), error.to_string())
     }
 }
 
 impl Problem {
     /// 401: the token is invalid, or no longer valid.
-    fn token_refused(code: Code, detail: String) -> Self {
+    fn token_rejected(code: Code, detail: String) -> Self {
         // RFC 6750, section 3. The sentences are ASCII without quotes.
         let challenge = format!("Bearer error=\"invalid_token\", error_description=\"{detail}\"");
         let challenge =
@@ -110,7 +110,7 @@ impl Problem {
 impl From<VerifyError> for Problem {
     fn from(error: VerifyError) -> Self {
         match error {
-            VerifyError::Refused(refusal) => refusal.into(),
+            VerifyError::Token(error) => error.into(),
             VerifyError::KeysUnavailable => Self::unavailable(error.to_string()),
             VerifyError::KeyUndecided => Self::retry_later(
                 Code::TokenKeyUndecided,
@@ -125,10 +125,10 @@ impl From<store::Error> for Problem {
         match error {
             store::Error::NotFound => Self::not_found(),
             store::Error::AccountInactive => {
-                Self::token_refused(Code::AccountInactive, "The account is deleted or banned.".to_owned())
+                Self::token_rejected(Code::AccountInactive, "The account is deleted or banned.".to_owned())
             }
             store::Error::SessionEnded => {
-                Self::token_refused(Code::SessionEnded, "The session has ended. Sign in again.".to_owned())
+                Self::token_rejected(Code::SessionEnded, "The session has ended. Sign in again.".to_owned())
             }
             store::Error::Contradicted(member) => Self::new(
                 Code::ClaimMismatch,
@@ -170,7 +170,7 @@ impl IntoResponse for Problem {
         let mut response = (status, Json(body)).into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         response.headers_mut().extend(self.headers);
-        response.extensions_mut().insert(Logged { code: self.code, cause: self.cause });
+        response.extensions_mut().insert(ProblemLog { code: self.code, cause: self.cause });
         response
     }
 }
@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_undecided_key_is_not_an_outage() {
+    fn undecided_key_is_not_counted_as_an_outage() {
         let alarms = concat!(include_str!("../../../template.yaml"), include_str!("../../../infra/monitoring.yaml"));
         for (error, code) in
             [(VerifyError::KeysUnavailable, Code::Unavailable), (VerifyError::KeyUndecided, Code::TokenKeyUndecided)]

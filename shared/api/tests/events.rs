@@ -67,7 +67,7 @@ const MEMBERS: [&str; 9] = [
 ];
 
 /// The request that `lambda_http` makes of an event, and the problem that answers it if it cannot be served.
-fn request(event: &[u8]) -> Result<(Request, Option<Problem>), events::NotHttp> {
+fn request(event: &[u8]) -> Result<(Request, Option<Problem>), events::InvalidEvent> {
     events::request(event).map(|(request, problem)| (request.into(), problem))
 }
 

@@ -2,15 +2,15 @@ use std::{fmt, time::Duration};
 
 use url::Url;
 
-use crate::keys::pem_keys;
+use crate::keys::{KeySource, pem_keys};
 
-/// The longest life of a session token that can be configured. The end of a session has to be remembered for longer,
-/// from when it is received.
+/// The longest lifetime of a session token that can be configured. The end of a session must be stored for longer than
+/// that, from its receipt.
 pub const MAX_TOKEN_LIFETIME: Duration = Duration::from_hours(24);
 /// Clerk's tokens for browsers live for 60 s.
 const DEFAULT_TOKEN_LIFETIME: Duration = Duration::from_mins(2);
 
-/// A setting that is missing or wrong. `Display` names the variable and says what to do; it never shows the value.
+/// A setting that is missing or invalid. `Display` names the variable and says what to do. It never shows the value.
 #[derive(Debug, thiserror::Error)]
 #[error("{variable} {problem}")]
 pub struct ConfigError {
@@ -34,13 +34,6 @@ pub struct Config {
     pub(crate) max_token_lifetime: Duration,
 }
 
-pub(crate) enum KeySource {
-    /// Keys given beforehand: no request is ever made.
-    Pem(Vec<jsonwebtoken::DecodingKey>),
-    /// The issuer's published keys.
-    Jwks(Url),
-}
-
 /// Shows how many keys there are, not the keys.
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -60,14 +53,14 @@ impl fmt::Debug for Config {
 }
 
 impl Config {
-    /// Reads the settings through `var` (the environment, outside tests). A variable that is empty counts as unset.
+    /// Reads the settings through `var`, which looks up an environment variable. An empty variable counts as unset.
     ///
     /// - `CLERK_ISSUER`, required: Clerk's Frontend API URL.
     /// - `CLERK_JWT_KEY`: the instance's public key in PEM, or several while it is being rotated; line breaks may be
     ///   written `\n`. Without it the keys are fetched from the issuer.
-    /// - `CLERK_AUTHORIZED_PARTIES`: comma-separated origins that `azp` has to be one of. They may be written in any form:
+    /// - `CLERK_AUTHORIZED_PARTIES`: comma-separated origins that `azp` must be one of. They may be written in any form:
     ///   browsers serialize origins, so `azp` is compared with the serialized form.
-    /// - `CLERK_AUDIENCE`: what `aud` has to hold.
+    /// - `CLERK_AUDIENCE`: what `aud` must contain.
     /// - `CLERK_MAX_TOKEN_LIFETIME`: how many seconds `exp` may lie after `iat` in a token of a session, at most
     ///   [`MAX_TOKEN_LIFETIME`]; 120 by default.
     pub fn from_env(var: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
@@ -75,13 +68,13 @@ impl Config {
 
         let issuer = var("CLERK_ISSUER").ok_or(ConfigError::new(
             "CLERK_ISSUER",
-            "is not set; give it the Frontend API URL from Clerk's dashboard, https://….clerk.accounts.dev",
+            "is not set. Set it to the Frontend API URL from Clerk's dashboard, https://….clerk.accounts.dev",
         ))?;
         let (issuer, jwks) = parse_issuer(&issuer).map_err(|problem| ConfigError::new("CLERK_ISSUER", problem))?;
         let keys = match var("CLERK_JWT_KEY") {
             Some(pem) => KeySource::Pem(pem_keys(&pem).ok_or(ConfigError::new(
                 "CLERK_JWT_KEY",
-                "is not an RSA public key in PEM (-----BEGIN PUBLIC KEY-----) of at least 2048 bits; copy it from API keys in Clerk's dashboard",
+                "is not an RSA public key in PEM (-----BEGIN PUBLIC KEY-----) of at least 2048 bits. Copy it from API keys in Clerk's dashboard",
             ))?),
             None => KeySource::Jwks(jwks),
         };
@@ -95,7 +88,7 @@ impl Config {
         let max_token_lifetime = match var("CLERK_MAX_TOKEN_LIFETIME") {
             Some(seconds) => lifetime(&seconds).ok_or(ConfigError::new(
                 "CLERK_MAX_TOKEN_LIFETIME",
-                "is not a whole number of seconds from 1 to 86400; leave it empty for 120",
+                "is not a whole number of seconds from 1 to 86400. Leave it empty for 120",
             ))?,
             None => DEFAULT_TOKEN_LIFETIME,
         };
@@ -109,12 +102,12 @@ fn lifetime(seconds: &str) -> Option<Duration> {
     Some(lifetime).filter(|lifetime| !lifetime.is_zero() && *lifetime <= MAX_TOKEN_LIFETIME)
 }
 
-/// The issuer as `iss` is compared with it, and where its keys are.
+/// The issuer in the form that `iss` is compared with, and the URL of its keys.
 ///
-/// The template's parameter `ClerkIssuer` has the same rule as a pattern, but for loopback.
+/// The template's parameter `ClerkIssuer` has the same rule as a pattern, except for loopback hosts.
 fn parse_issuer(text: &str) -> Result<(String, Url), &'static str> {
-    let url = Url::parse(text).map_err(|_| "is not a URL; write it like https://….clerk.accounts.dev")?;
-    // The keys decide who is believed, so they may not cross a network in the clear.
+    let url = Url::parse(text).map_err(|_| "is not a URL. Write it like https://….clerk.accounts.dev")?;
+    // The keys decide which tokens are trusted, so they must not cross a network unencrypted.
     let loopback = match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
         Some(url::Host::Ipv4(address)) => address.is_loopback(),
@@ -122,10 +115,10 @@ fn parse_issuer(text: &str) -> Result<(String, Url), &'static str> {
         None => false,
     };
     if url.scheme() != "https" && !(url.scheme() == "http" && loopback) {
-        return Err("has to begin with https:// (http is for loopback addresses alone)");
+        return Err("must begin with https:// (http only for loopback hosts)");
     }
     if url.path().contains("/.well-known") || url.path().trim_end_matches('/').ends_with("/jwks") {
-        return Err("is the URL of the keys; write the Frontend API URL, which ends before /.well-known");
+        return Err("is the URL of the keys. Write the Frontend API URL, which ends before /.well-known");
     }
     let consists_of = |text: &str, others: &str| {
         !text.is_empty()
@@ -136,10 +129,10 @@ fn parse_issuer(text: &str) -> Result<(String, Url), &'static str> {
     let path = url.path().trim_end_matches('/');
     let issuer = format!("{}{path}", url.origin().ascii_serialization());
     let path = path.is_empty() || path.split('/').skip(1).all(|segment| consists_of(segment, "-_"));
-    // Clerk writes a host and perhaps a path into `iss`. What the URL's parser had to mend is neither.
+    // Clerk writes a host and perhaps a path into `iss`. A URL that the parser had to correct has something else.
     if !host || !path || normalize(text.trim_end_matches('/')) != issuer {
         return Err(
-            "holds more than a host and a path of letters, digits, - and _; copy the Frontend API URL from Clerk's dashboard",
+            "has more than a host and a path of letters, digits, - and _. Copy the Frontend API URL from Clerk's dashboard",
         );
     }
     let keys = Url::parse(&format!("{issuer}/.well-known/jwks.json")).map_err(|_| "is not a URL")?;
@@ -162,16 +155,16 @@ pub(crate) fn normalize(url: &str) -> String {
 fn origins(text: &str) -> Result<Vec<String>, &'static str> {
     let parties = text.split(',').map(str::trim).filter(|party| !party.is_empty());
     let origins: Option<Vec<String>> = parties.map(origin).collect();
-    // Serialized, since a host can hold one as `%2a`.
+    // Also after serialization, since a host can contain one as `%2a`.
     if text.contains('*') || origins.iter().flatten().any(|origin| origin.contains('*')) {
         return Err(
-            "holds a wildcard, but anyone can get a name below a shared domain such as vercel.app; list each origin, and \
-             give preview deployments a stack of their own with Clerk's development instance",
+            "has a wildcard, which is unsafe: anyone can get a name below a shared domain such as vercel.app. List each \
+             origin, and give preview deployments a stack of their own with Clerk's development instance",
         );
     }
     origins
         .filter(|origins| !origins.is_empty())
-        .ok_or("holds something that is not an origin; write origins like https://app.example.com, separated by commas")
+        .ok_or("has a value that is not an origin. Write origins like https://app.example.com, separated by commas")
 }
 
 /// Schemes of the pages within browser extensions and applications.

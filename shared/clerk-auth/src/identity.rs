@@ -2,11 +2,11 @@ use std::fmt;
 
 use aws_lc_rs::digest;
 
-use crate::{MalformedOrganization, Organization, organization::OrganizationClaims};
+use crate::organization::{MalformedOrganization, Organization, OrganizationClaims};
 
-/// A person whose session token has been verified.
+/// A user whose session token has been verified.
 ///
-/// Only [`Verifier::verify`](crate::Verifier::verify) makes one, so holding one is the proof.
+/// Only [`Verifier::verify`](crate::Verifier::verify) creates one, so having one proves the verification.
 #[derive(Clone)]
 pub struct Identity {
     pub(crate) user_id: String,
@@ -31,7 +31,7 @@ impl Identity {
         user_tag(&self.user_id)
     }
 
-    /// Clerk's id of the session (`sid`). Tokens made from a JWT template carry none.
+    /// Clerk's id of the session (`sid`). Tokens of a JWT template have none.
     pub fn session_id(&self) -> Option<&str> {
         self.session_id.as_deref()
     }
@@ -41,23 +41,22 @@ impl Identity {
         &self.issuer
     }
 
-    /// When the token was issued (`iat`), in milliseconds since the epoch; 0 if it does not say. What its claims say was
-    /// true then.
+    /// When the token was issued (`iat`), in milliseconds since the epoch; 0 without `iat`. Its claims are as of then.
     pub fn issued_at(&self) -> u64 {
         self.issued_at
     }
 
-    /// The primary e-mail address, where the token was customised to carry `email`.
+    /// The primary email address, if the token is customized to have `email`.
     pub fn email(&self) -> Option<&str> {
         self.email.as_deref()
     }
 
-    /// The first name, where the token was customised to carry `firstName`.
+    /// The first name, if the token is customized to have `firstName`.
     pub fn first_name(&self) -> Option<&str> {
         self.first_name.as_deref()
     }
 
-    /// The last name, where the token was customised to carry `lastName`.
+    /// The last name, if the token is customized to have `lastName`.
     pub fn last_name(&self) -> Option<&str> {
         self.last_name.as_deref()
     }
@@ -67,22 +66,22 @@ impl Identity {
         self.actor.as_deref().map(user_tag)
     }
 
-    /// The organization that the user acts for in this session, if any. Its claims are read by this call: if they cannot
-    /// be, the session is good and no permission is granted.
+    /// The active organization of the session, if any. Only this call parses its claims: malformed ones grant no
+    /// permission, but do not invalidate the session.
     pub fn organization(&self) -> Result<Option<Organization>, MalformedOrganization> {
         self.organization.parse()
     }
 }
 
-/// A pseudonym for logs: the first 16 hexadecimal digits of SHA-256 of Clerk's user id. It can be worked out from an id
-/// to find a person's lines, and leads back to none.
+/// A pseudonym for logs: the first 16 hexadecimal digits of the SHA-256 of Clerk's user id. It can be computed from an id
+/// to find a user's lines, but not reversed.
 pub fn user_tag(user_id: &str) -> String {
     let digest = digest::digest(&digest::SHA256, user_id.as_bytes());
     let first = digest.as_ref().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
     format!("{first:016x}")
 }
 
-/// Shows the ids alone: names and addresses must not reach a log.
+/// Shows only the ids: names and email addresses must not reach a log.
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity")
@@ -97,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tag_is_the_beginning_of_the_ids_sha_256() {
+    fn user_tag_is_a_prefix_of_the_ids_sha_256() {
         // printf %s user_ada | sha256sum | cut -c 1-16
         assert_eq!(user_tag("user_ada"), "63ef8539c7e06980");
         assert_eq!(user_tag("user_4"), "0addd785530bd754");

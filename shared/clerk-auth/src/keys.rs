@@ -1,4 +1,4 @@
-//! Where the keys that check a signature come from.
+//! The keys that verify a token's signature.
 
 use std::{
     collections::HashMap,
@@ -15,30 +15,37 @@ use reqwest::StatusCode;
 use tokio::sync::watch;
 use url::Url;
 
-use crate::{Refusal, VerifyError, config::KeySource};
+use crate::token_error::{TokenError, VerifyError};
 
-/// Fetched keys are asked for again after this time, so that a key that was withdrawn is forgotten.
+/// Keys are fetched again after this time, so that withdrawn keys expire.
 const FRESH_FOR: Duration = Duration::from_hours(1);
-/// No two requests for the keys begin within this time, whatever key ids clients make up. Longer than [`FETCH_TIMEOUT`].
+/// At most one fetch begins within this time, whatever key ids clients invent. Longer than [`FETCH_TIMEOUT`].
 const COOL_DOWN: Duration = Duration::from_secs(10);
-/// A request for the keys, from the first byte to the last.
+/// The limit for a whole fetch, from connecting to the last byte.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
 /// A key set of a hundred keys fits.
 const MAX_KEY_SET_BYTES: usize = 64 * 1024;
 
-/// The shortest modulus that is safe to rely on, 2048 bits (NIST SP 800-131A); the crypto library holds to it as well.
+/// The shortest secure modulus, 2048 bits (NIST SP 800-131A). The crypto library has the same limit.
 const MIN_MODULUS_BYTES: usize = 256;
 
-/// RSA public keys in PEM, one after the other while they are being rotated. Environment pages and `.env` files often
-/// hold line breaks as the two characters `\n`. None if there is no key, or anything else.
+/// RSA public keys in PEM, one after the other while they are being rotated. Dashboards and `.env` files often have line
+/// breaks as the two characters `\n`. None if there is no key, or anything else.
 pub(crate) fn pem_keys(text: &str) -> Option<Vec<DecodingKey>> {
     let pems = pem::parse_many(text.replace("\\n", "\n")).ok().filter(|pems| !pems.is_empty())?;
     let key = |pem: &pem::Pem| {
         let key = DecodingKey::from_rsa_pem(pem::encode(pem).as_bytes()).ok()?;
-        // The key's DER holds the modulus and little else.
+        // The key's DER contains the modulus and little else.
         key.try_get_as_bytes().is_ok_and(|der| der.len() > MIN_MODULUS_BYTES).then_some(key)
     };
     pems.iter().map(key).collect()
+}
+
+pub(crate) enum KeySource {
+    /// Keys from the configuration: no request is made.
+    Pem(Vec<DecodingKey>),
+    /// The issuer's published keys.
+    Jwks(Url),
 }
 
 pub(crate) enum Keys {
@@ -54,20 +61,20 @@ impl Keys {
         }
     }
 
-    /// The keys that a token whose header names `kid` may be signed with. PEM names no key, so all that are given may.
+    /// The keys that a token whose header names `kid` may be signed with. PEM has no key ids, so all configured keys qualify.
     pub(crate) async fn find(&self, kid: Option<&str>, now: SystemTime) -> Result<Vec<DecodingKey>, VerifyError> {
         match self {
             Self::Given(keys) => Ok(keys.clone()),
-            Self::Published(published) => Ok(vec![published.find(kid.ok_or(Refusal::UnknownKey)?, now).await?]),
+            Self::Published(published) => Ok(vec![published.find(kid.ok_or(TokenError::UnknownKey)?, now).await?]),
         }
     }
 }
 
 /// The issuer's key set, fetched when first needed and kept.
 ///
-/// A fetch is a task of its own, so it outlives the request that began it, and one is under way at a time. Keys at hand
-/// are used without waiting, also while they are fetched again and while the issuer is down. Only requests without a key
-/// wait: those before the first set arrives, and those whose key id is unknown.
+/// A fetch is a task of its own, so it survives the cancellation of the request that began it. One runs at a time. Known
+/// keys are used without waiting, also while they are fetched again and while the issuer is down. Only requests without
+/// a key wait: those before the first set arrives, and those whose key id is unknown.
 pub(crate) struct Published {
     url: Url,
     cache: Arc<Mutex<Cache>>,
@@ -76,7 +83,7 @@ pub(crate) struct Published {
 #[derive(Default)]
 struct Cache {
     keys: HashMap<String, DecodingKey>,
-    /// When the fetch that brought the keys began.
+    /// When the fetch of these keys began.
     fetched: Option<SystemTime>,
     attempt: Option<Attempt>,
 }
@@ -87,7 +94,7 @@ struct Attempt {
     over: watch::Receiver<()>,
 }
 
-/// Whether `now` is less than `span` away from `since`. A clock that was set back counts as far away.
+/// Whether `now` is less than `span` after `since`. False if the clock was set back before `since`.
 fn within(since: Option<SystemTime>, span: Duration, now: SystemTime) -> bool {
     since.is_some_and(|since| now.duration_since(since).is_ok_and(|age| age < span))
 }
@@ -100,8 +107,8 @@ impl Published {
             match cache.keys.get(kid).cloned() {
                 Some(key) if fresh => return Ok(key),
                 Some(key) => {
-                    // Lambda can freeze a fetch along with the environment, again and again where requests are rare. So
-                    // that a withdrawn key does not stay for good, the fetch after such a one is waited for.
+                    // Lambda can freeze a fetch along with the environment, repeatedly where requests are rare. Waiting for
+                    // the fetch after a frozen one keeps a withdrawn key from staying in use.
                     let frozen = cache.attempt.as_ref().is_some_and(|attempt| attempt.is_frozen(now));
                     let over = self.refresh(&mut cache, now);
                     if !frozen {
@@ -112,21 +119,21 @@ impl Published {
                 None => self.refresh(&mut cache, now),
             }
         };
-        // It only ever fails, by which it says that the fetch is over.
+        // It always fails, when the sender is dropped at the end of the fetch.
         let _ = over.changed().await;
         let cache = lock(&self.cache);
         match cache.keys.get(kid) {
             Some(key) => Ok(key.clone()),
-            // Only a set that was asked for after the token arrived says that its key is not published.
+            // Only a set whose fetch began after the token arrived proves that its key is not published.
             None if cache.fetched.is_some_and(|begun| begun >= now) && cache.is_current() => {
-                Err(Refusal::UnknownKey.into())
+                Err(TokenError::UnknownKey.into())
             }
             None if cache.is_current() => Err(VerifyError::KeyUndecided),
             None => Err(VerifyError::KeysUnavailable),
         }
     }
 
-    /// Begins a fetch, unless one began within the cool-down. Gives the latest.
+    /// Begins a fetch, unless one began within the cool-down. Returns the end of the latest fetch.
     fn refresh(&self, cache: &mut Cache, now: SystemTime) -> watch::Receiver<()> {
         if let Some(attempt) = cache.attempt.as_ref().filter(|attempt| within(Some(attempt.begun), COOL_DOWN, now)) {
             return attempt.over.clone();
@@ -138,7 +145,7 @@ impl Published {
             let fetched = fetch(&url).await;
             let mut cache = lock(&cache);
             match fetched {
-                // A fetch that was frozen can come to its end after the one that took its place.
+                // A frozen fetch can end after the one that replaced it.
                 Ok(keys) if cache.attempt.as_ref().is_some_and(|latest| latest.begun == now) => {
                     cache.keys = keys;
                     cache.fetched = Some(now);
@@ -160,13 +167,13 @@ impl Cache {
 }
 
 impl Attempt {
-    /// Whether it is under way for longer than a fetch can take.
+    /// Whether it is running for longer than a fetch can take.
     fn is_frozen(&self, now: SystemTime) -> bool {
         self.over.has_changed().is_ok() && !within(Some(self.begun), COOL_DOWN, now)
     }
 }
 
-/// Nothing fails while it holds the lock, which is held for no longer than a look-up.
+/// Nothing panics while holding the lock, which is held only for a lookup.
 fn lock(cache: &Mutex<Cache>) -> MutexGuard<'_, Cache> {
     cache.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -175,24 +182,24 @@ fn lock(cache: &Mutex<Cache>) -> MutexGuard<'_, Cache> {
 enum FetchError {
     #[error("{0}")]
     Http(#[from] reqwest::Error),
-    #[error("the issuer answered {0}")]
+    #[error("the issuer returned {0}")]
     Status(StatusCode),
     #[error("the key set is larger than {MAX_KEY_SET_BYTES} bytes")]
     TooLarge,
     #[error("the key set is not JSON: {0}")]
     Json(#[from] serde_json::Error),
-    #[error("the key set holds no RSA key for signatures")]
+    #[error("the key set has no RSA key for signatures")]
     NoKeys,
 }
 
-/// RFC 7517, section 5. Values, not keys: one of a kind that is not known here must not spoil the rest.
+/// RFC 7517, section 5. Parsed as values, so that a key of an unknown type does not invalidate the others.
 #[derive(serde::Deserialize)]
 struct KeySet {
     keys: Vec<serde_json::Value>,
 }
 
 async fn fetch(url: &Url) -> Result<HashMap<String, DecodingKey>, FetchError> {
-    // Built for each fetch: fetches are rare, and a connection that was kept through a freeze is dead.
+    // Built for each fetch: fetches are rare, and a pooled connection does not survive a freeze.
     let client =
         reqwest::Client::builder().timeout(FETCH_TIMEOUT).redirect(reqwest::redirect::Policy::none()).build()?;
     let mut response = client.get(url.clone()).send().await?;
@@ -208,7 +215,7 @@ async fn fetch(url: &Url) -> Result<HashMap<String, DecodingKey>, FetchError> {
     }
     let set: KeySet = serde_json::from_slice(&body)?;
     let keys: HashMap<_, _> = set.keys.into_iter().filter_map(signing_key).collect();
-    // No instance is without keys, so nothing is learned from such a set: it must not take the place of another.
+    // Every instance has keys, so an empty set is an error and must not replace the known keys.
     if keys.is_empty() { Err(FetchError::NoKeys) } else { Ok(keys) }
 }
 

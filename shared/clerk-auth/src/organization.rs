@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::object::Object;
 
-/// An organization and what the user may do in it.
+/// An organization and the user's permissions in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Organization {
     pub(crate) id: String,
@@ -20,7 +20,7 @@ impl Organization {
         &self.id
     }
 
-    /// The name in URLs.
+    /// The slug, its name in URLs.
     pub fn slug(&self) -> Option<&str> {
         self.slug.as_deref()
     }
@@ -30,19 +30,19 @@ impl Organization {
         self.role.as_deref()
     }
 
-    /// What the role allows, for example `org:billing:manage`.
+    /// The permissions, for example `org:billing:manage`.
     pub fn permissions(&self) -> &[String] {
         &self.permissions
     }
 }
 
-/// The organization claims of a token are not as Clerk writes them. They grant nothing.
+/// The organization claims of a token are malformed. They grant nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the token's organization claims cannot be read")]
 pub struct MalformedOrganization;
 
-/// The claims as they come. They are read only when asked for: most functions do without, and a format that Clerk adds
-/// must not lock members of organizations out. Version 2 packs them into `o` and `fea`, version 1 has a claim for each.
+/// The claims, not parsed yet. They are parsed only on demand: most functions do not need them, and a new format of
+/// Clerk's must not lock members of organizations out. Version 2 packs them into `o` and `fea`, version 1 has a claim for each.
 #[derive(Clone, Deserialize)]
 pub(crate) struct OrganizationClaims {
     o: Option<Value>,
@@ -84,7 +84,7 @@ impl OrganizationClaims {
 
 impl Packed {
     /// `fea` lists features with their scope (`o:billing`, `uo:chat`), `per` the names of permissions (`read,manage`);
-    /// `fpm` has a number for each feature of the organization, whose bits, the lowest first, say which of `per` it has.
+    /// `fpm` has a number for each feature of the organization, whose bits, lowest first, select its permissions from `per`.
     fn permissions(&self, features: &str) -> Option<Vec<String>> {
         let [names, masks] = [&self.per, &self.fpm].map(|text| text.as_deref().filter(|text| !text.is_empty()));
         let (Some(names), Some(masks)) = (names, masks) else {
@@ -110,7 +110,7 @@ impl Packed {
     }
 }
 
-/// A number in decimal digits alone: `parse` would take a sign.
+/// A number in decimal digits only: `parse` would accept a sign.
 fn mask(text: &str) -> Option<u128> {
     let text = text.trim();
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn both_versions_say_the_same() {
+    fn claims_of_both_versions_are_equivalent() {
         let expected = Organization {
             id: "org_1".to_owned(),
             slug: Some("acme".to_owned()),
@@ -147,13 +147,13 @@ mod tests {
     }
 
     #[test]
-    fn without_an_organization_there_is_none() {
+    fn no_claims_mean_no_organization() {
         assert_eq!(parse(json!({})), Ok(None));
         assert_eq!(parse(json!({ "o": null, "org_id": null })), Ok(None));
     }
 
     #[test]
-    fn masks_give_no_more_than_they_say() {
+    fn masks_grant_only_their_bits() {
         let permissions =
             |fea, per, fpm| packed(fea, per, fpm).map(|found| found.expect("an organization").permissions);
         assert_eq!(permissions("o:billing", "read,manage", "0"), Ok(vec![]));

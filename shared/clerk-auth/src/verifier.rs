@@ -5,31 +5,36 @@ use jsonwebtoken::{Algorithm, DecodingKey, crypto};
 use serde::{Deserialize, Deserializer};
 
 use crate::{
-    Config, Identity, MAX_ID_BYTES, Refusal, VerifyError, config::normalize, keys::Keys, object::Object,
-    organization::OrganizationClaims, present_text,
+    config::{Config, normalize},
+    identity::Identity,
+    keys::Keys,
+    object::Object,
+    organization::OrganizationClaims,
+    token_error::{TokenError, VerifyError},
+    values::{is_valid_id, present_text},
 };
 
-/// A larger token is none of Clerk's, whose limit is 4 KB.
+/// Larger than any token of Clerk's, whose limit is 4 KB.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
-/// How far the issuer's clock and ours may be apart. Clerk's own SDKs allow the same.
+/// The tolerated difference between the issuer's clock and ours, the same as in Clerk's SDKs.
 const LEEWAY: Duration = Duration::from_secs(5);
 
-/// The values of the header `cat`, by which Clerk tells its kinds of tokens apart.
+/// Values of the header `cat`, which names the type of a Clerk token.
 const CATEGORY_SESSION: &str = "cl_B7d4PD111AAA";
 const CATEGORY_TEMPLATE: &str = "cl_B7d4PD222AAA";
-/// What the subjects of machine tokens begin with.
+/// The prefix of the subjects of machine tokens.
 const MACHINE_PREFIX: &str = "mch_";
 
 /// Verifies session tokens of one Clerk instance.
 ///
-/// It takes what that instance issues for people who use this API, and nothing else:
+/// It accepts only the tokens that the instance issues for users of this API:
 ///
-/// - Session tokens, which carry `sid`. They live for a minute, and signing out ends them. One that is valid for longer
-///   than `CLERK_MAX_TOKEN_LIFETIME`, or does not say since when, is refused.
-/// - Tokens made from a JWT template only where an audience is configured and matches. They carry no session, may live
-///   for years and outlive the session they were made in; without an audience of its own, a token that was made for
-///   any other service would open this one as well.
-/// - Machine tokens never: they name no person, and all data here belongs to people.
+/// - Session tokens, which have `sid`. They are valid for a minute, and signing out ends them. One that is valid for
+///   longer than `CLERK_MAX_TOKEN_LIFETIME`, or has no `iat`, is rejected.
+/// - Tokens of a JWT template only if an audience is configured and matches. They have no session, may be valid for
+///   years and outlive the session they were issued in. Without an audience, a token that was issued for any other
+///   service would be accepted here as well.
+/// - Never machine tokens: they identify no user, and all data here belongs to users.
 pub struct Verifier {
     issuer: String,
     keys: Keys,
@@ -39,7 +44,7 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// A verifier that accepts what `config` says. Makes no request yet.
+    /// A verifier with these settings. Makes no request yet.
     pub fn new(config: Config) -> Self {
         Self {
             issuer: config.issuer,
@@ -52,78 +57,78 @@ impl Verifier {
 
     /// Verifies `token` as of `now`: its form, its header, its signature, and only then its claims.
     ///
-    /// jsonwebtoken reads the header and checks the signature. Its `decode` would read header and claims once more, and
-    /// check the claims by rules that are not Clerk's and a clock that no test can set.
+    /// jsonwebtoken parses the header and verifies the signature. Its `decode` would parse header and claims again, and
+    /// validate the claims by rules that differ from Clerk's and by a clock that tests cannot set.
     pub async fn verify(&self, token: &str, now: SystemTime) -> Result<Identity, VerifyError> {
         let header = UnverifiedHeader::of(token)?;
         header.check()?;
-        // What it holds besides has to be as the RFCs have it.
-        jsonwebtoken::decode_header(token).map_err(|_| Refusal::Malformed)?;
+        // The other members of the header must have the types that the RFCs require.
+        jsonwebtoken::decode_header(token).map_err(|_| TokenError::Malformed)?;
         let keys = self.keys.find(header.kid.as_deref(), now).await?;
         let claims = Self::signed_claims(token, &keys)?;
         Ok(self.check(&header, claims, now)?)
     }
 
     /// The claims, if one of `keys` has signed them.
-    fn signed_claims(token: &str, keys: &[DecodingKey]) -> Result<Claims, Refusal> {
-        let (message, signature) = token.rsplit_once('.').ok_or(Refusal::Malformed)?;
+    fn signed_claims(token: &str, keys: &[DecodingKey]) -> Result<Claims, TokenError> {
+        let (message, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
         let mut signed = false;
         for key in keys {
             let verified = crypto::verify(signature, message.as_bytes(), key, Algorithm::RS256);
-            signed |= verified.map_err(|_| Refusal::Malformed)?;
+            signed |= verified.map_err(|_| TokenError::Malformed)?;
         }
         if !signed {
-            return Err(Refusal::BadSignature);
+            return Err(TokenError::BadSignature);
         }
-        let (_, claims) = message.split_once('.').ok_or(Refusal::Malformed)?;
-        let claims = BASE64_URL_SAFE_NO_PAD.decode(claims).map_err(|_| Refusal::Malformed)?;
-        let Object(claims) = serde_json::from_slice(&claims).map_err(|_| Refusal::Malformed)?;
+        let (_, claims) = message.split_once('.').ok_or(TokenError::Malformed)?;
+        let claims = BASE64_URL_SAFE_NO_PAD.decode(claims).map_err(|_| TokenError::Malformed)?;
+        let Object(claims) = serde_json::from_slice(&claims).map_err(|_| TokenError::Malformed)?;
         Ok(claims)
     }
 
-    fn check(&self, header: &UnverifiedHeader, claims: Claims, now: SystemTime) -> Result<Identity, Refusal> {
+    fn check(&self, header: &UnverifiedHeader, claims: Claims, now: SystemTime) -> Result<Identity, TokenError> {
         let session = match header.cat.as_deref() {
             None | Some(CATEGORY_SESSION) => claims.sid.is_some(),
             Some(CATEGORY_TEMPLATE) => false,
-            Some(_) => return Err(Refusal::WrongKind),
+            Some(_) => return Err(TokenError::UnsupportedTokenType),
         };
         if claims.sub.starts_with(MACHINE_PREFIX) || (!session && self.audience.is_none()) {
-            return Err(Refusal::WrongKind);
+            return Err(TokenError::UnsupportedTokenType);
         }
         let actor = claims.act.map(|Object(Actor { sub })| sub);
         let ids = [Some(&claims.sub), claims.sid.as_ref(), actor.as_ref()];
-        if ids.into_iter().flatten().any(|id| id.is_empty() || id.len() > MAX_ID_BYTES) {
-            return Err(Refusal::Malformed);
+        if !ids.into_iter().flatten().all(|id| is_valid_id(id)) {
+            return Err(TokenError::Malformed);
         }
         if claims.iss != self.issuer && normalize(&claims.iss) != self.issuer {
-            return Err(Refusal::WrongIssuer);
+            return Err(TokenError::WrongIssuer);
         }
         if !self.authorized_parties.is_empty() && !claims.azp.is_some_and(|azp| self.authorized_parties.contains(&azp))
         {
-            return Err(Refusal::WrongParty);
+            return Err(TokenError::UnauthorizedParty);
         }
         if let Some(audience) = &self.audience
             && !claims.aud.is_some_and(|aud| aud.contains(audience))
         {
-            return Err(Refusal::WrongAudience);
+            return Err(TokenError::WrongAudience);
         }
 
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         let leeway = LEEWAY.as_secs_f64();
-        // Whole seconds, as Clerk's own verifier counts: what has expired for Clerk has expired here.
+        // In whole seconds like Clerk's verifier: a token that has expired for Clerk has expired here.
         if claims.exp.trunc() <= now - leeway {
-            return Err(Refusal::Expired);
+            return Err(TokenError::Expired);
         }
         if [claims.nbf, claims.iat].into_iter().flatten().any(|time| time > now + leeway) {
-            return Err(Refusal::NotActiveYet);
+            return Err(TokenError::NotActiveYet);
         }
-        // The end of a session is remembered for longer than this, and not for good.
+        // The end of a session is stored for longer than this, but not forever.
         let lifetime = claims.iat.map_or(f64::INFINITY, |iat| claims.exp - iat);
         if claims.sid.is_some() && lifetime > self.max_lifetime.as_secs_f64() {
-            return Err(Refusal::LifetimeTooLong);
+            return Err(TokenError::LifetimeTooLong);
         }
         if claims.sts.is_some_and(|status| status != "active") {
-            return Err(Refusal::PendingSession);
+            return Err(TokenError::PendingSession);
         }
 
         Ok(Identity {
@@ -142,12 +147,12 @@ impl Verifier {
 
 /// Seconds since the epoch as whole milliseconds.
 fn milliseconds(seconds: Option<f64>) -> u64 {
-    // A duration refuses what is negative or too large; neither gets past the checks of time.
+    // Negative and too large values have been rejected before.
     let since = Duration::try_from_secs_f64(seconds.unwrap_or_default()).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or_default()
 }
 
-/// A token's header, believed by nobody: it chooses the key, and what it asks for is refused or granted.
+/// A token's header, which is not trusted: it only selects the key.
 #[derive(Deserialize)]
 struct UnverifiedHeader {
     alg: String,
@@ -162,32 +167,32 @@ struct UnverifiedHeader {
 }
 
 impl UnverifiedHeader {
-    fn of(token: &str) -> Result<Self, Refusal> {
+    fn of(token: &str) -> Result<Self, TokenError> {
         if token.len() > MAX_TOKEN_BYTES {
-            return Err(Refusal::Malformed);
+            return Err(TokenError::Malformed);
         }
         let mut parts = token.split('.');
         let (Some(header), Some(_), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
-            return Err(Refusal::Malformed);
+            return Err(TokenError::Malformed);
         };
-        let header = BASE64_URL_SAFE_NO_PAD.decode(header).map_err(|_| Refusal::Malformed)?;
-        let Object(header) = serde_json::from_slice(&header).map_err(|_| Refusal::Malformed)?;
+        let header = BASE64_URL_SAFE_NO_PAD.decode(header).map_err(|_| TokenError::Malformed)?;
+        let Object(header) = serde_json::from_slice(&header).map_err(|_| TokenError::Malformed)?;
         Ok(header)
     }
 
-    fn check(&self) -> Result<(), Refusal> {
+    fn check(&self) -> Result<(), TokenError> {
         let supported =
             self.alg == "RS256" && self.typ.as_deref().is_none_or(|typ| typ == "JWT") && self.crit.is_none();
-        if supported { Ok(()) } else { Err(Refusal::UnsupportedHeader) }
+        if supported { Ok(()) } else { Err(TokenError::UnsupportedHeader) }
     }
 }
 
-/// A member that may be missing but not null: null is no value of its type, and Clerk's own verifier says so too.
+/// A member that may be missing but not null: null is not a value of its type, in Clerk's verifier as well.
 fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
-/// The claims this API reads. A token may carry more.
+/// The claims that this API reads. A token may have more.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Claims {
@@ -207,7 +212,7 @@ struct Claims {
     sid: Option<String>,
     #[serde(default, deserialize_with = "present")]
     sts: Option<String>,
-    /// Null where a template leaves it empty: nobody else acts as the user.
+    /// Null if a template leaves it empty: the session is not impersonated.
     act: Option<Object<Actor>>,
     email: Option<String>,
     first_name: Option<String>,
@@ -217,7 +222,7 @@ struct Claims {
 }
 
 /// The party that acts as the user (RFC 8693, section 4.1). Without its `sub` the session could not be traced to it, so
-/// the token is refused.
+/// the token is rejected.
 #[derive(Deserialize)]
 struct Actor {
     sub: String,

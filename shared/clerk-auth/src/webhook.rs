@@ -1,4 +1,4 @@
-//! Clerk's webhooks, which Svix signs and delivers: at least once, in any order.
+//! Clerk's webhooks, which Svix signs and delivers at least once and in any order.
 
 use std::{fmt, ops::Range, time::Duration};
 
@@ -10,9 +10,12 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use crate::{ConfigError, MAX_ID_BYTES, present_text};
+use crate::{
+    config::ConfigError,
+    values::{is_valid_id, present_text},
+};
 
-/// How far an event's times may lie after its signature: as far as the signature's timestamp may lie after now.
+/// How far an event's times may be after its signature's timestamp, which itself may be as far after the current time.
 const TOLERANCE_MS: u64 = 5 * 60 * 1000;
 
 /// Verifies webhooks of one endpoint.
@@ -22,18 +25,18 @@ pub struct WebhookVerifier {
     instance_id: Option<String>,
 }
 
-/// What a verified webhook says. Only [`WebhookVerifier::verify`] makes one.
+/// The event of a verified webhook. Only [`WebhookVerifier::verify`] creates one.
 #[derive(Debug)]
 pub enum Event {
     /// `user.created`, `user.updated`: the user as of [`User::updated_at`].
     UserChanged(User),
     /// `user.deleted`.
     UserDeleted(DeletedUser),
-    /// `session.ended`, `session.removed`, `session.revoked`: no token of this session counts any more.
+    /// `session.ended`, `session.removed`, `session.revoked`: the session's tokens are no longer valid.
     SessionEnded(EndedSession),
-    /// A type that is of no concern here, by its name.
+    /// An event of another type, with the type's name.
     Ignored(String),
-    /// Authentic, but its type or its subject cannot be determined, and a retry would not change that. Says why.
+    /// Authentic, but its type or its subject cannot be determined, and a retry would not change that. Has the reason.
     Invalid(&'static str),
 }
 
@@ -56,7 +59,7 @@ impl User {
     pub fn id(&self) -> &str {
         &self.id
     }
-    /// The address whose id is `primary_email_address_id`; someone who signs in by telephone has none.
+    /// The email address whose id is `primary_email_address_id`. Users who sign in by telephone have none.
     pub fn email(&self) -> Option<&str> {
         self.email.as_deref()
     }
@@ -68,15 +71,15 @@ impl User {
     pub fn last_name(&self) -> Option<&str> {
         self.last_name.as_deref()
     }
-    /// Where the picture is, if there is one.
+    /// The URL of the picture, if there is one.
     pub fn image_url(&self) -> Option<&str> {
         self.image_url.as_deref()
     }
-    /// Whether the person is locked out for the time being.
+    /// Whether the user is banned.
     pub fn banned(&self) -> bool {
         self.banned
     }
-    /// When the account was made, in milliseconds since the epoch.
+    /// When the account was created, in milliseconds since the epoch.
     pub fn created_at(&self) -> u64 {
         self.created_at
     }
@@ -84,14 +87,14 @@ impl User {
     pub fn updated_at(&self) -> u64 {
         self.updated_at
     }
-    /// When Clerk announced this snapshot: the envelope's `timestamp`, in milliseconds since the epoch; 0 without one. It
+    /// When Clerk sent this snapshot: the envelope's `timestamp`, in milliseconds since the epoch; 0 without one. It
     /// orders snapshots with the same [`User::updated_at`], so it must not change from one delivery to the next.
     pub fn announced_at(&self) -> u64 {
         self.announced_at
     }
 }
 
-/// A user that is no more.
+/// A deleted user.
 #[derive(Debug)]
 pub struct DeletedUser {
     id: String,
@@ -103,13 +106,13 @@ impl DeletedUser {
     pub fn id(&self) -> &str {
         &self.id
     }
-    /// When the deletion was announced, in milliseconds since the epoch.
+    /// When Clerk sent the deletion, in milliseconds since the epoch.
     pub fn at(&self) -> u64 {
         self.at
     }
 }
 
-/// A session that is over.
+/// A session that has ended.
 #[derive(Debug)]
 pub struct EndedSession {
     id: String,
@@ -122,7 +125,7 @@ impl EndedSession {
     pub fn id(&self) -> &str {
         &self.id
     }
-    /// Whose session it was.
+    /// The session's user.
     pub fn user_id(&self) -> &str {
         &self.user_id
     }
@@ -132,16 +135,18 @@ impl EndedSession {
     }
 }
 
-/// Why a webhook was not believed: HTTP 400.
+/// Why a webhook was rejected: HTTP 400.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WebhookError {
-    /// Headers that every delivery has are missing.
+    /// Headers that Svix sends with every delivery are missing.
     #[error("The request lacks the headers {}.", .0.join(", "))]
     MissingHeaders(Vec<&'static str>),
-    /// `svix-timestamp` is more than five minutes from now, or not a whole number of seconds.
-    #[error("The svix-timestamp header is more than five minutes from the current time, or not a whole number of seconds.")]
+    /// `svix-timestamp` is more than five minutes from the current time, or not a whole number of seconds.
+    #[error(
+        "The svix-timestamp header is more than five minutes from the current time, or not a whole number of seconds."
+    )]
     Stale,
-    /// No signature in `svix-signature` fits the body.
+    /// No signature in `svix-signature` matches the body.
     #[error("No signature in the svix-signature header matches the body.")]
     BadSignature,
 }
@@ -157,30 +162,30 @@ impl fmt::Debug for WebhookVerifier {
 }
 
 impl WebhookVerifier {
-    /// Reads the settings through `var` (the environment, outside tests). A variable that is empty counts as unset.
+    /// Reads the settings through `var`, which looks up an environment variable. An empty variable counts as unset.
     ///
     /// - `CLERK_WEBHOOK_SIGNING_SECRET`, required: the endpoint's signing secret, `whsec_…`, as Clerk's dashboard shows
     ///   it; two, separated by white space, while it is being rotated.
-    /// - `CLERK_INSTANCE_ID`: the instance that events have to come from, `ins_…`.
+    /// - `CLERK_INSTANCE_ID`: the instance that events must come from, `ins_…`.
     pub fn from_env(var: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         const SECRET: &str = "CLERK_WEBHOOK_SIGNING_SECRET";
         let text = var(SECRET).unwrap_or_default();
         let secrets =
             text.split_whitespace().map(signing_secret).collect::<Option<Vec<_>>>().ok_or(ConfigError::new(
                 SECRET,
-                "is not a signing secret; copy it from the endpoint's page in Clerk's dashboard, whsec_…",
+                "is not a signing secret. Copy it from the endpoint's page in Clerk's dashboard, whsec_…",
             ))?;
         if secrets.is_empty() {
             return Err(ConfigError::new(SECRET, "is not set"));
         }
         let instance_id = var("CLERK_INSTANCE_ID").and_then(present_text);
         if instance_id.as_ref().is_some_and(|id| !id.starts_with("ins_")) {
-            return Err(ConfigError::new("CLERK_INSTANCE_ID", "is not an instance's id; they begin with ins_"));
+            return Err(ConfigError::new("CLERK_INSTANCE_ID", "is not an instance id, which begins with ins_"));
         }
         Ok(Self { secrets, instance_id })
     }
 
-    /// Checks that the headers of every delivery are there.
+    /// Checks that the headers of every delivery are present.
     pub fn check_headers(headers: &HeaderMap) -> Result<(), WebhookError> {
         // Svix and Standard Webhooks name the same three headers differently.
         const HEADERS: [(&str, &str); 3] = [
@@ -196,7 +201,7 @@ impl WebhookVerifier {
         if missing.is_empty() { Ok(()) } else { Err(WebhookError::MissingHeaders(missing)) }
     }
 
-    /// Checks the signature over the raw `body`, byte for byte as it arrived, and only then reads it.
+    /// Verifies the signature over the raw `body`, and only then parses it.
     pub fn verify(&self, headers: &HeaderMap, body: &[u8]) -> Result<Event, WebhookError> {
         Self::check_headers(headers)?;
         self.verify_signature(headers, body)?;
@@ -211,20 +216,20 @@ impl WebhookVerifier {
 
     fn verify_signature(&self, headers: &HeaderMap, body: &[u8]) -> Result<(), WebhookError> {
         use svix::webhooks::WebhookError::{FutureTimestampError, InvalidTimestamp, TimestampTooOldError};
-        let mut refusal = WebhookError::BadSignature;
+        let mut rejection = WebhookError::BadSignature;
         for secret in &self.secrets {
             match secret.verify(body, headers) {
                 Ok(()) => return Ok(()),
-                Err(FutureTimestampError | InvalidTimestamp | TimestampTooOldError) => refusal = WebhookError::Stale,
+                Err(FutureTimestampError | InvalidTimestamp | TimestampTooOldError) => rejection = WebhookError::Stale,
                 Err(_) => {}
             }
         }
-        Err(refusal)
+        Err(rejection)
     }
 }
 
 impl Event {
-    /// `signed_at`, in milliseconds since the epoch, stands in for times that are missing or unreadable.
+    /// `signed_at`, in milliseconds since the epoch, replaces times that are missing or invalid.
     fn parse(body: &[u8], signed_at: u64, instance_id: Option<&str>) -> Self {
         Self::read(body, signed_at, instance_id).unwrap_or_else(Self::Invalid)
     }
@@ -256,7 +261,8 @@ impl Event {
     }
 }
 
-/// svix accepts any base64 as a secret. A placeholder such as `changeme` is base64 too, and anyone could sign with it.
+/// svix accepts any base64 as a secret. A placeholder such as `changeme` is base64 as well, and anyone could sign with
+/// it.
 fn signing_secret(text: &str) -> Option<svix::webhooks::Webhook> {
     /// The shortest secret (Standard Webhooks, "Signature scheme").
     const MIN_BYTES: usize = 24;
@@ -267,9 +273,8 @@ fn signing_secret(text: &str) -> Option<svix::webhooks::Webhook> {
     svix::webhooks::Webhook::new(text).ok()
 }
 
-/// An id that can be a key in the database.
 fn valid_id(id: String) -> Option<String> {
-    Some(id).filter(|id| !id.is_empty() && id.len() <= MAX_ID_BYTES)
+    Some(id).filter(|id| is_valid_id(id))
 }
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -279,19 +284,19 @@ impl User {
     fn read(data: &Members, signed_at: u64, timestamp: Option<u64>) -> Option<Self> {
         let updated_at = data.time("updated_at", signed_at).or(timestamp).unwrap_or(signed_at);
         let primary: Option<String> = data.last("primary_email_address_id");
-        let addresses: Vec<&RawValue> = data.last("email_addresses").unwrap_or_default();
-        let email = addresses
+        let emails: Vec<&RawValue> = data.last("email_addresses").unwrap_or_default();
+        let email = emails
             .into_iter()
-            .filter_map(|address| Members::of(address.get()))
-            .find(|address| primary.is_some() && address.last("id") == primary)
-            .and_then(|address| address.text("email_address"));
+            .filter_map(|email| Members::of(email.get()))
+            .find(|email| primary.is_some() && email.last("id") == primary)
+            .and_then(|email| email.text("email_address"));
         Some(Self {
             id: data.certain("id").and_then(valid_id)?,
             email,
             first_name: data.text("first_name"),
             last_name: data.text("last_name"),
             image_url: data.text("image_url"),
-            // Whatever is neither false nor null locks the user out: a ban is not lost to an odd way of writing it.
+            // Every value except false and null is a ban, so that no ban is lost to an unexpected type.
             banned: data.all("banned").any(|banned| !matches!(banned, "false" | "null")),
             created_at: data.time("created_at", signed_at).unwrap_or(updated_at),
             updated_at,
@@ -304,7 +309,7 @@ impl EndedSession {
     fn read(data: &Members, signed_at: u64, announced_at: u64) -> Result<Self, &'static str> {
         let id = data.certain("id").and_then(valid_id).ok_or("its session cannot be determined")?;
         let at = data.time("updated_at", signed_at).unwrap_or(announced_at);
-        // An event can name the user in the user object within. Where it names two, it is not known whose session ended.
+        // An event can name the user in its user object as well. If it names two, the session's user is ambiguous.
         let user = data.object("user").unwrap_or_default();
         let mut named =
             data.all("user_id").chain(user.all("id")).filter_map(|id| serde_json::from_str(id).ok().and_then(valid_id));
@@ -316,8 +321,8 @@ impl EndedSession {
     }
 }
 
-/// The members of a JSON object, each as it is written. Nothing is built of a member that is not read, so its content
-/// cannot spoil the others: `serde_json` skips values of any depth, without recursion, and any escapes in them.
+/// The members of a JSON object as raw JSON. Members that are not read are not parsed, so that their content cannot
+/// invalidate the others: `serde_json` skips values of any depth, without recursion, and any escapes in them.
 #[derive(Default)]
 struct Members<'a>(Vec<(Vec<u8>, &'a str)>);
 
@@ -326,17 +331,17 @@ impl<'a> Members<'a> {
         serde_json::from_str(json).ok()
     }
 
-    /// Every value of the members called `name`, as it is written: a member can be there twice.
+    /// Every value of the members called `name`, as raw JSON: a member can occur twice.
     fn all(&self, name: &str) -> impl Iterator<Item = &'a str> {
         self.0.iter().filter(move |(member, _)| member == name.as_bytes()).map(|(_, value)| *value)
     }
 
-    /// The last value that can be read.
+    /// The last value that can be parsed.
     fn last<T: Deserialize<'a>>(&self, name: &str) -> Option<T> {
         self.all(name).filter_map(|value| serde_json::from_str(value).ok()).last()
     }
 
-    /// The text that every member called `name` holds.
+    /// The text, if all members called `name` have the same.
     fn certain(&self, name: &str) -> Option<String> {
         let mut values = self.all(name).map(|value| serde_json::from_str(value).ok());
         let first = values.next()??;
@@ -348,8 +353,8 @@ impl<'a> Members<'a> {
         self.last(name).and_then(present_text)
     }
 
-    /// A time in milliseconds since the epoch. One that lies after the event was signed is not the time of anything: it
-    /// would stand above every later event. Nor is 0, or a number of seconds: it would stand below every earlier one.
+    /// A time in milliseconds since the epoch. A time after the event's signature is ignored: it would win over every
+    /// later event. So is 0 or a number of seconds: it would lose to every earlier one.
     fn time(&self, name: &str, signed_at: u64) -> Option<u64> {
         /// Ten digits: the years 2001 to 2286 in seconds, a few weeks of 1970 in milliseconds.
         const SECONDS: Range<u64> = 1_000_000_000..10_000_000_000;
@@ -360,7 +365,7 @@ impl<'a> Members<'a> {
         Some(time).filter(|time| possible.contains(time) && !SECONDS.contains(time))
     }
 
-    /// The members of the object called `name`. Where it is there twice, the members of both.
+    /// The members of the object called `name`. If it occurs twice, the members of both.
     fn object(&self, name: &str) -> Option<Self> {
         let objects: Vec<Self> = self.all(name).map(Self::of).collect::<Option<_>>()?;
         (!objects.is_empty()).then(|| Self(objects.into_iter().flat_map(|object| object.0).collect()))
@@ -391,7 +396,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     }
 }
 
-/// A member's name in bytes, since half a surrogate pair is not UTF-8.
+/// A member's name in bytes, since an unpaired surrogate is not UTF-8.
 struct Name(Vec<u8>);
 
 impl<'de> Deserialize<'de> for Name {

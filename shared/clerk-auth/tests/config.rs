@@ -17,7 +17,7 @@ fn problem(settings: &[(&str, &str)]) -> Option<String> {
 }
 
 #[test]
-fn a_wrong_setting_is_named() {
+fn invalid_settings_are_named() {
     const ISSUER: (&str, &str) = ("CLERK_ISSUER", "https://clerk.example.com");
     const KEYS: &str = "CLERK_ISSUER is the URL of the keys";
     let cases: [(&[(&str, &str)], &str); 15] = [
@@ -47,7 +47,7 @@ fn a_wrong_setting_is_named() {
 }
 
 #[test]
-fn settings_as_people_write_them_are_taken() {
+fn common_spellings_of_settings_are_accepted() {
     let pem = SigningKey::generate().and_then(|key| key.public_key_pem()).expect("a key");
     let cases: [&[(&str, &str)]; 6] = [
         &[("CLERK_ISSUER", "https://clerk.example.com"), ("CLERK_MAX_TOKEN_LIFETIME", " 86400 ")],
@@ -63,7 +63,7 @@ fn settings_as_people_write_them_are_taken() {
 }
 
 #[test]
-fn parties_that_can_match_nothing_are_refused() {
+fn unmatchable_authorized_parties_are_rejected() {
     let problem = |parties| problem(&[("CLERK_ISSUER", "https://a.example"), ("CLERK_AUTHORIZED_PARTIES", parties)]);
     for parties in [
         ",",
@@ -111,7 +111,7 @@ fn parties_that_can_match_nothing_are_refused() {
 
 /// What a stack can be deployed with starts, and what its functions refuse is refused by the template.
 #[test]
-fn the_template_and_the_code_accept_the_same_issuers() {
+fn template_and_code_accept_the_same_issuers() {
     let template = include_str!("../../../template.yaml");
     let parameter = template.split_once("\n  ClerkIssuer:").expect("the parameter").1;
     let pattern = parameter.split_once("AllowedPattern: ").expect("a pattern").1.lines().next().expect("a line");

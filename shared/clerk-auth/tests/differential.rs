@@ -1,7 +1,7 @@
 //! Our verifier beside Clerk's own: thousands of generated tokens, good and bad, through both.
 //!
 //! Whatever Clerk refuses is refused here. Where we refuse what Clerk accepts, one of [`STRICTER`] says why; and each of
-//! those is the only reason for at least one refusal, so that the list says neither too much nor too little.
+//! those is the only reason for at least one rejection, so that the list says neither too much nor too little.
 
 #![allow(
     clippy::expect_used,
@@ -19,7 +19,7 @@ use std::{
 };
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use clerk_auth::{Config, Refusal, Verifier, VerifyError};
+use clerk_auth::{Config, TokenError, Verifier, VerifyError};
 use local::clerk::SigningKey;
 use proptest::{prelude::*, sample::select, strategy::ValueTree, test_runner::TestRunner};
 use serde_json::{Map, Value, json};
@@ -75,168 +75,171 @@ struct Stricter {
     name: &'static str,
     description: &'static str,
     /// Whether it is why these settings refuse this token in this way.
-    explains: fn(&Token, &Settings, Refusal) -> bool,
+    explains: fn(&Token, &Settings, TokenError) -> bool,
 }
 
-/// Every reason there is. A refusal that none of them explains fails the test.
+/// Every reason there is. A rejection that none of them explains fails the test.
 const STRICTER: &[Stricter] = &[
     Stricter {
         name: "issuer",
         description: "`iss` is missing or not the configured instance; `verifyToken` does not look at it.",
-        explains: |token, _, refusal| {
+        explains: |token, _, error| {
             let issuer = token.claims.get("iss").and_then(Value::as_str);
             let ours = issuer.is_some_and(|iss| {
                 let iss = iss.strip_suffix('/').unwrap_or(iss);
                 [ISSUER, "https://CLERK.example.com", "https://clerk.example.com:443"].contains(&iss)
             });
-            !ours && refusal == if issuer.is_some() { Refusal::WrongIssuer } else { Refusal::Malformed }
+            !ours && error == if issuer.is_some() { TokenError::WrongIssuer } else { TokenError::Malformed }
         },
     },
     Stricter {
         name: "subject",
         description: "`sub` is empty or longer than 256 bytes.",
-        explains: |token, _, refusal| refusal == Refusal::Malformed && id_without_use(&token.claims, "sub"),
+        explains: |token, _, error| error == TokenError::Malformed && id_without_use(&token.claims, "sub"),
     },
     Stricter {
         name: "machine",
         description: "`sub` is a machine (`mch_…`), in a token of another category than that of machines.",
-        explains: |token, _, refusal| {
-            refusal == Refusal::WrongKind && token.claims["sub"].as_str().is_some_and(|sub| sub.starts_with("mch_"))
+        explains: |token, _, error| {
+            error == TokenError::UnsupportedTokenType
+                && token.claims["sub"].as_str().is_some_and(|sub| sub.starts_with("mch_"))
         },
     },
     Stricter {
         name: "session id",
         description: "`sid` is there, but no text, empty or longer than 256 bytes.",
-        explains: |token, _, refusal| {
+        explains: |token, _, error| {
             let sid = &token.claims;
-            refusal == Refusal::Malformed && (not_text(sid, "sid") || id_without_use(sid, "sid"))
+            error == TokenError::Malformed && (not_text(sid, "sid") || id_without_use(sid, "sid"))
         },
     },
     Stricter {
         name: "no session",
         description: "The token carries no session (no `sid`, or the category of JWT templates), and no audience is \
                       configured.",
-        explains: |token, settings, refusal| {
+        explains: |token, settings, error| {
             let template = token.header.get("cat").is_some_and(|cat| cat == "cl_B7d4PD222AAA");
-            refusal == Refusal::WrongKind && !settings.audience && (template || !token.claims.contains_key("sid"))
+            error == TokenError::UnsupportedTokenType
+                && !settings.audience
+                && (template || !token.claims.contains_key("sid"))
         },
     },
     Stricter {
         name: "category",
         description: "The header's `cat` names a category that is neither session nor JWT template.",
-        explains: |token, _, refusal| {
+        explains: |token, _, error| {
             let known = ["cl_B7d4PD111AAA", "cl_B7d4PD222AAA"];
             let category = token.header.get("cat").and_then(Value::as_str);
-            refusal == Refusal::WrongKind && category.is_some_and(|category| !known.contains(&category))
+            error == TokenError::UnsupportedTokenType && category.is_some_and(|category| !known.contains(&category))
         },
     },
     Stricter {
         name: "critical extensions",
         description: "The header has `crit`: RFC 7515 has it refused by whoever does not know the extension.",
-        explains: |token, _, refusal| refusal == Refusal::UnsupportedHeader && token.header.contains_key("crit"),
+        explains: |token, _, error| error == TokenError::UnsupportedHeader && token.header.contains_key("crit"),
     },
     Stricter {
         name: "key id and category of a wrong type",
         description: "The header's `kid` or `cat` is there, but no text.",
-        explains: |token, _, refusal| {
-            refusal == Refusal::Malformed && ["kid", "cat"].iter().any(|name| not_text(&token.header, name))
+        explains: |token, _, error| {
+            error == TokenError::Malformed && ["kid", "cat"].iter().any(|name| not_text(&token.header, name))
         },
     },
     Stricter {
         name: "registered header of a wrong type",
         description: "A header that RFC 7515, 7516 or 8555 defines (`cty`, `jku`, `jwk`, `x5u`, `x5c`, `x5t`, `x5t#S256`, \
                       `enc`, `zip`, `url`, `nonce`) holds something that the RFC does not allow.",
-        explains: |token, _, refusal| refusal == Refusal::Malformed && registered_header_of_wrong_type(&token.header),
+        explains: |token, _, error| error == TokenError::Malformed && registered_header_of_wrong_type(&token.header),
     },
     Stricter {
         name: "no audience",
         description: "An audience is configured, and `aud` is missing or empty.",
-        explains: |token, settings, refusal| {
+        explains: |token, settings, error| {
             let none = match token.claims.get("aud") {
                 None => true,
                 Some(Value::String(one)) => one.is_empty(),
                 Some(Value::Array(many)) => many.iter().all(|one| one == ""),
                 Some(_) => false,
             };
-            refusal == Refusal::WrongAudience && settings.audience && none
+            error == TokenError::WrongAudience && settings.audience && none
         },
     },
     Stricter {
         name: "audience of a wrong type",
         description: "`aud` is there, but neither a text nor a list of texts.",
-        explains: |token, _, refusal| {
+        explains: |token, _, error| {
             let wrong = match token.claims.get("aud") {
                 None | Some(Value::String(_)) => false,
                 Some(Value::Array(many)) => !many.iter().all(Value::is_string),
                 Some(_) => true,
             };
-            refusal == Refusal::Malformed && wrong
+            error == TokenError::Malformed && wrong
         },
     },
     Stricter {
         name: "party of a wrong type",
         description: "`azp` is there, but no text, though no authorized parties are configured.",
-        explains: |token, settings, refusal| {
-            refusal == Refusal::Malformed && !settings.parties && not_text(&token.claims, "azp")
+        explains: |token, settings, error| {
+            error == TokenError::Malformed && !settings.parties && not_text(&token.claims, "azp")
         },
     },
     Stricter {
         name: "pending session",
         description: "`sts` is something else than `active`.",
-        explains: |token, _, refusal| {
+        explains: |token, _, error| {
             let pending = token.claims.get("sts").is_some_and(|status| status.is_string() && status != "active");
-            refusal == Refusal::PendingSession && pending
+            error == TokenError::PendingSession && pending
         },
     },
     Stricter {
         name: "status of a wrong type",
         description: "`sts` is there, but no text.",
-        explains: |token, _, refusal| refusal == Refusal::Malformed && not_text(&token.claims, "sts"),
+        explains: |token, _, error| error == TokenError::Malformed && not_text(&token.claims, "sts"),
     },
     Stricter {
         name: "profile claim of a wrong type",
         description: "`email`, `firstName` or `lastName` is neither a text nor null.",
-        explains: |token, _, refusal| {
+        explains: |token, _, error| {
             let claims = ["email", "firstName", "lastName"];
-            refusal == Refusal::Malformed && claims.iter().any(|name| neither_text_nor_null(&token.claims, name))
+            error == TokenError::Malformed && claims.iter().any(|name| neither_text_nor_null(&token.claims, name))
         },
     },
     Stricter {
         name: "actor",
         description: "`act` is there, but is neither null nor an object whose `sub` is a text of 1 to 256 bytes.",
-        explains: |token, _, refusal| refusal == Refusal::Malformed && actor_without_use(&token.claims),
+        explains: |token, _, error| error == TokenError::Malformed && actor_without_use(&token.claims),
     },
     Stricter {
         name: "lifetime",
         description: "The token carries a session (`sid`), and `exp` lies more than 120 s after `iat`, or `iat` is missing.",
-        explains: |token, _, refusal| {
+        explains: |token, _, error| {
             let time = |name| token.claims.get(name).and_then(Value::as_f64);
             let lifetime = time("exp").unwrap_or_default() - time("iat").unwrap_or(f64::NEG_INFINITY);
-            refusal == Refusal::LifetimeTooLong && token.claims.contains_key("sid") && lifetime > 120.0
+            error == TokenError::LifetimeTooLong && token.claims.contains_key("sid") && lifetime > 120.0
         },
     },
     Stricter {
         name: "fractions of a second",
         description: "`nbf` or `iat` lies less than a second beyond the leeway: Clerk leaves out fractions.",
-        explains: |token, _, refusal| {
+        explains: |token, _, error| {
             let beyond = |name| {
                 token.claims.get(name).and_then(Value::as_f64).is_some_and(|time| {
                     let limit = token.now.as_secs_f64() + 5.0;
                     time > limit && time.trunc() <= limit
                 })
             };
-            refusal == Refusal::NotActiveYet && (beyond("nbf") || beyond("iat"))
+            error == TokenError::NotActiveYet && (beyond("nbf") || beyond("iat"))
         },
     },
     Stricter {
         name: "times that are no dates",
         description: "`exp` lies so far in the past, `nbf` or `iat` so far in the future, that it is no JavaScript \
                       date, which Clerk's comparison lets pass.",
-        explains: |token, _, refusal| {
+        explains: |token, _, error| {
             let time = |name| token.claims.get(name).and_then(Value::as_f64).unwrap_or_default();
-            match refusal {
-                Refusal::Expired => time("exp") < -LAST_DATE,
-                Refusal::NotActiveYet => time("nbf") > LAST_DATE || time("iat") > LAST_DATE,
+            match error {
+                TokenError::Expired => time("exp") < -LAST_DATE,
+                TokenError::NotActiveYet => time("nbf") > LAST_DATE || time("iat") > LAST_DATE,
                 _ => false,
             }
         },
@@ -244,46 +247,46 @@ const STRICTER: &[Stricter] = &[
     Stricter {
         name: "a member twice",
         description: "A member that is read here is written twice in the header or the claims; Clerk takes the last.",
-        explains: |token, _, refusal| {
-            refusal == Refusal::Malformed && token.has(|wording| matches!(wording, Wording::Twice(_)))
+        explains: |token, _, error| {
+            error == TokenError::Malformed && token.has(|wording| matches!(wording, Wording::Twice(_)))
         },
     },
     Stricter {
         name: "not UTF-8",
         description: "The header or the claims are no UTF-8 or begin with a byte order mark.",
-        explains: |token, _, refusal| {
-            refusal == Refusal::Malformed
+        explains: |token, _, error| {
+            error == TokenError::Malformed
                 && token.has(|wording| matches!(wording, Wording::NotUtf8 | Wording::ByteOrderMark))
         },
     },
     Stricter {
         name: "half a character",
         description: "A text in the header or the claims holds one half of a surrogate pair.",
-        explains: |token, _, refusal| {
-            refusal == Refusal::Malformed && token.has(|wording| *wording == Wording::HalfACharacter)
+        explains: |token, _, error| {
+            error == TokenError::Malformed && token.has(|wording| *wording == Wording::HalfACharacter)
         },
     },
     Stricter {
         name: "numbers without a value",
         description: "A number is too large for a double, as `1e400`; Clerk reads infinity, and `exp` never comes.",
-        explains: |token, _, refusal| {
-            refusal == Refusal::Malformed && token.has(|wording| matches!(wording, Wording::Infinite(_)))
+        explains: |token, _, error| {
+            error == TokenError::Malformed && token.has(|wording| matches!(wording, Wording::Infinite(_)))
         },
     },
     Stricter {
         name: "depth",
         description: "The header or the claims are nested more than a hundred deep.",
-        explains: |token, _, refusal| refusal == Refusal::Malformed && token.has(|wording| *wording == Wording::Deep),
+        explains: |token, _, error| error == TokenError::Malformed && token.has(|wording| *wording == Wording::Deep),
     },
     Stricter {
         name: "padding",
         description: "The signature ends in `=`, which RFC 7515 leaves out.",
-        explains: |token, _, refusal| refusal == Refusal::Malformed && token.text.ends_with('='),
+        explains: |token, _, error| error == TokenError::Malformed && token.text.ends_with('='),
     },
     Stricter {
         name: "size",
         description: "The token is larger than 8 KiB.",
-        explains: |token, _, refusal| refusal == Refusal::Malformed && token.text.len() > 8 * 1024,
+        explains: |token, _, error| error == TokenError::Malformed && token.text.len() > 8 * 1024,
     },
 ];
 
@@ -841,7 +844,7 @@ fn clerks_answers(tokens: &[Token], pem: &str) -> Vec<Vec<Result<String, String>
 }
 
 #[tokio::test]
-async fn what_clerk_refuses_is_refused_and_what_else_is_refused_is_listed() {
+async fn tokens_that_clerk_rejects_are_rejected_and_stricter_rules_are_listed() {
     let new_key = || SigningKey::generate().expect("a key");
     let keys = Keys { instance: new_key(), other: new_key() };
     let pem = keys.instance.public_key_pem().expect("it has a public half");
@@ -856,7 +859,7 @@ async fn what_clerk_refuses_is_refused_and_what_else_is_refused_is_listed() {
     for (token, answers) in tokens.iter().zip(answers) {
         for ((settings, verifier), clerk) in SETTINGS.iter().zip(&ours).zip(answers) {
             let our = verifier.verify(&token.text, UNIX_EPOCH + token.now).await.map_err(|error| match error {
-                VerifyError::Refused(refusal) => refusal,
+                VerifyError::Token(error) => error,
                 VerifyError::KeysUnavailable | VerifyError::KeyUndecided => panic!("the key was given"),
             });
             let Settings { parties, audience } = settings;
@@ -870,14 +873,14 @@ async fn what_clerk_refuses_is_refused_and_what_else_is_refused_is_listed() {
                     None
                 }
                 (Err(reason), Ok(_)) => Some(format!("only Clerk refuses it: {reason}")),
-                (Ok(_), Err(refusal)) => {
+                (Ok(_), Err(error)) => {
                     stricter += 1;
-                    let explains = |reason: &&Stricter| (reason.explains)(token, settings, refusal);
+                    let explains = |reason: &&Stricter| (reason.explains)(token, settings, error);
                     let reasons: Vec<&Stricter> = STRICTER.iter().filter(explains).collect();
                     if let [reason] = reasons[..] {
                         *only_reason.entry(reason.name).or_default() += 1;
                     }
-                    reasons.is_empty().then(|| format!("only we refuse it, for a reason not listed: {refusal:?}"))
+                    reasons.is_empty().then(|| format!("only we refuse it, for a reason not listed: {error:?}"))
                 }
             };
             faults.extend(

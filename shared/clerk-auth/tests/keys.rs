@@ -16,7 +16,7 @@ use std::{
 };
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
-use clerk_auth::{Config, Refusal, Verifier, VerifyError};
+use clerk_auth::{Config, TokenError, Verifier, VerifyError};
 use local::clerk::SigningKey;
 use serde_json::{Value, json};
 use tokio::{
@@ -44,7 +44,7 @@ struct Published {
 async fn answer(State(published): State<Arc<Published>>) -> (StatusCode, String) {
     published.asked.fetch_add(1, Ordering::SeqCst);
     let _allowed = published.answers.acquire().await.expect("it is never closed");
-    published.answer.lock().expect("nobody failed while holding it").clone()
+    published.answer.lock().expect("not poisoned").clone()
 }
 
 impl Issuer {
@@ -66,7 +66,7 @@ impl Issuer {
     }
 
     fn answer(&self, status: StatusCode, body: impl Into<String>) {
-        *self.published.answer.lock().expect("nobody failed while holding it") = (status, body.into());
+        *self.published.answer.lock().expect("not poisoned") = (status, body.into());
     }
 
     fn asked(&self) -> usize {
@@ -126,7 +126,7 @@ async fn at_once<T>(outcome: impl Future<Output = T>) -> T {
 }
 
 #[tokio::test]
-async fn keys_are_fetched_once_however_many_wait() {
+async fn concurrent_requests_share_one_fetch() {
     let key = key();
     let issuer = Issuer::publishing(json!([key.jwk()])).await;
     let verifier = Arc::new(issuer.verifier());
@@ -149,7 +149,7 @@ async fn unknown_kids_do_not_refetch_keys() {
     let issuer = Issuer::publishing(json!([known.jwk()])).await;
     let verifier = issuer.verifier();
     let refused = outcome(&issuer, &verifier, &unknown, NOW).await;
-    assert!(matches!(refused, Err(VerifyError::Refused(Refusal::UnknownKey))), "{refused:?}");
+    assert!(matches!(refused, Err(VerifyError::Token(TokenError::UnknownKey))), "{refused:?}");
     for second in 1..10 {
         let undecided = outcome(&issuer, &verifier, &unknown, NOW + second).await;
         assert!(matches!(undecided, Err(VerifyError::KeyUndecided)), "{undecided:?}");
@@ -160,7 +160,7 @@ async fn unknown_kids_do_not_refetch_keys() {
 }
 
 #[tokio::test]
-async fn a_rotated_key_is_found_once_the_cool_down_is_over() {
+async fn rotated_keys_are_fetched_after_the_cool_down() {
     let (old, new) = (key(), key());
     let issuer = Issuer::publishing(json!([old.jwk()])).await;
     let verifier = issuer.verifier();
@@ -175,7 +175,7 @@ async fn a_rotated_key_is_found_once_the_cool_down_is_over() {
 }
 
 #[tokio::test]
-async fn withdrawn_keys_are_forgotten_once_the_keys_are_fetched_again() {
+async fn withdrawn_keys_expire_with_the_next_fetch() {
     let (old, new) = (key(), key());
     let issuer = Issuer::publishing(json!([old.jwk()])).await;
     let verifier = issuer.verifier();
@@ -196,7 +196,7 @@ async fn withdrawn_keys_are_forgotten_once_the_keys_are_fetched_again() {
 }
 
 #[tokio::test]
-async fn invented_kids_do_not_hold_up_known_keys() {
+async fn unknown_kids_do_not_delay_known_keys() {
     let (known, unknown) = (key(), key());
     let issuer = Issuer::publishing(json!([known.jwk()])).await;
     let verifier = Arc::new(issuer.verifier());
@@ -216,7 +216,7 @@ async fn invented_kids_do_not_hold_up_known_keys() {
         matches!(
             outcomes[..],
             [
-                Err(VerifyError::Refused(Refusal::UnknownKey)),
+                Err(VerifyError::Token(TokenError::UnknownKey)),
                 Err(VerifyError::KeyUndecided),
                 Err(VerifyError::KeyUndecided)
             ]
@@ -226,7 +226,7 @@ async fn invented_kids_do_not_hold_up_known_keys() {
 }
 
 #[tokio::test]
-async fn a_fetch_outlives_the_request_that_began_it() {
+async fn fetch_survives_cancellation_of_its_request() {
     let key = key();
     let issuer = Issuer::publishing(json!([key.jwk()])).await;
     let verifier = Arc::new(issuer.verifier());
@@ -242,7 +242,7 @@ async fn a_fetch_outlives_the_request_that_began_it() {
 
 /// In Lambda the environment freezes between requests, and a fetch with it.
 #[tokio::test]
-async fn the_fetch_after_a_frozen_one_is_waited_for() {
+async fn requests_wait_for_the_fetch_after_a_frozen_one() {
     let (old, new) = (key(), key());
     let issuer = Issuer::publishing(json!([old.jwk()])).await;
     let verifier = Arc::new(issuer.verifier());
@@ -255,11 +255,11 @@ async fn the_fetch_after_a_frozen_one_is_waited_for() {
     issuer.was_asked(3).await;
     drop(silent);
     let refused = later.await.expect("it ends");
-    assert!(matches!(refused, Err(VerifyError::Refused(Refusal::UnknownKey))), "{refused:?}");
+    assert!(matches!(refused, Err(VerifyError::Token(TokenError::UnknownKey))), "{refused:?}");
 }
 
 #[tokio::test]
-async fn a_clock_that_is_set_back_changes_nothing() {
+async fn clock_set_back_changes_nothing() {
     let (known, unknown) = (key(), key());
     let issuer = Issuer::publishing(json!([known.jwk()])).await;
     let verifier = issuer.verifier();
@@ -292,7 +292,7 @@ async fn known_keys_stay_in_use_while_the_issuer_is_down() {
 }
 
 #[tokio::test]
-async fn unusable_key_sets_replace_nothing() {
+async fn unusable_key_sets_do_not_evict_keys() {
     let key = key();
     let issuer = Issuer::publishing(json!([])).await;
     let unusable = json!({ "keys": [{ "kty": "EC", "crv": "P-256", "kid": key.kid(), "x": "AA", "y": "AA" }, 7] });
@@ -326,7 +326,7 @@ async fn unusable_key_sets_replace_nothing() {
 }
 
 #[tokio::test]
-async fn keys_that_do_not_sign_are_passed_over() {
+async fn non_signing_keys_are_ignored() {
     let key = key();
     let with = |member: &str, value: Value| {
         let mut jwk = key.jwk();
@@ -351,11 +351,11 @@ async fn keys_that_do_not_sign_are_passed_over() {
 }
 
 #[tokio::test]
-async fn a_token_without_a_key_id_is_refused_unless_the_key_was_given() {
+async fn token_without_kid_is_rejected_unless_keys_are_configured() {
     let key = key();
     let issuer = Issuer::publishing(json!([key.jwk()])).await;
     let claims = json!({ "iss": issuer.url, "sub": "user_ada", "sid": "sess_1", "exp": NOW + 60 });
     let token = key.sign(&json!({ "alg": "RS256" }), &claims).expect("signed");
     let refused = issuer.verifier().verify(&token, at(NOW)).await;
-    assert!(matches!(refused, Err(VerifyError::Refused(Refusal::UnknownKey))));
+    assert!(matches!(refused, Err(VerifyError::Token(TokenError::UnknownKey))));
 }

@@ -58,7 +58,7 @@ fn event_of(body: &str) -> Event {
 }
 
 #[test]
-fn both_families_of_headers_and_any_of_several_signatures_are_taken() {
+fn svix_and_standard_headers_and_any_valid_signature_are_accepted() {
     let now = seconds_now();
     let good = signature(now, b"{}");
     for family in ["svix", "webhook"] {
@@ -78,12 +78,12 @@ fn missing_headers_are_named() {
         headers.remove(missing);
         assert_eq!(verify(&headers, b"{}").err(), Some(WebhookError::MissingHeaders(vec![missing])));
     }
-    let none = verify(&HeaderMap::new(), b"{}").expect_err("refused");
+    let none = verify(&HeaderMap::new(), b"{}").expect_err("rejected");
     assert_eq!(none.to_string(), "The request lacks the headers svix-id, svix-timestamp, svix-signature.");
 }
 
 #[test]
-fn the_raw_body_is_what_is_signed() {
+fn signature_covers_the_raw_body() {
     let now = seconds_now();
     let body = br#"{"type":"a",  "data":{}}"#;
     let headers = headers("svix", &now.to_string(), &signature(now, body));
@@ -94,7 +94,7 @@ fn the_raw_body_is_what_is_signed() {
 }
 
 #[test]
-fn timestamps_are_at_most_five_minutes_away() {
+fn timestamps_beyond_five_minutes_are_stale() {
     let now = seconds_now();
     for (age, fresh) in [(0, true), (290, true), (-290, true), (310, false), (-310, false)] {
         let headers = headers("svix", &(now - age).to_string(), &signature(now - age, b"{}"));
@@ -109,7 +109,7 @@ fn timestamps_are_at_most_five_minutes_away() {
 }
 
 #[test]
-fn the_address_is_the_primary_one() {
+fn email_is_the_primary_email_address() {
     let user = event(&json!({
         "type": "user.updated", "object": "event", "timestamp": 5,
         "data": {
@@ -132,7 +132,7 @@ fn the_address_is_the_primary_one() {
 }
 
 #[test]
-fn without_a_primary_address_there_is_none() {
+fn no_email_without_a_primary_email_address() {
     for primary in [Value::Null, json!("idn_9")] {
         let user = event(&json!({
             "type": "user.created",
@@ -145,7 +145,7 @@ fn without_a_primary_address_there_is_none() {
 }
 
 #[test]
-fn deletions_are_dated_by_the_envelope_and_other_types_are_let_be() {
+fn deletions_have_the_envelope_timestamp_and_other_types_are_ignored() {
     let deleted =
         event(&json!({ "type": "user.deleted", "timestamp": 7, "data": { "id": "user_ada", "deleted": true } }));
     let Event::UserDeleted(deleted) = deleted else { panic!("{deleted:?}") };
@@ -171,7 +171,7 @@ fn invalid_events_are_reported_without_their_content() {
 }
 
 #[test]
-fn sessions_end_in_three_ways() {
+fn all_three_session_end_events_are_recognized() {
     for kind in ["session.ended", "session.removed", "session.revoked"] {
         let ended = event(&json!({
             "type": kind, "timestamp": 9,
@@ -184,7 +184,7 @@ fn sessions_end_in_three_ways() {
 }
 
 #[test]
-fn the_published_vector_verifies_but_for_its_age() {
+fn published_test_vector_verifies_except_for_its_age() {
     let body = br#"{"email":"test@example.com","username":"test_user"}"#;
     let signature = "v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=";
     assert_eq!(
@@ -198,7 +198,7 @@ fn the_published_vector_verifies_but_for_its_age() {
 }
 
 #[test]
-fn two_secrets_count_while_one_takes_over_from_the_other() {
+fn two_secrets_are_accepted_during_rotation() {
     let other = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     let now = seconds_now();
     let headers = headers("svix", &now.to_string(), &signature(now, b"{}"));
@@ -209,7 +209,7 @@ fn two_secrets_count_while_one_takes_over_from_the_other() {
 }
 
 #[test]
-fn events_of_another_instance_are_invalid_where_one_is_configured() {
+fn events_of_another_instance_are_invalid() {
     let now = seconds_now();
     let outcome = |instance_id: Value, configured: Option<&str>| {
         let body =
@@ -231,7 +231,7 @@ fn events_of_another_instance_are_invalid_where_one_is_configured() {
 }
 
 #[test]
-fn a_secret_that_is_none_is_named() {
+fn malformed_secrets_are_rejected() {
     for (secret, expected) in [
         ("", "is not set"),
         (" ", "is not set"),
@@ -242,7 +242,7 @@ fn a_secret_that_is_none_is_named() {
         ("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "is not a signing secret"),
         ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw changeme", "is not a signing secret"),
     ] {
-        let error = WebhookVerifier::from_env(|_| Some(secret.to_owned())).expect_err("refused").to_string();
+        let error = WebhookVerifier::from_env(|_| Some(secret.to_owned())).expect_err("rejected").to_string();
         assert!(error.starts_with("CLERK_WEBHOOK_SIGNING_SECRET") && error.contains(expected), "{error}");
     }
 }
@@ -306,7 +306,7 @@ const SECURITY_EVENTS: [(&str, &str, &[&str]); 3] = [
 ];
 
 #[test]
-fn security_events_take_effect_whatever_their_other_members_hold() {
+fn security_events_ignore_other_members() {
     for (kind, needed, members) in SECURITY_EVENTS {
         for value in odd_values() {
             for member in members {
@@ -327,7 +327,7 @@ fn security_events_take_effect_whatever_their_other_members_hold() {
 
 proptest! {
     #[test]
-    fn security_events_take_effect_among_any_other_members(
+    fn security_events_ignore_arbitrary_members(
         (kind, needed, members) in select(&SECURITY_EVENTS[..]),
         odd in prop::collection::vec((any::<prop::sample::Index>(), select(odd_values()), any::<bool>()), 0..6),
     ) {
@@ -344,7 +344,7 @@ proptest! {
 }
 
 #[test]
-fn unreadable_times_fall_back_to_the_envelope_and_to_the_signature() {
+fn invalid_times_fall_back_to_envelope_then_signature() {
     let in_an_hour = (seconds_now() + 3600) * 1000;
     let in_an_hour = in_an_hour.to_string();
     for unreadable in [
@@ -393,7 +393,7 @@ fn unreadable_times_fall_back_to_the_envelope_and_to_the_signature() {
 }
 
 #[test]
-fn snapshots_carry_the_time_of_their_envelope() {
+fn snapshots_have_the_envelope_timestamp() {
     let announced = |timestamp: Value| {
         let data = json!({ "id": "user_ada", "updated_at": 5 });
         let event = event(&json!({ "type": "user.updated", "timestamp": timestamp, "data": data }));
@@ -406,7 +406,7 @@ fn snapshots_carry_the_time_of_their_envelope() {
 }
 
 #[test]
-fn banned_means_banned_unless_it_is_false_or_missing() {
+fn ban_applies_unless_false_or_missing() {
     for (members, expected) in [
         (r#""banned":true"#, true),
         (r#""banned":"true""#, true),
@@ -426,7 +426,7 @@ fn banned_means_banned_unless_it_is_false_or_missing() {
 }
 
 #[test]
-fn the_user_of_a_session_is_named_in_either_place() {
+fn session_user_is_read_from_either_member() {
     for (members, expected) in [
         (r#""user_id":"user_ada""#, true),
         (r#""user":{"id":"user_ada"}"#, true),
@@ -450,7 +450,7 @@ fn the_user_of_a_session_is_named_in_either_place() {
 }
 
 #[test]
-fn events_of_uncertain_type_or_subject_are_invalid() {
+fn events_with_ambiguous_type_or_subject_are_invalid() {
     let too_long = format!(r#"{{"type":"user.deleted","data":{{"id":"{}"}}}}"#, "u".repeat(257));
     for body in [
         r#"{"type":"user.deleted","type":"user.updated","data":{"id":"user_ada"}}"#,
@@ -479,7 +479,7 @@ fn events_of_uncertain_type_or_subject_are_invalid() {
 }
 
 #[test]
-fn unreadable_details_are_dropped_and_blank_ones_are_missing() {
+fn invalid_details_are_dropped_and_blank_ones_are_missing() {
     let details = |members: &str| {
         let event = event_of(&format!(r#"{{"type":"user.updated","data":{{"id":"user_ada",{members}}}}}"#));
         let Event::UserChanged(user) = event else { panic!("{event:?}") };
@@ -506,12 +506,12 @@ fn bodies_that_are_not_utf_8_are_not_signed() {
 }
 
 #[test]
-fn an_instance_id_that_can_match_nothing_is_refused() {
+fn unmatchable_instance_id_is_rejected() {
     let outcome = |id: &str| {
         WebhookVerifier::from_env(|name| Some(if name == "CLERK_INSTANCE_ID" { id } else { SECRET }.to_owned())).err()
     };
     for id in ["app_1", "https://clerk.example.com", "INS_1"] {
-        let error = outcome(id).expect("refused").to_string();
+        let error = outcome(id).expect("rejected").to_string();
         assert!(error.starts_with("CLERK_INSTANCE_ID is not"), "{error}");
     }
     for id in ["ins_1", " ins_1\n", " "] {

@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::{
     config::{self, StalledStreamProtectionConfig, retry::RetryConfig, timeout::TimeoutConfig},
 };
 
-use crate::{sdk_config, usage::Meter};
+use crate::{capacity::CapacityInterceptor, sdk_config};
 
 /// The connection to DynamoDB that the table handles share. Cloning it is cheap.
 #[derive(Clone)]
@@ -35,6 +35,6 @@ impl Database {
 /// A connection that is configured otherwise.
 impl From<config::Builder> for Database {
     fn from(config: config::Builder) -> Self {
-        Self(Client::from_conf(config.interceptor(Meter).build()))
+        Self(Client::from_conf(config.interceptor(CapacityInterceptor).build()))
     }
 }

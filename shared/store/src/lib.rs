@@ -13,6 +13,7 @@
 //! The crate knows nothing of HTTP.
 
 mod accounts;
+mod capacity;
 mod chats;
 mod database;
 mod error;
@@ -21,10 +22,10 @@ mod id;
 mod item;
 mod profiles;
 mod sdk;
-mod usage;
 mod write;
 
 pub use accounts::{Accounts, Authorized};
+pub use capacity::ConsumedCapacity;
 pub use chats::{
     AuthorChats, Chat, Chats, Created, Cursor, InvalidCursor, InvalidLimit, InvalidTitle, Limit, NewChat, Page, Title,
     UserChats,
@@ -35,5 +36,4 @@ pub use http_client::http_client;
 pub use id::{Id, InvalidId};
 pub use profiles::{AuthorProfile, Details, Email, ImageUrl, InvalidDetail, Name, Profile, Profiles, Put, UserProfile};
 pub use sdk::{CredentialRefresh, sdk_config};
-pub use usage::{Usage, Used};
 pub use write::Precondition;

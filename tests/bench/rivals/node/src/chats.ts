@@ -169,7 +169,7 @@ const ONE: Record<string, (request: Request, id: string) => Promise<Answer>> =
 
 export const handler = answering(async (request) => {
   const [, collection, id, ...more] = request.path.split("/");
-  if (collection !== "chats" || more.length) throw new Problem(404, "route_not_found", "There is nothing at this path.");
+  if (collection !== "chats" || more.length) throw new Problem(404, "route_not_found", "No such path.");
   const many = id === undefined ? MANY[request.method] : undefined;
   const one = id === undefined ? undefined : ONE[request.method];
   if (many) return many(request);

@@ -7,7 +7,7 @@ import { dynamo, required } from "./dynamo.js";
 const TABLE = required("USERS_TABLE");
 
 export const handler = answering(async (request) => {
-  if (request.path !== "/profile") throw new Problem(404, "route_not_found", "There is nothing at this path.");
+  if (request.path !== "/profile") throw new Problem(404, "route_not_found", "No such path.");
   if (request.method !== "GET") throw new Problem(405, "method_not_allowed", "This path does not take this method.");
   return reading(request, async ({ userId }) => {
     const { Item: item } = await dynamo.send(new GetCommand({

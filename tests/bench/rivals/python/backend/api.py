@@ -159,7 +159,7 @@ def api_handler(routes: Routes) -> Callable[[Json, Any], Json]:
 
 def find(routes: Routes, route: str | None, method: str) -> Action:
     if route is None:
-        raise Problem(HTTPStatus.NOT_FOUND, "route_not_found", "There is nothing at this path.")
+        raise Problem(HTTPStatus.NOT_FOUND, "route_not_found", "No such path.")
     action = routes[route].get(method)
     if action is None:
         detail = "This path does not take this method; the header Allow lists those it does."

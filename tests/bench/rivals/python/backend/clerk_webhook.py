@@ -35,7 +35,7 @@ def verify(body: bytes, headers: dict[str, str]) -> None:
 
 
 def bad_signature() -> Problem:
-    return bad_request("webhook_bad_signature", "No signature in the svix-signature header fits the body.")
+    return bad_request("webhook_bad_signature", "No signature in the svix-signature header matches the body.")
 
 
 def update(table: str, key: dict[str, str], change: str, condition: str, values: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ use axum::{
     http::request::Parts,
     routing::get,
 };
-use clerk_auth::{Config, Identity, Refusal, Verifier};
+use clerk_auth::{Config, Identity, TokenError, Verifier};
 use serde::Deserialize;
 use store::{Chats, Cursor, Database, Limit, Page};
 
@@ -26,7 +26,7 @@ impl FromRequestParts<Arc<Unchecked>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, state: &Arc<Unchecked>) -> Result<Self, Problem> {
         let value = parts.headers.get("authorization").and_then(|value| value.to_str().ok());
-        let token = value.and_then(|value| value.strip_prefix("Bearer ")).ok_or(Refusal::Malformed)?;
+        let token = value.and_then(|value| value.strip_prefix("Bearer ")).ok_or(TokenError::Malformed)?;
         Ok(Self(state.verifier.verify(token, SystemTime::now()).await?))
     }
 }

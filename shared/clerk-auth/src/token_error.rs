@@ -2,8 +2,8 @@
 ///
 /// `Display` is a sentence for the client. It holds no part of the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// Not three base64url parts of JSON that a Clerk session token consists of.
+pub enum TokenError {
+    /// Not the three base64url parts of a Clerk session token.
     #[error("The token is not a well-formed Clerk session token.")]
     Malformed,
     /// An algorithm other than RS256, a `typ` other than `JWT`, or a `crit` header (RFC 7515, section 4.1.11).
@@ -20,19 +20,19 @@ pub enum Refusal {
     WrongIssuer,
     /// `azp` is not one of the configured origins, or is missing.
     #[error("The token was issued to an origin that is not an authorized party of this API.")]
-    WrongParty,
-    /// `aud` does not hold the configured audience.
+    UnauthorizedParty,
+    /// `aud` does not contain the configured audience.
     #[error("The token was issued for another audience.")]
     WrongAudience,
     /// `exp` has passed.
     #[error("The token has expired. Get a fresh one from Clerk.")]
     Expired,
-    /// `exp` lies further behind `iat` than is configured, in a token of a session; or `iat` is missing there.
+    /// A session token whose `exp` is further after `iat` than configured, or that has no `iat`.
     #[error(
         "The session token's lifetime is too long, or it has no iat claim. Send the token that Clerk's SDK gets in the browser."
     )]
     LifetimeTooLong,
-    /// `nbf` or `iat` lies in the future.
+    /// `nbf` or `iat` is in the future.
     #[error("The token is not valid yet. Check the clock of the machine that issued it.")]
     NotActiveYet,
     /// Not a session token, but a machine token or one of a JWT template. The latter is accepted only where an audience
@@ -40,19 +40,19 @@ pub enum Refusal {
     #[error(
         "The token is not a session token. Machine tokens, and JWT templates without an audience, are not accepted."
     )]
-    WrongKind,
+    UnsupportedTokenType,
     /// `sts` is `pending`: the user must finish signing in.
     #[error("The session is pending. The user must finish signing in.")]
     PendingSession,
 }
 
-/// Why there is no identity.
+/// Why a token could not be verified.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    /// The token's fault.
+    /// The token is invalid.
     #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// The issuer's keys cannot be fetched, so nothing is known about the token: HTTP 503.
+    Token(#[from] TokenError),
+    /// The issuer's keys cannot be fetched, so the token can be neither accepted nor rejected: HTTP 503.
     #[error("the issuer's keys cannot be fetched")]
     KeysUnavailable,
     /// The token names a key that the issuer did not publish when its keys were last fetched, a few seconds ago. It may

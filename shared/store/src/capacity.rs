@@ -1,6 +1,6 @@
-//! What requests to DynamoDB cost.
+//! The capacity that requests to DynamoDB consume.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::cell::Cell;
 
 use aws_sdk_dynamodb::{
     config::{
@@ -23,59 +23,53 @@ use aws_sdk_dynamodb::{
 };
 
 tokio::task_local! {
-    static CURRENT: Usage;
+    static CONSUMED: Cell<ConsumedCapacity>;
 }
 
-/// What was used in the course of one task. Clones count together.
-#[derive(Clone, Debug, Default)]
-pub struct Usage(Arc<Mutex<Used>>);
-
-/// A sum of requests.
+/// Requests and the capacity that they consumed.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Used {
-    /// Requests, those counted that were sent again.
+pub struct ConsumedCapacity {
+    /// Requests, retries included.
     pub requests: u64,
     /// Read capacity units.
     pub read_units: f64,
-    /// Write capacity units. A write whose condition fails costs some as well, which DynamoDB does not tell.
+    /// Write capacity units, without those of writes whose condition failed: DynamoDB does not report them.
     pub write_units: f64,
 }
 
-impl Usage {
-    /// What the task that calls this counts to; something that nobody looks at, outside [`Usage::count`].
-    fn current() -> Self {
-        CURRENT.try_with(Clone::clone).unwrap_or_default()
+impl ConsumedCapacity {
+    /// The output of `work` and the capacity that it consumed, except in tasks that it spawned.
+    pub async fn measure<T>(work: impl Future<Output = T>) -> (T, Self) {
+        CONSUMED.scope(Cell::default(), async { (work.await, CONSUMED.with(Cell::get)) }).await
     }
 
-    /// Counts what `work` uses, tasks left aside that it spawns.
-    pub async fn count<T>(&self, work: impl Future<Output = T>) -> T {
-        CURRENT.scope(self.clone(), work).await
-    }
-
-    /// The sum so far.
-    pub fn used(&self) -> Used {
-        *self.lock()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Used> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Adds to the capacity of the current task, if [`Self::measure`] runs it.
+    fn add(self) {
+        let _ = CONSUMED.try_with(|consumed| {
+            let Self { requests, read_units, write_units } = consumed.get();
+            consumed.set(Self {
+                requests: requests + self.requests,
+                read_units: read_units + self.read_units,
+                write_units: write_units + self.write_units,
+            });
+        });
     }
 }
 
-/// Has DynamoDB tell what each request costs, and adds it up.
+/// Requests the consumed capacity with each operation, and sums it up.
 #[derive(Debug)]
-pub(crate) struct Meter;
+pub(crate) struct CapacityInterceptor;
 
-/// Does something to the input or the output of whichever operation it is.
+/// Runs `$do` with the input or the output of any of these operations.
 macro_rules! each {
     ($any:expr, $downcast:ident, $($kind:ty)|+, $it:ident => $do:expr) => {
         $(if let Some($it) = $any.$downcast::<$kind>() { $do; })+
     };
 }
 
-impl Intercept for Meter {
+impl Intercept for CapacityInterceptor {
     fn name(&self) -> &'static str {
-        "Meter"
+        "CapacityInterceptor"
     }
 
     fn modify_before_serialization(
@@ -97,7 +91,7 @@ impl Intercept for Meter {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        Usage::current().lock().requests += 1;
+        ConsumedCapacity { requests: 1, ..ConsumedCapacity::default() }.add();
         Ok(())
     }
 
@@ -108,17 +102,14 @@ impl Intercept for Meter {
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let Some(Ok(output)) = context.output_or_error() else { return Ok(()) };
-        let (mut read, mut written) = (0.0, 0.0);
+        let mut consumed = ConsumedCapacity::default();
         each!(output, downcast_ref, GetItemOutput | QueryOutput, output =>
-            read += output.consumed_capacity().and_then(|used| used.capacity_units).unwrap_or_default());
+            consumed.read_units += output.consumed_capacity().and_then(|capacity| capacity.capacity_units).unwrap_or_default());
         each!(output, downcast_ref, BatchGetItemOutput, output =>
-            read += output.consumed_capacity().iter().filter_map(|used| used.capacity_units).sum::<f64>());
+            consumed.read_units += output.consumed_capacity().iter().filter_map(|capacity| capacity.capacity_units).sum::<f64>());
         each!(output, downcast_ref, DeleteItemOutput | PutItemOutput | UpdateItemOutput, output =>
-            written += output.consumed_capacity().and_then(|used| used.capacity_units).unwrap_or_default());
-        let usage = Usage::current();
-        let mut used = usage.lock();
-        used.read_units += read;
-        used.write_units += written;
+            consumed.write_units += output.consumed_capacity().and_then(|capacity| capacity.capacity_units).unwrap_or_default());
+        consumed.add();
         Ok(())
     }
 }
