@@ -24,15 +24,18 @@ fn invalid_settings_are_named() {
         (&[], "CLERK_ISSUER is not set"),
         (&[("CLERK_ISSUER", "")], "CLERK_ISSUER is not set"),
         (&[("CLERK_ISSUER", "clerk.example.com")], "CLERK_ISSUER is not a URL"),
-        (&[("CLERK_ISSUER", "http://clerk.example.com")], "CLERK_ISSUER has to begin with https://"),
-        (&[("CLERK_ISSUER", "ftp://localhost")], "CLERK_ISSUER has to begin with https://"),
+        (&[("CLERK_ISSUER", "http://clerk.example.com")], "CLERK_ISSUER must begin with https://"),
+        (&[("CLERK_ISSUER", "ftp://localhost")], "CLERK_ISSUER must begin with https://"),
         (&[ISSUER, ("CLERK_JWT_KEY", "sk_test_123")], "CLERK_JWT_KEY is not an RSA public key"),
-        (&[ISSUER, ("CLERK_AUTHORIZED_PARTIES", "app")], "CLERK_AUTHORIZED_PARTIES holds"),
+        (&[ISSUER, ("CLERK_AUTHORIZED_PARTIES", "app")], "CLERK_AUTHORIZED_PARTIES has a value that is not an origin"),
         (
             &[ISSUER, ("CLERK_AUTHORIZED_PARTIES", "https://a.example, https://b.example/path")],
-            "CLERK_AUTHORIZED_PARTIES holds",
+            "CLERK_AUTHORIZED_PARTIES has a value that is not an origin",
         ),
-        (&[ISSUER, ("CLERK_AUTHORIZED_PARTIES", "https://a.example?x=1")], "CLERK_AUTHORIZED_PARTIES holds"),
+        (
+            &[ISSUER, ("CLERK_AUTHORIZED_PARTIES", "https://a.example?x=1")],
+            "CLERK_AUTHORIZED_PARTIES has a value that is not an origin",
+        ),
         (&[("CLERK_ISSUER", "https://clerk.example.com/.well-known/jwks.json")], KEYS),
         (&[("CLERK_ISSUER", "https://clerk.example.com/.well-known/openid-configuration")], KEYS),
         (&[("CLERK_ISSUER", "https://api.clerk.com/v1/jwks")], KEYS),
@@ -91,7 +94,10 @@ fn unmatchable_authorized_parties_are_rejected() {
         "https://app..example.com",
     ] {
         let problem = problem(parties).unwrap_or_default();
-        assert!(problem.starts_with("CLERK_AUTHORIZED_PARTIES holds something"), "{parties:?} gave {problem:?}");
+        assert!(
+            problem.starts_with("CLERK_AUTHORIZED_PARTIES has a value that is not an origin"),
+            "{parties:?} gave {problem:?}"
+        );
     }
     for wildcard in [
         "*",
@@ -102,7 +108,7 @@ fn unmatchable_authorized_parties_are_rejected() {
         "https://＊.vercel.app",
     ] {
         let problem = problem(wildcard).unwrap_or_default();
-        for part in ["holds a wildcard", "anyone", "preview deployments"] {
+        for part in ["has a wildcard", "anyone", "preview deployments"] {
             assert!(problem.contains(part), "{wildcard:?} gave {problem:?}");
         }
     }

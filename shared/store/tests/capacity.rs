@@ -24,8 +24,8 @@ async fn each_task_measures_its_own_requests() {
     assert_eq!(writing, ConsumedCapacity { requests: 1, read_units: 0.0, write_units: 2.0 });
     assert_eq!((reading.requests, reading.write_units), (1, 0.0));
 
-    let check = fixture.accounts().authorize(author.identity().clone());
-    let (active, checking) = ConsumedCapacity::measure(check).await;
+    let accounts = fixture.accounts();
+    let (active, checking) = ConsumedCapacity::measure(Box::pin(accounts.authorize(author.identity().clone()))).await;
     active.expect("the account is active");
     // Two missing items, read consistently.
     assert_eq!(checking, ConsumedCapacity { requests: 1, read_units: 2.0, write_units: 0.0 });
@@ -35,7 +35,7 @@ async fn each_task_measures_its_own_requests() {
 async fn failed_requests_are_counted() {
     let chats = Chats::new(&nowhere(), "ChatsTable".to_owned());
     let identity = support::identity("user_ada").await;
-    let list = async { chats.of(&identity).list(Limit::default(), None).await };
+    let list = Box::pin(async { chats.of(&identity).list(Limit::default(), None).await });
     let (listed, consumed) = ConsumedCapacity::measure(list).await;
     listed.expect_err("no database");
     assert_eq!(consumed, ConsumedCapacity { requests: 1, read_units: 0.0, write_units: 0.0 });
