@@ -1,4 +1,4 @@
-import { Authenticated, AuthLoading, type ErrorCode, Unauthenticated, useAuthState } from "clerk-backend-client";
+import { Authenticated, AuthLoading, type ErrorCode, Unauthenticated, useAuthState } from "cubby-client";
 import { useCallback, useEffect, useState } from "react";
 import { Redirect, Route, Switch } from "wouter";
 

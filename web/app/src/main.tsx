@@ -1,6 +1,6 @@
 import "./styles.css";
 
-import { ApiProvider } from "clerk-backend-client";
+import { ApiProvider } from "cubby-client";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 

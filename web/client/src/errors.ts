@@ -1,51 +1,40 @@
-import type { components, operations } from "./openapi.ts";
+import type { ApiCode } from "./document.ts";
 
-type Answers = operations[keyof operations]["responses"];
-type ProblemCode<R> = R extends { content: { "application/problem+json": { code: infer C } } } ? C : never;
-type CodesOf<A> = A extends unknown ? ProblemCode<A[keyof A]> : never;
-
-/** The API's own codes; the OpenAPI document says what each means. */
-export type ApiCode = CodesOf<Answers>;
+/** The codes that the library itself acts on. */
+type KnownCode = "account_inactive" | "not_found" | "session_ended" | "session_pending" | "version_mismatch";
 
 /**
- * Why something failed: the API's `code`, or one of these, which never reached the API or got no answer of its own.
+ * Why something failed: the API's `code`, or one of these, which the API did not return.
  *
- * - `unreachable`: no answer came, or none in time. The change may still have happened.
- * - `too_many_requests`: API Gateway turned it away; nothing happened.
- * - `signed_out`: the session that the call belongs to is over, or there was none. A change that had been sent may still
- *   have happened.
- * - `unexpected`: an answer that is not the API's.
+ * - `unreachable`: there was no response, or none in time. The change may still have been made.
+ * - `too_many_requests`: API Gateway rejected the request. No change was made.
+ * - `signed_out`: the session of the call has ended, or there was none. A change that had been sent may still have been
+ *   made.
+ * - `unexpected`: the response is not the API's.
  */
-export type ErrorCode = ApiCode | "signed_out" | "too_many_requests" | "unexpected" | "unreachable";
+export type ErrorCode = ApiCode | KnownCode | "signed_out" | "too_many_requests" | "unexpected" | "unreachable";
 
-/** A chat, as the API has it. Times are milliseconds since the epoch. */
-export type Chat = components["schemas"]["Chat"];
-/** The signed-in person's profile, as the API has it. */
-export type Profile = components["schemas"]["Profile"];
-/** What the caller can say of a profile; Clerk's word goes before it. */
-export type ProfileChange = components["schemas"]["ProfileChange"];
-
-/** Whatever goes wrong between a hook and the API is one of these. */
-export class ApiError extends Error {
+/** Every failure between a hook and the API is an `ApiError`. `Item` is the type of `current`. */
+export class ApiError<Item = unknown> extends Error {
   override readonly name = "ApiError";
-  /** The HTTP status; 0 without an answer. */
+  /** The HTTP status. 0 without a response. */
   readonly status: number;
-  /** Seconds to wait before the next attempt, if the API said so. */
+  /** Seconds to wait before the next attempt, if the API returned that. */
   readonly retryAfter: number | undefined;
-  /** With `version_mismatch`, the chat as somebody else left it. */
-  readonly current: Chat | undefined;
+  /** With `version_mismatch`, the item as it is now. */
+  readonly current: Item | undefined;
 
   constructor(
-    /** For programs. New codes can come: have a default. */
+    /** For programs. New codes can be added: have a default. */
     readonly code: ErrorCode,
-    /** A sentence for people; it may change at any time. */
+    /** A sentence for users. It may change at any time. */
     message: string,
     {
       status = 0,
       retryAfter,
       current,
       cause,
-    }: ErrorOptions & Partial<Pick<ApiError, "current" | "retryAfter" | "status">> = {},
+    }: ErrorOptions & Partial<Pick<ApiError<Item>, "current" | "retryAfter" | "status">> = {},
   ) {
     super(message, { cause });
     this.status = status;
@@ -54,30 +43,31 @@ export class ApiError extends Error {
   }
 }
 
-/** What an answer that is not a success says. */
+/** The error of a response that is not a success. */
 export async function problemOf(response: Response): Promise<ApiError> {
-  const body: Partial<components["schemas"]["Problem"]> | null = await response.json().catch(() => null);
-  const code = response.status === 429 ? "too_many_requests" : ((body?.code as ApiCode | undefined) ?? "unexpected");
+  const body: { code?: ErrorCode; detail?: string } | null = await response.json().catch(() => null);
+  const code = response.status === 429 ? "too_many_requests" : (body?.code ?? "unexpected");
   const seconds = Number(response.headers.get("retry-after") ?? Number.NaN);
   return new ApiError(
     code,
-    body?.detail ?? (code === "unexpected" ? "The answer was not the API's." : "Too many requests; try again soon."),
+    body?.detail ??
+      (code === "unexpected" ? "The response did not come from the API." : "Too many requests. Try again soon."),
     { status: response.status, retryAfter: Number.isNaN(seconds) ? undefined : seconds },
   );
 }
 
-/** Whether the session is over: no other token of it will be accepted. */
+/** Whether the session has ended: no other token of it is accepted. */
 export function isFinal({ code }: ApiError): boolean {
   return code === "session_ended" || code === "account_inactive";
 }
 
-/** Whether the server says that the user is not signed in. Other 401s are about one token, or about the configuration. */
-export function isRefusal(error: ApiError): boolean {
+/** Whether the server says that the user is not signed in. Other 401s are about one token or about the configuration. */
+export function isSignedOut(error: ApiError): boolean {
   return isFinal(error) || error.code === "session_pending";
 }
 
 /** Whether the same request can succeed later. */
-export function isPassing(error: unknown): boolean {
+export function isTransient(error: unknown): boolean {
   if (!(error instanceof ApiError)) return false;
   const { code, status } = error;
   return code === "unreachable" || status === 429 || status >= 500 || (status === 401 && !isFinal(error));

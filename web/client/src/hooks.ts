@@ -1,32 +1,131 @@
 import { useInfiniteQuery, useMutationState } from "@tanstack/react-query";
 import { useCallback, useEffect, useMemo, useState } from "react";
 
-import { CHATS, type Change, createChat, deleteChat, renameChat, type ShownChat, shown } from "./changes.ts";
-import type { ApiError, Chat, Profile, ProfileChange } from "./errors.ts";
+import type {
+  BaseItem,
+  Change,
+  Creation,
+  Defaults,
+  Deletion,
+  Item,
+  ListMember,
+  Optional,
+  PathParameters,
+  Profile,
+  ProfileChange,
+  ResourcePath,
+} from "./document.ts";
+import type { ApiError } from "./errors.ts";
+import {
+  type Collection,
+  createItem,
+  deleteItem,
+  type ItemChange,
+  keyOf,
+  type Listed,
+  overlay,
+  type Pages,
+  updateItem,
+} from "./items.ts";
 import { refreshProfile, useApi, useProfile } from "./provider.tsx";
 
 /** How far a list has been read. */
 export type PagesStatus = "CanLoadMore" | "Exhausted" | "LoadingFirstPage" | "LoadingMore";
 
-/** What {@link useChats} gives. */
-export interface Chats {
-  /** Newest first by the server's clock, with every change that is on its way; new chats are on top. */
-  readonly chats: readonly ShownChat[];
+/** The state of a list, apart from its items. */
+export interface ListState {
   readonly status: PagesStatus;
   /** Reads the next page, if `status` is `CanLoadMore`. */
   readonly loadMore: () => void;
-  /** Why the last read failed. It is retried automatically if that can help; `loadMore` retries it at once. */
+  /** Why the last read failed. Transient failures are retried automatically. `loadMore` retries at once. */
   readonly error: ApiError | null;
 }
 
-/** The caller's chats, in pages of `pageSize` (1 to 100). */
-export function useChats({ pageSize = 50 }: { readonly pageSize?: number } = {}): Chats {
-  const { session, auth } = useApi();
+/** The hooks of the resource at the path `P`. Each takes the path's parameters, if it has any. */
+export interface ResourceHooks<P extends string> {
+  /**
+   * The user's items, in pages of `pageSize` (1 to 100). They are newest first by the server's clock, with every change
+   * that is not confirmed yet. New items come first.
+   */
+  readonly useList: (
+    ...options: Optional<PathParameters<P> & { readonly pageSize?: number }>
+  ) => ListState & { readonly [M in ListMember<P>]: readonly Listed<Item<P>>[] };
+  /** Returns a function that creates an item. The item is listed at once. If the creation fails, it is rolled back. */
+  readonly useCreate: (...parameters: Optional<PathParameters<P>>) => (members: Creation<P>) => Promise<Item<P>>;
+  /**
+   * Returns a function that updates the version of an item that is on the screen. If another client changed the item, the
+   * promise fails with the code `version_mismatch`, and `current` is the item as it is now, which the list then shows.
+   * To overwrite the other change, update `current`.
+   */
+  readonly useUpdate: (
+    ...parameters: Optional<PathParameters<P>>
+  ) => (item: Pick<BaseItem, "id" | "version">, change: Change<P>) => Promise<Item<P>>;
+  /** Returns a function that deletes an item. It leaves the list at once. If the deletion fails, it is rolled back. */
+  readonly useDelete: (...parameters: Optional<PathParameters<P>>) => (item: Deletion<P>) => Promise<void>;
+}
+
+type Parameters = Readonly<Record<string, string>>;
+type ListOptions = Parameters | { readonly pageSize?: number };
+
+/**
+ * The hooks of a resource: its path in the OpenAPI document, and the member of a page that has the items. An item that
+ * is not confirmed yet has the members of its creation, and `defaults` for members that the creation omits.
+ *
+ * ```ts
+ * export const { useList: useNotes, useCreate: useCreateNote } = createResourceHooks("/notes", "notes");
+ * ```
+ */
+export function createResourceHooks<P extends ResourcePath>(
+  path: P,
+  member: ListMember<P>,
+  ...[defaults]: Optional<Defaults<P>>
+): ResourceHooks<P> {
+  const hooks = {
+    useList({ pageSize = 50, ...parameters }: ListOptions = {}) {
+      const { items, ...state } = useItems(useCollection(path, parameters), member, Number(pageSize));
+      return { [member]: items, ...state };
+    },
+    useCreate(parameters?: Parameters) {
+      const collection = useCollection(path, parameters);
+      return useCallback((members: object) => createItem(collection, members, defaults), [collection, defaults]);
+    },
+    useUpdate(parameters?: Parameters) {
+      const collection = useCollection(path, parameters);
+      return useCallback(
+        (item: Pick<BaseItem, "id" | "version">, change: object) => updateItem(collection, item, change),
+        [collection],
+      );
+    },
+    useDelete(parameters?: Parameters) {
+      const collection = useCollection(path, parameters);
+      return useCallback((item: Pick<BaseItem, "id">) => deleteItem(collection, item), [collection]);
+    },
+  };
+  return hooks as unknown as ResourceHooks<P>;
+}
+
+function useCollection(template: string, parameters: Parameters = {}): Collection {
+  const { session } = useApi();
+  const path = template.replace(/\{(.+?)\}/g, (_, name) => encodeURIComponent(`${parameters[name]}`));
+  return useMemo(() => ({ session, path }), [session, path]);
+}
+
+function useItems(
+  collection: Collection,
+  member: string,
+  pageSize: number,
+): ListState & { readonly items: readonly Listed<BaseItem>[] } {
+  const { session, path } = collection;
+  const { auth } = useApi();
   const { data, error, hasNextPage, isFetching, fetchNextPage, refetch } = useInfiniteQuery(
     {
-      queryKey: [...session.key, CHATS, pageSize],
-      queryFn: ({ pageParam, signal }) =>
-        session.api.listChats(pageParam ? { limit: pageSize, cursor: pageParam } : { limit: pageSize }, signal),
+      queryKey: [...keyOf(collection), pageSize],
+      queryFn: async ({ pageParam, signal }): Promise<Pages["pages"][number]> => {
+        const query = new URLSearchParams({ limit: `${pageSize}`, ...(pageParam && { cursor: pageParam }) });
+        // biome-ignore lint/suspicious/noExplicitAny: the member is the resource's
+        const page = await session.send<any>("GET", `${path}?${query}`, { signal });
+        return { items: page[member], cursor: page.cursor };
+      },
       initialPageParam: undefined as string | undefined,
       getNextPageParam: (page) => page.cursor ?? undefined,
       enabled: auth.status === "authenticated",
@@ -36,69 +135,44 @@ export function useChats({ pageSize = 50 }: { readonly pageSize?: number } = {})
   const changes = useMutationState(
     {
       filters: {
-        mutationKey: [...session.key, CHATS],
-        // A list that was not read yet has none of what is confirmed.
+        mutationKey: keyOf(collection),
+        // A list that was not read yet has none of the confirmed changes.
         predicate: ({ state }) => state.status === "pending" || (!data && state.status === "success"),
       },
-      select: ({ state }) => ({ change: state.variables as Change, isPending: state.status === "pending" }),
+      select: ({ state }) => ({ change: state.variables as ItemChange, isPending: state.status === "pending" }),
     },
     session.queries,
   );
-  const chats = useMemo(() => shown(data?.pages ?? [], changes), [data, changes]);
+  const items = useMemo(() => overlay(data?.pages ?? [], changes), [data, changes]);
 
-  // The number of pages to have in this session; a read that a change interrupts goes on by it.
+  // The number of pages to have of this collection. A read that a change interrupts continues until it has them.
   const read = data?.pages.length ?? 0;
-  const [wanted, setWanted] = useState({ session, pages: 1 });
-  const isWanting = read > 0 && wanted.session === session && wanted.pages > read && hasNextPage;
+  const [wanted, setWanted] = useState({ collection, pages: 1 });
+  const isWanting = read > 0 && wanted.collection === collection && wanted.pages > read && hasNextPage;
   useEffect(() => {
     if (isWanting && !isFetching && !error) void fetchNextPage();
   }, [isWanting, isFetching, error, fetchNextPage]);
   const hasFailed = error !== null;
   const loadMore = useCallback(() => {
-    setWanted({ session, pages: read + 1 });
-    // From the first page on, since a cursor may have lost its meaning; then it goes on as above.
+    setWanted({ collection, pages: read + 1 });
+    // From the first page on, since a cursor may have become invalid. Then it continues as above.
     if (hasFailed) void refetch();
-  }, [session, read, hasFailed, refetch]);
+  }, [collection, read, hasFailed, refetch]);
 
   let status: PagesStatus = hasNextPage ? "CanLoadMore" : "Exhausted";
   if (!data) status = "LoadingFirstPage";
   else if (isWanting && !hasFailed) status = "LoadingMore";
-  return { chats, status, loadMore, error: error as ApiError | null };
+  return { items, status, loadMore, error: error as ApiError | null };
 }
 
-/** Gives a function that creates a chat. It is listed at once; if that fails, it goes, and the promise says why. */
-export function useCreateChat(): (chat: { readonly title: string }) => Promise<Chat> {
-  const { session } = useApi();
-  return useCallback(({ title }) => createChat(session, title), [session]);
-}
-
-/**
- * Gives a function that renames a chat as it is on the screen. If somebody else changed it meanwhile, the promise fails
- * with the code `version_mismatch` and the chat as it is now (`current`), which the list then shows; to insist, rename
- * that one.
- */
-export function useRenameChat(): (
-  chat: Pick<Chat, "id" | "version">,
-  change: { readonly title: string },
-) => Promise<Chat> {
-  const { session } = useApi();
-  return useCallback((chat, { title }) => renameChat(session, chat, title), [session]);
-}
-
-/** Gives a function that deletes a chat. It leaves the list at once; if that fails, it is back, and the promise says why. */
-export function useDeleteChat(): (chat: Pick<Chat, "id">) => Promise<void> {
-  const { session } = useApi();
-  return useCallback((chat) => deleteChat(session, chat), [session]);
-}
-
-/** What {@link useUserProfile} gives. */
+/** The result of {@link useUserProfile}. */
 export interface UserProfile {
-  /** Whether `profile` is there. */
+  /** Whether `profile` has been read. */
   readonly isLoaded: boolean;
   readonly profile: Profile | undefined;
-  /** Synchronizes again: with the token's claims, and with `details` for what Clerk does not provide. */
+  /** Synchronizes again: with the token's claims, and with `details` for values that Clerk does not provide. */
   readonly refreshProfile: (details?: ProfileChange) => Promise<Profile>;
-  /** Why the last read failed. It is retried automatically if that can help; `refreshProfile` retries it at once. */
+  /** Why the last read failed. Transient failures are retried automatically. `refreshProfile` retries at once. */
   readonly error: ApiError | null;
 }
 

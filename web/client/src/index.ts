@@ -1,8 +1,10 @@
 "use client";
 
-export type { ShownChat } from "./changes.ts";
-export { type ApiCode, ApiError, type Chat, type ErrorCode, type Profile, type ProfileChange } from "./errors.ts";
+// An application can add to an interface of this module only if it is exported by a star.
+export type * from "./document.ts";
+export { ApiError, type ErrorCode } from "./errors.ts";
 export * from "./hooks.ts";
+export type { Listed } from "./items.ts";
 export {
   ApiProvider,
   type ApiProviderProps,

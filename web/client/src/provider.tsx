@@ -10,18 +10,27 @@ import {
   useSyncExternalStore,
 } from "react";
 
-import { type ApiError, isPassing, type Profile, type ProfileChange } from "./errors.ts";
-import { AGAIN, type Auth, type Connection, confirm, openQueries, openSession, type Session } from "./session.ts";
+import type { Profile, ProfileChange } from "./document.ts";
+import { type ApiError, isTransient } from "./errors.ts";
+import {
+  type Auth,
+  type Connection,
+  confirm,
+  openQueries,
+  openSession,
+  REFETCH_INTERVAL,
+  type Session,
+} from "./session.ts";
 
 /**
  * Whether the user is signed in, according to the **server**.
  *
- * `error` says why that is not known yet (`loading`), or why the server refused (`unauthenticated`).
+ * `error` says why that is not known yet (`loading`), or why the server says that the user is not (`unauthenticated`).
  */
 export interface AuthState {
   readonly status: "authenticated" | "loading" | "unauthenticated";
   readonly error: ApiError | null;
-  /** Asks the server again. What can succeed later is retried automatically. */
+  /** Asks the server again. Transient failures are retried automatically. */
   readonly retry: () => void;
 }
 
@@ -34,50 +43,53 @@ const Context = createContext<Value | undefined>(undefined);
 
 /** Options of {@link ApiProvider}. */
 export interface ApiProviderProps {
-  /** The API's address, without a slash at the end: the stack's output `ApiUrl`. */
+  /** The API's URL, without a slash at the end: the stack's output `ApiUrl`. */
   readonly baseUrl: string;
-  /** Clerk's `useAuth`, of whichever of Clerk's packages the application uses. */
+  /** `useAuth` of the Clerk package that the application uses. */
   readonly useAuth: () => Auth;
   readonly children?: ReactNode;
 }
 
 const profileKey = ({ key }: Session) => [...key, "profile"];
 
-/** Brings the profile up to date with the token's claims and `details`. */
-export async function refreshProfile(session: Session, details: ProfileChange = {}): Promise<Profile> {
-  const profile = await session.api.putProfile(details);
+/** Updates the profile with the token's claims and `details`. */
+export async function refreshProfile(session: Session, details?: ProfileChange): Promise<Profile> {
+  const profile = await session.send<Profile>("PUT", "/profile", { body: details ?? {} });
   await confirm<Profile>(session, profileKey(session), () => profile);
   return profile;
 }
 
-/** The profile: synchronized when it is read for the first time in a session, which is on sign-in. */
+/** The profile. The first read of a session, which is on sign-in, synchronizes it. */
 export function useProfile(session: Session, options: { enabled: boolean; refetchInterval?: number }) {
-  const { api, queries } = session;
+  const { queries } = session;
   const queryKey = profileKey(session);
   return useQuery(
     {
       queryKey,
-      queryFn: ({ signal }) => (queries.getQueryData(queryKey) ? api.getProfile(signal) : api.putProfile({}, signal)),
+      queryFn: ({ signal }) =>
+        queries.getQueryData(queryKey)
+          ? session.send<Profile>("GET", "/profile", { signal })
+          : session.send<Profile>("PUT", "/profile", { body: {}, signal }),
       ...options,
     },
     queries,
   );
 }
 
-/** Opens a session with the API whenever Clerk has one, and closes it with Clerk's. Goes inside Clerk's provider. */
+/** Opens a session with the API for each of Clerk's sessions, and ends it with Clerk's. Goes inside Clerk's provider. */
 export function ApiProvider({ baseUrl, useAuth, children }: ApiProviderProps) {
   const auth = useAuth();
   const getToken = useRef(auth.getToken);
   useEffect(() => {
     getToken.current = auth.getToken;
   });
-  // While Clerk loads again it names no user for a moment. What it said before holds meanwhile. Another render with the
-  // same `auth` would do the same.
+  // While Clerk loads again it has no user for a moment. The previous state is kept meanwhile. Another render with the
+  // same `auth` has the same effect.
   const known = useRef<Auth>(auth);
   if (auth.isLoaded) known.current = auth;
   const { isLoaded, isSignedIn = false, userId, sessionId } = known.current;
 
-  // One for as long as the provider is mounted: `useQuery` keeps the first one that it is given.
+  // One cache as long as the provider is mounted: `useQuery` keeps the first one that it is given.
   const [queries] = useState(openQueries);
   const session = useMemo(
     () =>
@@ -97,26 +109,26 @@ export function ApiProvider({ baseUrl, useAuth, children }: ApiProviderProps) {
   }, [queries]);
 
   const connection = useSyncExternalStore(session.subscribe, session.connection, session.connection);
-  const refusal = useSyncExternalStore(session.subscribe, session.refusal, session.refusal);
+  const rejection = useSyncExternalStore(session.subscribe, session.rejection, session.rejection);
   const { data, error, refetch } = useProfile(session, {
     enabled: isSignedIn,
-    // Perhaps no other query is there to notice that the server answers again, or that a pending session is active.
-    ...((connection === "unreachable" || isPassing(refusal)) && { refetchInterval: AGAIN }),
+    // Perhaps no other query notices that the server responds again, or that a pending session is active.
+    ...((connection === "unreachable" || isTransient(rejection)) && { refetchInterval: REFETCH_INTERVAL }),
   });
   const value = useMemo(() => {
     let status: AuthState["status"] = "loading";
-    if (isLoaded && (!isSignedIn || refusal)) status = "unauthenticated";
+    if (isLoaded && (!isSignedIn || rejection)) status = "unauthenticated";
     else if (isSignedIn && data) status = "authenticated";
-    const why = status === "authenticated" ? null : (refusal ?? (error as ApiError | null));
+    const why = status === "authenticated" ? null : (rejection ?? (error as ApiError | null));
     return { session, auth: { status, error: why, retry: () => void refetch() } };
-  }, [session, isLoaded, isSignedIn, refusal, data, error, refetch]);
+  }, [session, isLoaded, isSignedIn, rejection, data, error, refetch]);
   return <Context.Provider value={value}>{children}</Context.Provider>;
 }
 
-/** What is behind all hooks. */
+/** The session and the authentication state of the provider. */
 export function useApi(): Value {
   const value = useContext(Context);
-  if (!value) throw new Error("Hooks of clerk-backend-client work inside <ApiProvider> only.");
+  if (!value) throw new Error("Use the hooks of cubby-client inside <ApiProvider>.");
   return value;
 }
 
@@ -133,13 +145,13 @@ function showIf(wanted: AuthState["status"]) {
 export const Authenticated = showIf("authenticated");
 /** Shows its children while no user is signed in, or the server says that the session or the account is not active. */
 export const Unauthenticated = showIf("unauthenticated");
-/** Shows its children until either is known. */
+/** Shows its children until one of the two is known. */
 export const AuthLoading = showIf("loading");
 
 const subscribeToNetwork = (listener: () => void) => onlineManager.subscribe(listener);
 const hasNetwork = () => onlineManager.isOnline();
 
-/** How the API is reached at the moment. */
+/** The present state of the connection to the API. */
 export function useConnection(): Connection {
   const { session } = useApi();
   const connection = useSyncExternalStore(session.subscribe, session.connection, session.connection);

@@ -1,21 +1,20 @@
 import { QueryClient, type QueryKey } from "@tanstack/react-query";
 
-import { operationsOf } from "./api.ts";
-import { ApiError, isFinal, isPassing, isRefusal, problemOf } from "./errors.ts";
+import { ApiError, isFinal, isSignedOut, isTransient, problemOf } from "./errors.ts";
 
-/** What Clerk's `useAuth` gives, as far as this library looks. */
+/** The part of Clerk's `useAuth` that this library uses. */
 export interface Auth {
-  /** False until Clerk knows. */
+  /** False until Clerk has loaded. */
   isLoaded: boolean;
-  /** Whether Clerk has somebody signed in. */
+  /** Whether a user is signed in, according to Clerk. */
   isSignedIn?: boolean | undefined;
-  /** Who that is. */
+  /** The id of that user. */
   userId?: string | null | undefined;
-  /** Their session. */
+  /** The id of their session. */
   sessionId?: string | null | undefined;
   /**
-   * A session token. Clerk keeps it and gets the next one before it expires; `skipCache` asks for another at once. While
-   * Clerk says that a user is signed in, null, a rejection and no answer in time are tried again.
+   * A session token. Clerk caches it and replaces it before it expires. `skipCache` requests a fresh one. While Clerk says
+   * that a user is signed in, null, a rejection and a timeout are retried.
    */
   getToken(options?: { skipCache?: boolean }): Promise<string | null>;
 }
@@ -24,71 +23,81 @@ export interface Auth {
  * How the API is reached.
  *
  * - `slow`: a request has been under way for three seconds.
- * - `unreachable`: the last request got no answer, or Clerk failed to give a token.
- * - `offline`: the browser has no network; changes wait for it.
+ * - `unreachable`: the last request got no response, or Clerk failed to return a token.
+ * - `offline`: the browser has no network. Changes wait for it.
  */
 export type Connection = "offline" | "online" | "slow" | "unreachable";
 
-/** The API for one session of one user, with all that was read in it. */
+/** A request, apart from its method and path. */
+export interface RequestOptions {
+  /** Sent as JSON. */
+  readonly body?: object;
+  /** Sent as `If-Match`: the API rejects the request if the item has another version. */
+  readonly version?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** The API for one session of one user, with all data that was read in it. */
 export interface Session {
   /**
    * Begins the key of every query and change of this session. No other session has it, not even a later one of the same
    * user, so that nothing can be read or written across sessions.
    */
   readonly key: QueryKey;
-  readonly api: ReturnType<typeof operationsOf>;
   /** The cache that all sessions of a provider share. */
   readonly queries: QueryClient;
-  /** Of renames of this session: the version that came of a version, by `id@version`. */
+  /** The version that an update of this session made of a version, by `path@version`. */
   readonly successors: Map<string, number>;
   /** The latest creation. The next one waits for it, so that the server's order is the order of creation. */
   creation: Promise<unknown>;
   connection(): Exclude<Connection, "offline">;
   /** Why the server says that the user is not signed in. */
-  refusal(): ApiError | undefined;
+  rejection(): ApiError | undefined;
   subscribe(listener: () => void): () => void;
-  /** Runs something that fails with `signed_out` as soon as the session ends, and is not begun afterwards. */
+  /** Sends a request with a token, and returns the body of a response that is a success. */
+  send<T>(method: string, path: string, options?: RequestOptions): Promise<T>;
+  /** Runs a function that fails with `signed_out` as soon as the session ends, and that does not start afterwards. */
   during<T>(run: () => Promise<T>): Promise<T>;
-  /** From here on nothing is sent, what waits fails, late answers are dropped, and nothing that was read is left. */
+  /** Ends the session: requests fail, late responses are dropped, and its data is removed. */
   end(): void;
 }
 
-/** Whose session it is, as Clerk says. */
+/** The user and session of a token, according to Clerk. */
 export type Identity = Pick<Auth, "sessionId" | "userId">;
 
 /** Longer than API Gateway waits for a function. */
-const TIMEOUT = 31_000;
-const SLOW = 3_000;
-/** How long Clerk is waited for before it is asked for a token again. */
+const REQUEST_TIMEOUT = 31_000;
+const SLOW_AFTER = 3_000;
+/** The time that Clerk has to return a token before it is asked again. */
 const TOKEN_TIMEOUT = 10_000;
-/** How often a server that did not answer is asked again. */
-export const AGAIN = 5_000;
-/** Attempts after the first; with the waits between them a quarter of a minute. */
+/** How often a read that failed is repeated. */
+export const REFETCH_INTERVAL = 5_000;
+/** Attempts after the first. With the delays between them they take 15 seconds. */
 const RETRIES = 5;
 
 const backoff = (failures: number) => Math.min(500 * 2 ** failures, 8_000);
 const retryDelay = (failures: number, error: Error) =>
   Math.max(backoff(failures), ((error as ApiError).retryAfter ?? 0) * 1_000);
-const retry = (failures: number, error: Error) => failures < RETRIES && isPassing(error);
+const retry = (failures: number, error: Error) => failures < RETRIES && isTransient(error);
 
-/** The cache of a provider. Its sessions have keys of their own in it. */
+/** The cache of a provider. Each session has its own keys in it. */
 export function openQueries(): QueryClient {
   return new QueryClient({
     defaultOptions: {
       queries: {
-        // A refused token is shown at once, and replaced by the interval below.
+        // A rejected token is reported at once. The interval below replaces it.
         retry: (failures, error) => retry(failures, error) && (error as ApiError).status !== 401,
         retryDelay,
         staleTime: 5_000,
-        // What failed is tried again for as long as it is on the screen.
-        refetchInterval: (query) => (isPassing(query.state.error) ? AGAIN : false),
+        // A read that failed is repeated as long as it is on the screen.
+        refetchInterval: (query) => (isTransient(query.state.error) ? REFETCH_INTERVAL : false),
       },
       mutations: { retry, retryDelay },
     },
   });
 }
 
-/** Whether a token is one of another session. What cannot be read is left to the server, which refuses it. */
+/** Whether a token belongs to another session. The server rejects a token that cannot be read. */
 function isForeign(token: string, { userId, sessionId }: Identity): boolean {
   try {
     const { sub, sid } = JSON.parse(atob((token.split(".")[1] ?? "").replace(/-/g, "+").replace(/_/g, "/")));
@@ -100,7 +109,7 @@ function isForeign(token: string, { userId, sessionId }: Identity): boolean {
 
 let opened = 0;
 
-/** Opens a session. Without an identity it is over from the start. */
+/** Opens a session. Without an identity it has ended from the start. */
 export function openSession(
   queries: QueryClient,
   baseUrl: string,
@@ -114,7 +123,7 @@ export function openSession(
   const listeners = new Set<() => void>();
   let waiting = 0;
   let isFailing = false;
-  let refusal: ApiError | undefined;
+  let rejection: ApiError | undefined;
   const changed = () => {
     for (const listener of listeners) listener();
   };
@@ -131,7 +140,7 @@ export function openSession(
     });
   }
 
-  /** Right after sign-in or sleep, Clerk may have no token, or one of the session before. It has one in the end. */
+  /** Right after sign-in or sleep, Clerk may have no token, or one of the previous session. */
   async function fetchToken(skipCache: boolean, signal: AbortSignal): Promise<string> {
     for (let failures = 0; ; failures += 1) {
       let timer: ReturnType<typeof setTimeout> | undefined;
@@ -160,36 +169,36 @@ export function openSession(
     return fetch(`${baseUrl}${path}`, {
       ...init,
       headers: { ...init.headers, authorization: `Bearer ${token}` },
-      signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT)]),
+      signal: AbortSignal.any([signal, AbortSignal.timeout(REQUEST_TIMEOUT)]),
     });
   }
 
   async function send(path: string, init: RequestInit): Promise<unknown> {
-    const known = refusal;
+    const known = rejection;
     let isSlow = false;
     const timer = setTimeout(() => {
       isSlow = true;
       waiting += 1;
       changed();
-    }, SLOW);
+    }, SLOW_AFTER);
     try {
       let response = await attempt(path, init, false);
       let problem = response.ok ? undefined : await problemOf(response);
-      // A token can expire on the way, or be signed with a key that was just replaced.
+      // A token can expire in transit, or be signed with a key that was just replaced.
       if (problem?.status === 401 && !isFinal(problem)) {
         response = await attempt(path, init, true);
         problem = response.ok ? undefined : await problemOf(response);
       }
       isFailing = false;
       if (problem) {
-        if (isRefusal(problem)) refusal = problem;
+        if (isSignedOut(problem)) rejection = problem;
         throw problem;
       }
-      // A request that was sent before the refusal does not lift it.
-      if (refusal === known) refusal = undefined;
+      // A request that was sent before the rejection does not lift it.
+      if (rejection === known) rejection = undefined;
       return response.status === 204 ? undefined : await response.json();
     } catch (error) {
-      // A query that nothing needs any more; TanStack Query knows.
+      // TanStack Query canceled a read that no component needs any more.
       if (error instanceof ApiError || init.signal?.aborted) throw error;
       if (error instanceof SyntaxError)
         throw new ApiError("unexpected", "The response did not come from the API. Try again.", { cause: error });
@@ -205,15 +214,22 @@ export function openSession(
 
   return {
     key,
-    api: operationsOf((path, init) => during(() => send(path, init))),
     queries,
     successors: new Map(),
     creation: Promise.resolve(),
     connection: () => (isFailing ? "unreachable" : waiting > 0 ? "slow" : "online"),
-    refusal: () => refusal,
+    rejection: () => rejection,
     subscribe(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);
+    },
+    send<T>(method: string, path: string, { body, version, signal }: RequestOptions = {}) {
+      const headers = {
+        ...(body && { "content-type": "application/json" }),
+        ...(version && { "if-match": `"${version}"` }),
+      };
+      const init = { method, headers, body: body ? JSON.stringify(body) : null, signal: signal ?? null };
+      return during(() => send(path, init) as Promise<T>);
     },
     during,
     end() {
@@ -226,8 +242,8 @@ export function openSession(
 }
 
 /**
- * Puts what the server has confirmed into what was read under a key. A read that is under way may be from before, and
- * would take it back: it is started again.
+ * Puts confirmed data into the data that was read under a key. A read that is in flight may be older and would revert it:
+ * it is restarted.
  */
 export async function confirm<T>({ queries }: Session, queryKey: QueryKey, update: (data: T) => T): Promise<void> {
   const isReading = queries

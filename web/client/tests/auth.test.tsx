@@ -8,28 +8,26 @@ import {
   AuthLoading,
   Unauthenticated,
   useAuthState,
-  useChats,
   useConnection,
-  useCreateChat,
-  useRenameChat,
   useUserProfile,
 } from "../src/index.ts";
+import { creation, PATH, stored, useCreateItem, useItems, useUpdateItem } from "./resource.ts";
 import {
   api,
-  between,
   clerkOf,
   failure,
-  gate,
-  type Person,
+  intercept,
+  latch,
   problem,
   show,
   signedIn,
   signUp,
   stack,
+  type User,
   use,
-} from "./people.tsx";
+} from "./support.tsx";
 
-const WHO = (
+const STATUS = (
   <>
     <AuthLoading>loading</AuthLoading>
     <Unauthenticated>unauthenticated</Unauthenticated>
@@ -37,27 +35,27 @@ const WHO = (
   </>
 );
 
-test("somebody is authenticated once the server has accepted their token, and not before", async () => {
+test("a user is authenticated once the server has accepted their token, and not before", async () => {
   const ada = await signUp();
-  const answer = gate();
-  between("PUT", "/profile", async (_, send) => {
-    await answer.opened;
+  const response = latch();
+  intercept("PUT", "/profile", async (_, send) => {
+    await response.opened;
     return send();
   });
   const fake = clerkOf(ada);
   fake.set({ isLoaded: false });
-  const { container } = show(WHO, fake);
+  const { container } = show(STATUS, fake);
   expect(container.textContent).toBe("loading");
   act(() => fake.set({ isLoaded: true }));
   expect(container.textContent).toBe("loading");
-  answer.open();
+  response.open();
   await screen.findByText("authenticated");
   expect(container.textContent).toBe("authenticated");
 });
 
-test("nobody is unauthenticated, and so is who signs out", async () => {
+test("without a user and after a sign-out the status is unauthenticated", async () => {
   const fake = clerkOf();
-  const { container } = show(WHO, fake);
+  const { container } = show(STATUS, fake);
   expect(container.textContent).toBe("unauthenticated");
   const ada = await signUp();
   act(() => fake.set(signedIn(ada)));
@@ -67,18 +65,18 @@ test("nobody is unauthenticated, and so is who signs out", async () => {
 });
 
 test.each(["session_ended", "account_inactive", "session_pending"])("%s means unauthenticated", async (code) => {
-  between("PUT", "/profile", () => problem(401, code, "Sign in."));
+  intercept("PUT", "/profile", () => problem(401, code, "Sign in."));
   const { result } = use(useAuthState, clerkOf(await signUp()));
   await waitFor(() => expect(result.current.status).toBe("unauthenticated"));
   expect(result.current.error).toMatchObject({ code, status: 401 });
 });
 
 test.each(["token_wrong_issuer", "token_expired", "a_code_of_tomorrow"])(
-  "%s is shown and retried, and signs no user out",
+  "%s is reported and retried, and does not sign the user out",
   async (code) => {
-    let isRefused = true;
+    let isRejected = true;
     const seen: string[] = [];
-    between("PUT", "/profile", (_, send) => (isRefused ? problem(401, code) : send()));
+    intercept("PUT", "/profile", (_, send) => (isRejected ? problem(401, code) : send()));
     const { result } = use(
       () => {
         const state = useAuthState();
@@ -89,56 +87,56 @@ test.each(["token_wrong_issuer", "token_expired", "a_code_of_tomorrow"])(
     );
     await waitFor(() => expect(result.current.error).toMatchObject({ code, status: 401 }));
     expect(result.current.status).toBe("loading");
-    isRefused = false;
+    isRejected = false;
     await waitFor(() => expect(result.current.status).toBe("authenticated"), { timeout: 10_000 });
     expect(result.current.error).toBeNull();
     expect(seen).not.toContain("unauthenticated");
   },
 );
 
-test("a token that cannot be read is left to the server, whose answer is shown", async () => {
+test("the server rejects a token that cannot be read, and the error is reported", async () => {
   const ada = await signUp();
   const { result } = use(useAuthState, clerkOf({ ...ada, token: async () => "no.token.atall" }));
   await waitFor(() => expect(result.current.error).toMatchObject({ code: "token_malformed", status: 401 }));
   expect(result.current.status).toBe("loading");
 });
 
-test("an error that cannot pass by itself can be retried", async () => {
-  let isRefused = true;
-  between("PUT", "/profile", (_, send) => (isRefused ? problem(403, "claim_mismatch") : send()));
+test("a permanent error can be retried", async () => {
+  let isRejected = true;
+  intercept("PUT", "/profile", (_, send) => (isRejected ? problem(403, "claim_mismatch") : send()));
   const { result } = use(useAuthState, clerkOf(await signUp()));
   await waitFor(() => expect(result.current.error).toMatchObject({ code: "claim_mismatch" }));
-  isRefused = false;
+  isRejected = false;
   act(() => result.current.retry());
   await waitFor(() => expect(result.current.status).toBe("authenticated"));
 });
 
 test("a pending session is authenticated once it is active", async () => {
   let isPending = true;
-  between("PUT", "/profile", (_, send) => (isPending ? problem(401, "session_pending") : send()));
+  intercept("PUT", "/profile", (_, send) => (isPending ? problem(401, "session_pending") : send()));
   const { result } = use(useAuthState, clerkOf(await signUp()));
   await waitFor(() => expect(result.current.status).toBe("unauthenticated"));
   isPending = false;
   await waitFor(() => expect(result.current.status).toBe("authenticated"), { timeout: 10_000 });
 });
 
-test("a request sent before the session ended does not lift the refusal", async () => {
+test("a request sent before the session ended does not lift the rejection", async () => {
   const ada = await signUp();
   const { result } = use(
-    () => ({ state: useAuthState(), create: useCreateChat(), rename: useRenameChat() }),
+    () => ({ state: useAuthState(), create: useCreateItem(), update: useUpdateItem() }),
     clerkOf(ada),
   );
   await waitFor(() => expect(result.current.state.status).toBe("authenticated"));
-  const late = gate();
-  between("POST", "/chats", async (_, send) => {
+  const late = latch();
+  intercept("POST", PATH, async (_, send) => {
     const response = await send();
     await late.opened;
     return response;
   });
-  between("PATCH", "/chats", () => problem(401, "session_ended"));
+  intercept("PATCH", PATH, () => problem(401, "session_ended"));
   const created = result.current.create({ title: "Sent in time" });
-  const renamed = result.current.rename({ id: "018f0000-0000-7000-8000-000000000000", version: 1 }, { title: "Late" });
-  expect(await act(() => failure(renamed))).toMatchObject({ code: "session_ended" });
+  const updated = result.current.update({ id: "018f0000-0000-7000-8000-000000000000", version: 1 }, { title: "Late" });
+  expect(await act(() => failure(updated))).toMatchObject({ code: "session_ended" });
   expect(result.current.state.status).toBe("unauthenticated");
   late.open();
   await act(() => created);
@@ -146,7 +144,7 @@ test("a request sent before the session ended does not lift the refusal", async 
 });
 
 /** Ways in which Clerk has no token for a moment. */
-const TOKENLESS: Record<string, (eve: Person) => Promise<string | null>> = {
+const TOKENLESS: Record<string, (eve: User) => Promise<string | null>> = {
   null: async () => null,
   "an empty token": async () => "",
   "a rejection": () => Promise.reject(new Error("Clerk cannot be reached")),
@@ -156,7 +154,7 @@ const TOKENLESS: Record<string, (eve: Person) => Promise<string | null>> = {
   "the token of another user": (eve) => eve.token(),
 };
 
-test("a getToken that never settles is tried again", async () => {
+test("a getToken that never settles is retried", async () => {
   const ada = await signUp();
   let isFirst = true;
   const fake = clerkOf(ada);
@@ -188,7 +186,7 @@ describe.each(Object.entries(TOKENLESS))("%s from getToken", (_, missing) => {
   test("on a forced refresh is retried until there is a token", async () => {
     const [ada, eve] = await Promise.all([signUp(), signUp()]);
     const fake = clerkOf(ada);
-    const { result } = use(() => ({ state: useAuthState().status, create: useCreateChat() }), fake);
+    const { result } = use(() => ({ state: useAuthState().status, create: useCreateItem() }), fake);
     await waitFor(() => expect(result.current.state).toBe("authenticated"));
     const token = await ada.token();
     let failures = 1;
@@ -204,10 +202,10 @@ describe.each(Object.entries(TOKENLESS))("%s from getToken", (_, missing) => {
     expect(result.current.state).toBe("authenticated");
   });
 
-  test("takes no change back until Clerk says that the user is signed out", async () => {
+  test("rolls no change back until Clerk says that the user is signed out", async () => {
     const [ada, eve] = await Promise.all([signUp(), signUp()]);
     const fake = clerkOf(ada);
-    const { result } = use(() => ({ ...useChats(), auth: useAuthState().status, create: useCreateChat() }), fake);
+    const { result } = use(() => ({ ...useItems(), auth: useAuthState().status, create: useCreateItem() }), fake);
     await waitFor(() => expect(result.current.status).toBe("Exhausted"));
     let outcome = "pending";
     const getToken = vi.fn(() => missing(eve));
@@ -217,18 +215,18 @@ describe.each(Object.entries(TOKENLESS))("%s from getToken", (_, missing) => {
     });
     await waitFor(() => expect(getToken.mock.calls.length).toBeGreaterThan(2), { timeout: 5_000 });
     expect(outcome).toBe("pending");
-    expect(result.current).toMatchObject({ auth: "authenticated", chats: [{ title: "Waiting", isPending: true }] });
+    expect(result.current).toMatchObject({ auth: "authenticated", items: [{ title: "Waiting", isPending: true }] });
     act(() => fake.set(signedIn()));
     await created;
     expect(outcome).toBe("signed_out");
-    expect((await (await api(eve, "GET", "/chats")).json()).chats).toEqual([]);
+    expect(await stored(eve)).toEqual([]);
   });
 });
 
-test("a refused token is replaced once, and the request sent again, while everything stays on the screen", async () => {
+test("a rejected token is replaced once and the request sent again, while everything stays on the screen", async () => {
   const ada = await signUp();
   const fake = clerkOf(ada);
-  const { container } = show(WHO, fake);
+  const { container } = show(STATUS, fake);
   await screen.findByText("authenticated");
   const seen: string[] = [];
   new MutationObserver(() => seen.push(container.textContent)).observe(container, { childList: true, subtree: true });
@@ -237,7 +235,7 @@ test("a refused token is replaced once, and the request sent again, while everyt
   const stale = `${good.slice(0, -8)}AAAAAAAA`;
   const getToken = vi.fn(async ({ skipCache = false } = {}) => (skipCache ? good : stale));
   act(() => fake.set({ getToken }));
-  const { result } = use(() => ({ create: useCreateChat(), state: useAuthState().status }), fake);
+  const { result } = use(() => ({ create: useCreateItem(), state: useAuthState().status }), fake);
   await waitFor(() => expect(result.current.state).toBe("authenticated"));
   getToken.mockClear();
   await act(() => result.current.create({ title: "Plans" }));
@@ -245,9 +243,9 @@ test("a refused token is replaced once, and the request sent again, while everyt
   expect(seen).toEqual([]);
 });
 
-test("who signed out elsewhere is unauthenticated with the next call", async () => {
+test("a user who signed out elsewhere is unauthenticated with the next call", async () => {
   const ada = await signUp();
-  const { result } = use(() => ({ state: useAuthState(), create: useCreateChat() }), clerkOf(ada));
+  const { result } = use(() => ({ state: useAuthState(), create: useCreateItem() }), clerkOf(ada));
   await waitFor(() => expect(result.current.state.status).toBe("authenticated"));
   const token = await ada.token();
   await clerk(stack, `/v1/sessions/${ada.sessionId}/end`);
@@ -257,77 +255,76 @@ test("who signed out elsewhere is unauthenticated with the next call", async () 
   expect(result.current.state.status).toBe("unauthenticated");
 });
 
-test("while Clerk brings itself up to date, everything stays on the screen", async () => {
+test("while Clerk loads again, everything stays on the screen", async () => {
   const fake = clerkOf(await signUp());
-  const { container } = show(WHO, fake);
+  const { container } = show(STATUS, fake);
   await screen.findByText("authenticated");
   act(() => fake.set({ isLoaded: false, isSignedIn: undefined, userId: undefined, sessionId: undefined }));
   expect(container.textContent).toBe("authenticated");
 });
 
-test("the next user sees nothing of the previous one", async () => {
+test("the next user does not see the previous user's items", async () => {
   const [ada, eve] = await Promise.all([signUp(), signUp()]);
-  await api(ada, "POST", "/chats", { title: "Ada's" });
+  await api(ada, "POST", PATH, creation("Ada's"));
   const fake = clerkOf(ada);
-  const { result } = use(useChats, fake);
-  await waitFor(() => expect(result.current.chats).toHaveLength(1));
+  const { result } = use(useItems, fake);
+  await waitFor(() => expect(result.current.items).toHaveLength(1));
   act(() => fake.set(signedIn(eve)));
-  expect(result.current).toMatchObject({ chats: [], status: "LoadingFirstPage" });
+  expect(result.current).toMatchObject({ items: [], status: "LoadingFirstPage" });
   await waitFor(() => expect(result.current.status).toBe("Exhausted"));
-  expect(result.current.chats).toEqual([]);
+  expect(result.current.items).toEqual([]);
 });
 
-test("in components that stay mounted, each user sees their own chats, and what they create stays", async () => {
+test("in components that stay mounted, each user sees their own items, and new ones stay listed", async () => {
   const [ada, eve] = await Promise.all([signUp(), signUp()]);
-  await api(ada, "POST", "/chats", { title: "Ada's" });
+  await api(ada, "POST", PATH, creation("Ada's"));
   const fake = clerkOf();
-  const { result } = use(() => ({ ...useChats(), auth: useAuthState().status, create: useCreateChat() }), fake);
-  const titles = () => result.current.chats.map((chat) => chat.title);
+  const { result } = use(() => ({ ...useItems(), auth: useAuthState().status, create: useCreateItem() }), fake);
+  const titles = () => result.current.items.map((item) => item.title);
   act(() => fake.set(signedIn(ada)));
   await waitFor(() => expect(titles()).toEqual(["Ada's"]));
   await act(() => result.current.create({ title: "Ada's second" }));
   expect(titles()).toEqual(["Ada's second", "Ada's"]);
   act(() => fake.set(signedIn()));
-  expect(result.current).toMatchObject({ auth: "unauthenticated", chats: [] });
-  const answer = gate();
-  between("PUT", "/profile", async (_, send) => {
-    await answer.opened;
+  expect(result.current).toMatchObject({ auth: "unauthenticated", items: [] });
+  const response = latch();
+  intercept("PUT", "/profile", async (_, send) => {
+    await response.opened;
     return send();
   });
   act(() => fake.set(signedIn(eve)));
-  expect(result.current).toMatchObject({ auth: "loading", chats: [] });
-  answer.open();
-  await waitFor(() => expect(result.current).toMatchObject({ auth: "authenticated", status: "Exhausted", chats: [] }));
+  expect(result.current).toMatchObject({ auth: "loading", items: [] });
+  response.open();
+  await waitFor(() => expect(result.current).toMatchObject({ auth: "authenticated", status: "Exhausted", items: [] }));
   await act(() => result.current.create({ title: "Eve's" }));
-  await waitFor(() => expect(result.current.chats).toMatchObject([{ title: "Eve's", isPending: false }]));
+  await waitFor(() => expect(result.current.items).toMatchObject([{ title: "Eve's", isPending: false }]));
 });
 
 test("a change of the previous user is never sent with the next one's token", async () => {
   const [ada, eve] = await Promise.all([signUp(), signUp()]);
   const fake = clerkOf(ada);
-  const { result } = use(() => ({ create: useCreateChat(), state: useAuthState().status }), fake);
+  const { result } = use(() => ({ create: useCreateItem(), state: useAuthState().status }), fake);
   await waitFor(() => expect(result.current.state).toBe("authenticated"));
 
-  // Clerk has switched users, and React has not rendered yet.
+  // Clerk has switched users, but React has not rendered yet.
   ada.token = eve.token;
   const { create } = result.current;
   const created = failure(create({ title: "Ada's" }));
   act(() => fake.set(signedIn(eve)));
   expect(await act(() => created)).toMatchObject({ code: "signed_out", status: 0 });
   await waitFor(() => expect(result.current.state).toBe("authenticated"));
-  // Nor is one that is made by a function of the previous user's.
+  // Neither is a change by a function that the previous user's render returned.
   expect(await act(() => failure(create({ title: "Ada's" })))).toMatchObject({ code: "signed_out" });
-  const { chats } = await (await api(eve, "GET", "/chats")).json();
-  expect(chats).toEqual([]);
+  expect(await stored(eve)).toEqual([]);
 });
 
-test("a change that is on its way when its user signs out fails with signed_out", async () => {
+test("a change in flight when its user signs out fails with signed_out", async () => {
   const ada = await signUp();
   const fake = clerkOf(ada);
-  const { result } = use(() => ({ create: useCreateChat(), state: useAuthState().status }), fake);
+  const { result } = use(() => ({ create: useCreateItem(), state: useAuthState().status }), fake);
   await waitFor(() => expect(result.current.state).toBe("authenticated"));
-  const held = gate();
-  between("POST", "/chats", async (request, send) => {
+  const held = latch();
+  intercept("POST", PATH, async (request, send) => {
     await Promise.race([
       held.opened,
       new Promise((_, reject) => request.signal.addEventListener("abort", () => reject(request.signal.reason))),
@@ -341,7 +338,7 @@ test("a change that is on its way when its user signs out fails with signed_out"
 
 test("a change that waits for the network when its user signs out fails at once", async () => {
   const fake = clerkOf(await signUp());
-  const { result } = use(() => ({ create: useCreateChat(), state: useAuthState().status }), fake);
+  const { result } = use(() => ({ create: useCreateItem(), state: useAuthState().status }), fake);
   await waitFor(() => expect(result.current.state).toBe("authenticated"));
   onTestFinished(() => onlineManager.setOnline(true));
   act(() => onlineManager.setOnline(false));
@@ -350,10 +347,10 @@ test("a change that waits for the network when its user signs out fails at once"
   expect(await act(() => created)).toMatchObject({ code: "signed_out" });
 });
 
-test("a server that does not answer leaves it open who is there, says so, and is tried again", async () => {
+test("while the server is unreachable, the status is loading, and the request is retried", async () => {
   const ada = await signUp();
   let isDown = true;
-  between("PUT", "/profile", (_, send) => {
+  intercept("PUT", "/profile", (_, send) => {
     if (isDown) throw new TypeError("Failed to fetch");
     return send();
   });
@@ -365,15 +362,15 @@ test("a server that does not answer leaves it open who is there, says so, and is
   expect(result.current.connection).toBe("online");
 });
 
-test("a server that is lost is asked again, though nothing else is asking", async () => {
+test("an unreachable server is polled even if no query is active", async () => {
   const { result } = use(
-    () => ({ create: useCreateChat(), state: useAuthState().status, connection: useConnection() }),
+    () => ({ create: useCreateItem(), state: useAuthState().status, connection: useConnection() }),
     clerkOf(await signUp()),
   );
   await waitFor(() => expect(result.current.state).toBe("authenticated"));
-  const repeated = gate();
+  const repeated = latch();
   let isFirst = true;
-  between("POST", "/chats", async (_, send) => {
+  intercept("POST", PATH, async (_, send) => {
     if (isFirst) {
       isFirst = false;
       throw new TypeError("Failed to fetch");
@@ -388,20 +385,20 @@ test("a server that is lost is asked again, though nothing else is asking", asyn
   await act(() => created);
 });
 
-test("a request that takes long makes the connection a slow one until it ends", async () => {
+test("the connection is slow while a request takes long", async () => {
   const fake = clerkOf(await signUp());
-  const answer = gate();
-  between("GET", "/chats", async (_, send) => {
-    await answer.opened;
+  const response = latch();
+  intercept("GET", PATH, async (_, send) => {
+    await response.opened;
     return send();
   });
-  const { result } = use(() => ({ chats: useChats(), connection: useConnection() }), fake);
+  const { result } = use(() => ({ list: useItems(), connection: useConnection() }), fake);
   await waitFor(() => expect(result.current.connection).toBe("slow"), { timeout: 10_000 });
-  answer.open();
+  response.open();
   await waitFor(() => expect(result.current.connection).toBe("online"));
 });
 
-test("a hook outside the provider says where it belongs", () => {
+test("a hook outside the provider throws an error that names the provider", () => {
   vi.spyOn(console, "error").mockImplementation(() => {});
-  expect(() => renderHook(() => useChats())).toThrow("<ApiProvider>");
+  expect(() => renderHook(() => useItems())).toThrow("<ApiProvider>");
 });

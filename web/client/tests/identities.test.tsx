@@ -3,8 +3,10 @@ import fc from "fast-check";
 import { useSyncExternalStore } from "react";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
-import { type ApiError, type Chat, useAuthState, useChats, useCreateChat, useUserProfile } from "../src/index.ts";
-import { clerkOf, problem, show } from "./people.tsx";
+import { type ApiError, createResourceHooks, type Item, useAuthState, useUserProfile } from "../src/index.ts";
+import { clerkOf, problem, show } from "./support.tsx";
+
+const { useList: useItems, useCreate: useCreateItem } = createResourceHooks("/items", "items");
 
 /** The sessions that Clerk can have, and their users. */
 const USERS = { "ada-1": "ada", "ada-2": "ada", "eve-1": "eve" } as const;
@@ -12,18 +14,18 @@ type SessionId = keyof typeof USERS;
 type Clerk = SessionId | "loading" | "signed out";
 
 type Step =
-  /** Clerk changes. React hears of it at once, or with the next change. */
+  /** Clerk changes. React is notified at once, or with the next change. */
   | { readonly kind: "clerk"; readonly to: Clerk; readonly isHeard: boolean }
-  /** A component creates a chat, by the function of its latest render or of its first. */
+  /** A component creates an item, by the function of its latest render or of its first. */
   | { readonly kind: "create"; readonly component: number; readonly by: "first" | "latest" }
   | { readonly kind: "mount" | "refresh" | "unmount"; readonly component: number }
-  | { readonly kind: "answer"; readonly which: number }
-  | { readonly kind: "answer all" | "refuse" }
+  | { readonly kind: "respond"; readonly which: number }
+  | { readonly kind: "respond to all" | "end session" }
   | { readonly kind: "wait"; readonly ms: number }
   /** Clerk has no token for a while. */
   | { readonly kind: "lack tokens"; readonly times: number };
 
-/** The components that can be mounted: how many chats a page of theirs has. */
+/** The page sizes of the components that can be mounted. */
 const PAGE_SIZES = [50, 50, 2];
 
 const component = fc.nat(PAGE_SIZES.length - 1);
@@ -35,16 +37,16 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   }),
   fc.record({ kind: fc.constant("create" as const), component, by: fc.constantFrom("first", "latest") }),
   fc.record({ kind: fc.constantFrom("mount", "mount", "refresh", "unmount"), component }),
-  fc.record({ kind: fc.constant("answer" as const), which: fc.nat(4) }),
-  fc.record({ kind: fc.constantFrom("answer all", "answer all", "answer all", "refuse") }),
+  fc.record({ kind: fc.constant("respond" as const), which: fc.nat(4) }),
+  fc.record({ kind: fc.constantFrom("respond to all", "respond to all", "respond to all", "end session") }),
   fc.record({ kind: fc.constant("wait" as const), ms: fc.constantFrom(10, 600, 6_000) }),
   fc.record({ kind: fc.constant("lack tokens" as const), times: fc.integer({ min: 1, max: 3 }) }),
 );
 const world = fc.record({
   mounted: fc.subarray(PAGE_SIZES.map((_, index) => index)),
   steps: fc.array(step, { minLength: 5, maxLength: 60, size: "max" }),
-  /** Whether an answer comes although its request was aborted. */
-  answersAborted: fc.boolean(),
+  /** Whether a response arrives although its request was aborted. */
+  respondsToAborted: fc.boolean(),
 });
 
 type World = typeof world extends fc.Arbitrary<infer T> ? T : never;
@@ -57,9 +59,9 @@ interface Creation {
 }
 
 function useHooks(pageSize: number) {
-  const { chats, status } = useChats({ pageSize });
+  const { items, status } = useItems({ pageSize });
   const { profile, refreshProfile } = useUserProfile();
-  return { chats, status, auth: useAuthState(), profile, refreshProfile, create: useCreateChat() };
+  return { items, status, auth: useAuthState(), profile, refreshProfile, create: useCreateItem() };
 }
 type Hooks = ReturnType<typeof useHooks>;
 
@@ -93,19 +95,19 @@ afterEach(() => {
   globalThis.fetch = fetch;
 });
 
-/** Does something, and lets what is due within a time happen and be rendered. */
+/** Takes a step, and lets the time pass that its effects need to be rendered. */
 const pass = (ms: number, first = () => {}) =>
   act(async () => {
     first();
     await vi.advanceTimersByTimeAsync(ms);
   });
 
-/** Goes through the steps. Whatever must hold is checked with every render, and once more when all is settled. */
-async function run({ mounted: initially, steps, answersAborted }: World): Promise<void> {
+/** Takes the steps. The invariants are checked with every render, and once more at the end. */
+async function run({ mounted: initially, steps, respondsToAborted }: World): Promise<void> {
   const creations: Creation[] = [];
   const faults: string[] = [];
 
-  // What Clerk knows, and what React has heard of it. Every change of user or session begins a period of its own.
+  // Clerk's state, and the state that React was notified of. Every change of user or session begins a new period.
   let clerk: Clerk = "loading";
   let heard: Clerk = "loading";
   let period = 0;
@@ -129,37 +131,37 @@ async function run({ mounted: initially, steps, answersAborted }: World): Promis
   };
   hear();
 
-  // The API. It handles a request when it comes, and answers when a step says so.
-  const stored = { ada: [] as Chat[], eve: [] as Chat[] };
-  const refused = new Set<string>();
-  /** The latest periods of which a request was accepted, and refused. */
+  // The API. It handles a request when it arrives, and responds when a step says so.
+  const stored = { ada: [] as Item<"/items">[], eve: [] as Item<"/items">[] };
+  const ended = new Set<string>();
+  /** The latest periods of which a request was accepted, and rejected. */
   let accepted = 0;
   let rejected = 0;
   let time = 1_000_000;
   const waiting: (() => void)[] = [];
   const handle = (method: string, url: URL, userId: "ada" | "eve", body: unknown) => {
-    const chats = stored[userId];
+    const items = stored[userId];
     if (url.pathname === "/profile") return Response.json({ id: userId, createdAt: 1, updatedAt: 1 });
     if (method === "POST") {
-      const { id, title } = JSON.parse(String(body)) as Pick<Chat, "id" | "title">;
+      const { id, title } = JSON.parse(String(body)) as Pick<Item<"/items">, "id" | "title">;
       if (!title.startsWith(userId)) faults.push(`“${title}” is sent with a token of ${userId}'s`);
       time += 1;
-      chats.unshift({ id, title, version: 1, createdAt: time, updatedAt: time });
-      return Response.json(chats[0]);
+      items.unshift({ id, title, version: 1, createdAt: time, updatedAt: time });
+      return Response.json(items[0]);
     }
     const limit = Number(url.searchParams.get("limit"));
     const from = Number(url.searchParams.get("cursor") ?? 0);
-    const next = from + limit < chats.length ? { cursor: `${from + limit}` } : {};
-    return Response.json({ chats: chats.slice(from, from + limit), ...next });
+    const next = from + limit < items.length ? { cursor: `${from + limit}` } : {};
+    return Response.json({ items: items.slice(from, from + limit), ...next });
   };
   globalThis.fetch = (input, { method = "GET", headers, body, signal } = {}) => {
     const token = new Headers(headers).get("authorization")?.split(".")[1] ?? "";
     const { sub, sid } = JSON.parse(atob(token)) as { sub: "ada" | "eve"; sid: string };
-    const isAccepted = !refused.has(sid);
+    const isAccepted = !ended.has(sid);
     const response = isAccepted ? handle(method, new URL(String(input)), sub, body) : problem(401, "session_ended");
     const sent = period;
     return new Promise((resolve, reject) => {
-      if (!answersAborted) signal?.addEventListener("abort", () => reject(signal.reason));
+      if (!respondsToAborted) signal?.addEventListener("abort", () => reject(signal.reason));
       waiting.push(() => {
         if (isAccepted) accepted = Math.max(accepted, sent);
         else rejected = Math.max(rejected, sent);
@@ -168,19 +170,19 @@ async function run({ mounted: initially, steps, answersAborted }: World): Promis
     });
   };
 
-  // What is on the screen.
-  const screens = new Map<number, { status: string; chats: string[]; auth: string; error: string | undefined }>();
+  // The state of the screen.
+  const screens = new Map<number, { status: string; items: string[]; auth: string; error: string | undefined }>();
   const latest = new Map<number, Hooks & { period: number }>();
   const first = new Map<number, Hooks & { period: number }>();
   const onRender = (index: number, hooks: Hooks) => {
     latest.set(index, { ...hooks, period });
     if (!first.has(index)) first.set(index, { ...hooks, period });
 
-    const { chats, status, auth, profile } = hooks;
-    const titles = chats.map((chat) => chat.title);
+    const { items, status, auth, profile } = hooks;
+    const titles = items.map((item) => item.title);
     const userId = userOf(heard);
     for (const owner of [...titles.map((title) => title.split(" ")[0]), ...(profile ? [profile.id] : [])]) {
-      if (owner !== userId) faults.push(`${userId ?? "no user"} sees what is ${owner}'s`);
+      if (owner !== userId) faults.push(`${userId ?? "no user"} sees an item of ${owner}'s`);
     }
     if (auth.status === "authenticated" && !(userId && accepted === period)) {
       faults.push(`${heard} is authenticated before the server accepted it`);
@@ -191,7 +193,7 @@ async function run({ mounted: initially, steps, answersAborted }: World): Promis
         if (isIn && !titles.includes(title)) faults.push(`“${title}” (${outcome}) is not in the list (${status})`);
       }
     }
-    screens.set(index, { status, chats: titles, auth: auth.status, error: auth.error?.code });
+    screens.set(index, { status, items: titles, auth: auth.status, error: auth.error?.code });
   };
 
   let mounted: readonly number[] = initially;
@@ -230,7 +232,7 @@ async function run({ mounted: initially, steps, answersAborted }: World): Promis
       case "create": {
         const hooks = (step.by === "first" ? first : latest).get(step.component);
         if (!hooks) break;
-        // Whoever was signed in when the function was made; a title says whose it is.
+        // The user who was signed in when the function was made. The title names them.
         const owner = hooks.period === period ? userOf(heard) : undefined;
         const creation: Creation = {
           title: `${owner ?? "-"} ${creations.length}`,
@@ -246,18 +248,18 @@ async function run({ mounted: initially, steps, answersAborted }: World): Promis
           },
         );
         creations.push(creation);
-        // Without a user, or with another one, it fails at once.
+        // Without a user, or with another user, it fails at once.
         if (!owner) creation.outcome = "signed_out";
         break;
       }
-      case "answer":
+      case "respond":
         waiting.splice(step.which % Math.max(waiting.length, 1), 1)[0]?.();
         break;
-      case "answer all":
-        for (const answer of waiting.splice(0)) answer();
+      case "respond to all":
+        for (const respond of waiting.splice(0)) respond();
         break;
-      case "refuse":
-        refused.add(heard);
+      case "end session":
+        ended.add(heard);
         break;
       case "lack tokens":
         lacking = step.times;
@@ -273,35 +275,35 @@ async function run({ mounted: initially, steps, answersAborted }: World): Promis
     check(JSON.stringify(step));
   }
 
-  // Everything is heard and answered in the end.
+  // In the end React is notified of everything, and all requests get a response.
   lacking = 0;
   await pass(10, () => {
     if (clerk === "loading") clerk = heard;
     hear();
   });
   for (let round = 0; round < 8; round += 1) {
-    await pass(9_000, () => take({ kind: "answer all" }));
+    await pass(9_000, () => take({ kind: "respond to all" }));
     check("settling");
   }
-  await pass(10, () => take({ kind: "answer all" }));
+  await pass(10, () => take({ kind: "respond to all" }));
   check("settled");
 
   expect(creations.filter(({ outcome }) => outcome === "pending")).toEqual([]);
   const userId = userOf(heard);
   for (const [index, screen] of screens) {
-    if (heard === "loading") expect(screen).toMatchObject({ auth: "loading", chats: [] });
-    else if (!userId) expect(screen).toMatchObject({ auth: "unauthenticated", chats: [] });
+    if (heard === "loading") expect(screen).toMatchObject({ auth: "loading", items: [] });
+    else if (!userId) expect(screen).toMatchObject({ auth: "unauthenticated", items: [] });
     else if (rejected === period) expect(screen).toMatchObject({ auth: "unauthenticated", error: "session_ended" });
     else {
       expect(screen).toMatchObject({ auth: "authenticated", error: undefined });
-      const titles = stored[userId].map((chat) => chat.title);
-      expect(screen.chats).toEqual(titles.slice(0, screen.chats.length));
-      if (screen.status === "Exhausted" || PAGE_SIZES[index] === 50) expect(screen.chats).toEqual(titles);
+      const titles = stored[userId].map((item) => item.title);
+      expect(screen.items).toEqual(titles.slice(0, screen.items.length));
+      if (screen.status === "Exhausted" || PAGE_SIZES[index] === 50) expect(screen.items).toEqual(titles);
     }
   }
 }
 
-test("no sequence of users, sessions, mounts and late answers shows foreign data or loses a confirmed change", async () => {
+test("no sequence of users, sessions, mounts and late responses shows foreign data or loses a confirmed change", async () => {
   const property = fc.asyncProperty(world, async (world) => {
     try {
       await run(world);

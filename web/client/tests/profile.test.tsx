@@ -3,12 +3,12 @@ import { act, waitFor } from "@testing-library/react";
 import { expect, onTestFinished, test, vi } from "vitest";
 
 import { useUserProfile } from "../src/index.ts";
-import { between, clerkOf, failure, gate, signUp, use } from "./people.tsx";
+import { clerkOf, failure, intercept, latch, signUp, use } from "./support.tsx";
 
-test("the profile is synchronised on sign-in, once, and again when asked for", async () => {
+test("the profile is synchronized on sign-in, once, and again by refreshProfile", async () => {
   const ada = await signUp({ first_name: "Ada", last_name: "Lovelace" });
   let written = 0;
-  between("PUT", "/profile", (_, send) => {
+  intercept("PUT", "/profile", (_, send) => {
     written += 1;
     return send();
   });
@@ -22,7 +22,7 @@ test("the profile is synchronised on sign-in, once, and again when asked for", a
   expect(profile.id).toBe(ada.userId);
 });
 
-test("what Clerk has said, the caller cannot change", async () => {
+test("a Clerk-verified value cannot be changed", async () => {
   const ada = await signUp();
   const { result } = use(useUserProfile, clerkOf(ada));
   await waitFor(() => expect(result.current.isLoaded).toBe(true));
@@ -31,21 +31,21 @@ test("what Clerk has said, the caller cannot change", async () => {
   expect(result.current.profile?.email).toBe("ada@example.com");
 });
 
-test("a profile that was read before a change does not take it back", async () => {
+test("a read of the profile that started before a change does not revert it", async () => {
   const ada = await signUp({ first_name: "Ada" });
   const { result } = use(useUserProfile, clerkOf(ada));
   await waitFor(() => expect(result.current.isLoaded).toBe(true));
   const { profile } = result.current;
-  const [asked, stale] = [gate(), gate()];
+  const [requested, stale] = [latch(), latch()];
   let reads = 0;
-  between("GET", "/profile", async (_, send) => {
+  intercept("GET", "/profile", async (_, send) => {
     if (reads++ > 0) return send();
-    asked.open();
+    requested.open();
     await stale.opened;
     return Response.json(profile);
   });
-  between("PUT", "/profile", () => Response.json({ ...profile, firstName: "Augusta" }));
-  // The window is looked at again after a while, which has what is stale read again.
+  intercept("PUT", "/profile", () => Response.json({ ...profile, firstName: "Augusta" }));
+  // Stale data is read again when the window gets the focus.
   vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 10_000 });
   onTestFinished(() => void vi.useRealTimers());
   act(() => {
@@ -53,9 +53,9 @@ test("a profile that was read before a change does not take it back", async () =
     focusManager.setFocused(true);
   });
   onTestFinished(() => focusManager.setFocused(undefined));
-  await asked.opened;
+  await requested.opened;
   const seen: (string | null | undefined)[] = [];
-  between("GET", "/profile", async () => {
+  intercept("GET", "/profile", async () => {
     seen.push(result.current.profile?.firstName);
     return Response.json({ ...profile, firstName: "Augusta" });
   });

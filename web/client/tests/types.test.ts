@@ -1,13 +1,86 @@
 import { useAuth } from "@clerk/react";
-import { expectTypeOf, test } from "vitest";
+import { expect, expectTypeOf, test } from "vitest";
 
-import type { ApiProviderProps, ErrorCode } from "../src/index.ts";
+import { type ApiProviderProps, createResourceHooks, type ErrorCode, type Listed } from "../src/index.ts";
+
+const items = createResourceHooks("/items", "items");
+const notes = createResourceHooks("/boards/{board}/notes", "notes", { isPinned: false });
 
 test("Clerk's own useAuth fits the provider", () => {
   expectTypeOf(useAuth).toExtend<ApiProviderProps["useAuth"]>();
 });
 
 test("error codes are the document's and the library's own, and not any string", () => {
-  expectTypeOf<"version_mismatch" | "session_ended" | "unreachable">().toExtend<ErrorCode>();
+  expectTypeOf<"version_mismatch" | "session_ended" | "unreachable" | "item_locked">().toExtend<ErrorCode>();
   expectTypeOf<string>().not.toExtend<ErrorCode>();
+});
+
+test("a list has the document's items", () => {
+  type Shown = ReturnType<typeof items.useList>["items"][number];
+  expectTypeOf<Shown["title"]>().toEqualTypeOf<string>();
+  expectTypeOf<Shown>().toExtend<Listed<{ title: string; version: number }>>();
+  expectTypeOf<Parameters<typeof items.useList>>().toEqualTypeOf<[options?: { readonly pageSize?: number }]>();
+});
+
+test("unknown paths and list members do not compile", () => {
+  // @ts-expect-error: the document has no such path
+  createResourceHooks("/nothing", "nothing");
+  // @ts-expect-error: a path of one item lists no items
+  createResourceHooks("/items/{id}", "items");
+  // @ts-expect-error: a page of the path has no such member
+  createResourceHooks("/items", "notes");
+  // @ts-expect-error: this member of a page has no items
+  createResourceHooks("/items", "cursor");
+});
+
+test("unknown and missing members of an item do not compile", () => {
+  type Create = ReturnType<typeof items.useCreate>;
+  type Update = ReturnType<typeof items.useUpdate>;
+  expectTypeOf<Parameters<Create>[0]>().toEqualTypeOf<{ title: string }>();
+  expectTypeOf<Parameters<Update>[1]>().toEqualTypeOf<{ title?: string }>();
+  const calls = (create: Create, update: Update, item: Listed<{ id: string; version: number }>) => [
+    create({ title: "Plans" }),
+    // @ts-expect-error: the title is missing
+    create({}),
+    // @ts-expect-error: an item has no such member
+    create({ title: "Plans", text: "" }),
+    // @ts-expect-error: the client makes the id
+    create({ title: "Plans", id: "018f0000-0000-7000-8000-000000000000" }),
+    update(item, { title: "Plans" }),
+    // @ts-expect-error: a title is a string
+    update(item, { title: 1 }),
+    // @ts-expect-error: the version that was seen is missing
+    update({ id: item.id }, { title: "Plans" }),
+  ];
+  expect(calls).toBeTypeOf("function");
+});
+
+test("operations that the document omits cannot be called", () => {
+  expectTypeOf<Parameters<ReturnType<typeof notes.useDelete>>>().toEqualTypeOf<[item: never]>();
+  expectTypeOf<Parameters<ReturnType<typeof items.useDelete>>[0]>().toEqualTypeOf<{ readonly id: string }>();
+});
+
+test("the parameters of a path are required", () => {
+  expectTypeOf<Parameters<typeof notes.useCreate>[0]>().toExtend<{ readonly board: string }>();
+  expectTypeOf<Parameters<typeof notes.useList>[0]>().toExtend<{
+    readonly board: string;
+    readonly pageSize?: number;
+  }>();
+  const calls = () => [
+    notes.useUpdate({ board: "018f0000-0000-7000-8000-000000000000" }),
+    // @ts-expect-error: the board is missing
+    notes.useUpdate(),
+    // @ts-expect-error: the board is missing
+    notes.useList({ pageSize: 10 }),
+    // @ts-expect-error: the path has no such parameter
+    notes.useList({ board: "018f0000-0000-7000-8000-000000000000", note: "" }),
+  ];
+  expect(calls).toBeTypeOf("function");
+});
+
+test("members that a creation can omit need a default", () => {
+  // @ts-expect-error: every note has isPinned
+  createResourceHooks("/boards/{board}/notes", "notes");
+  // @ts-expect-error: isPinned is a boolean
+  createResourceHooks("/boards/{board}/notes", "notes", { isPinned: "no" });
 });

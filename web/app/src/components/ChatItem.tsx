@@ -1,29 +1,31 @@
-import { type ApiError, type Chat, type ShownChat, useDeleteChat, useRenameChat } from "clerk-backend-client";
+import type { ApiError, Item, Listed } from "cubby-client";
 import { useEffect, useRef, useState } from "react";
 
+import { useDeleteChat, useUpdateChat } from "../resources/chats.ts";
 import { EditChatTitle } from "./EditChatTitle.tsx";
 import { Notice } from "./Notice.tsx";
 import { When } from "./When.tsx";
 
+type Chat = Item<"/chats">;
 type Mode = "deleting" | "editing" | "showing";
 
 interface Props {
-  chat: ShownChat;
-  /** Is told that the chat goes, and then, if it is back, why. */
+  chat: Listed<Chat>;
+  /** Called when the chat is deleted. The promise has the reason if that fails, and is empty otherwise. */
   onRemove: (removal: Promise<string>) => void;
 }
 
 export function ChatItem({ chat, onRemove }: Props) {
   const [mode, setMode] = useState<Mode>("showing");
   const [problem, setProblem] = useState("");
-  /** Somebody else's version, and the title that was to be given. */
+  /** The chat as another client left it, and the title that this client tried to set. */
   const [conflict, setConflict] = useState<{ current: Chat; title: string }>();
-  const renameChat = useRenameChat();
+  const updateChat = useUpdateChat();
   const deleteChat = useDeleteChat();
   const renameButton = useRef<HTMLButtonElement>(null);
   const before = useRef<Mode>(mode);
   useEffect(() => {
-    // Back to where the keyboard was.
+    // Return the focus to the button that it came from.
     if (mode === "showing" && before.current !== mode) renameButton.current?.focus();
     before.current = mode;
   }, [mode]);
@@ -32,7 +34,7 @@ export function ChatItem({ chat, onRemove }: Props) {
   const rename = (version: Chat, title: string) => {
     setConflict(undefined);
     setProblem("");
-    renameChat(version, { title }).catch((error: ApiError) => {
+    updateChat(version, { title }).catch((error: ApiError<Chat>) => {
       if (error.current) setConflict({ current: error.current, title });
       else setProblem(`Not renamed: ${error.message}`);
     });

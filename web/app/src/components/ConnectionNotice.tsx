@@ -1,4 +1,4 @@
-import { useConnection } from "clerk-backend-client";
+import { useConnection } from "cubby-client";
 
 const MESSAGES = {
   offline: "You are offline. Your changes will be saved when you are back online.",

@@ -1,11 +1,12 @@
-import { type ApiError, useChats, useCreateChat } from "clerk-backend-client";
+import type { ApiError } from "cubby-client";
 import { useRef, useState } from "react";
 
+import { useChats, useCreateChat } from "../resources/chats.ts";
 import { ChatItem } from "./ChatItem.tsx";
 import { Notice } from "./Notice.tsx";
 import { Spinner } from "./Spinner.tsx";
 
-/** The caller's chats, and a way to more of them. */
+/** The user's chats, with a button that loads more of them. */
 export function UserChatList() {
   const { chats, status, loadMore, error } = useChats();
   const createChat = useCreateChat();
@@ -18,7 +19,7 @@ export function UserChatList() {
   };
 
   const handleRemove = (removal: Promise<string>) => {
-    // The button that was pressed goes with its chat.
+    // The focused button disappears with its chat.
     newChat.current?.focus();
     setProblem("");
     void removal.then((why) => why && setProblem(why));

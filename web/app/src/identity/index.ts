@@ -1,4 +1,4 @@
-import type { Auth } from "clerk-backend-client";
+import type { Auth } from "cubby-client";
 import type { ComponentType, ReactNode } from "react";
 
 /** What the application asks of Clerk, be it the real one or the development one. */

@@ -1,4 +1,4 @@
-import { type ApiError, useUserProfile } from "clerk-backend-client";
+import { type ApiError, useUserProfile } from "cubby-client";
 import { useState } from "react";
 
 import { Notice } from "../components/Notice.tsx";

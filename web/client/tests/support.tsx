@@ -5,8 +5,8 @@ import { expect, inject, onTestFinished } from "vitest";
 import { clerk } from "../../testing/stack.ts";
 import { type ApiError, ApiProvider, type Auth } from "../src/index.ts";
 
-/** Somebody signed in, with a way to tokens of theirs. */
-export interface Person {
+/** A signed-in user, with a function that returns a token. */
+export interface User {
   readonly userId: string;
   readonly sessionId: string;
   token(): Promise<string>;
@@ -14,7 +14,7 @@ export interface Person {
 
 export const stack = inject("stack");
 
-export async function signUp(names: object = {}): Promise<Person> {
+export async function signUp(names: object = {}): Promise<User> {
   const { id: userId = "" } = await clerk(stack, "/v1/users", { email_address: ["ada@example.com"], ...names });
   const { id: sessionId = "" } = await clerk(stack, "/v1/sessions", { user_id: userId });
   const token = async () => (await clerk(stack, `/v1/sessions/${sessionId}/tokens`))["jwt"] ?? "";
@@ -27,8 +27,8 @@ export interface FakeClerk {
   useAuth: () => Auth;
 }
 
-export function clerkOf(person?: Person): FakeClerk {
-  let auth = signedIn(person);
+export function clerkOf(user?: User): FakeClerk {
+  let auth = signedIn(user);
   const listeners = new Set<() => void>();
   const subscribe = (listener: () => void) => {
     listeners.add(listener);
@@ -43,14 +43,14 @@ export function clerkOf(person?: Person): FakeClerk {
   };
 }
 
-/** What Clerk says of somebody, or of nobody. */
-export function signedIn(person?: Person): Auth {
+/** Clerk's state while a user is signed in, or while none is. */
+export function signedIn(user?: User): Auth {
   return {
     isLoaded: true,
-    isSignedIn: person !== undefined,
-    userId: person?.userId,
-    sessionId: person?.sessionId,
-    getToken: async () => (person ? person.token() : null),
+    isSignedIn: user !== undefined,
+    userId: user?.userId,
+    sessionId: user?.sessionId,
+    getToken: async () => (user ? user.token() : null),
   };
 }
 
@@ -64,42 +64,42 @@ function provider(fake: FakeClerk) {
   );
 }
 
-/** A hook, used inside the provider. */
+/** Renders a hook inside the provider. */
 export function use<T>(hook: () => T, fake: FakeClerk) {
   return renderHook(hook, { wrapper: provider(fake) });
 }
 
-/** Components inside the provider. */
+/** Renders components inside the provider. */
 export function show(children: ReactNode, fake: FakeClerk) {
   return render(children, { wrapper: provider(fake) });
 }
 
-type Answering = (request: Request, send: () => Promise<Response>) => Promise<Response> | Response;
+type Respond = (request: Request, send: () => Promise<Response>) => Promise<Response> | Response;
 
-/** Has `answer` stand between this side and the API, for requests of a method and a path that begins like this. */
-export function between(method: string, path: string, answer: Answering): void {
+/** Has `respond` handle the requests with a method and with a path that begins with `path`. */
+export function intercept(method: string, path: string, respond: Respond): void {
   const { fetch } = globalThis;
   globalThis.fetch = async (input, init) => {
     const request = new Request(input, init);
-    const isIt = request.method === method && request.url.startsWith(`${stack.api}${path}`);
-    return isIt ? answer(request, () => fetch(request)) : fetch(request);
+    const isIntercepted = request.method === method && request.url.startsWith(`${stack.api}${path}`);
+    return isIntercepted ? respond(request, () => fetch(request)) : fetch(request);
   };
   onTestFinished(() => {
     globalThis.fetch = fetch;
   });
 }
 
-/** Holds something back until it is let go. */
-export function gate(): { readonly opened: Promise<void>; open: () => void } {
+/** A promise that the test resolves. */
+export function latch(): { readonly opened: Promise<void>; open: () => void } {
   const { promise, resolve } = Promise.withResolvers<void>();
   return { opened: promise, open: resolve };
 }
 
-/** The API, called past the library. */
-export async function api(person: Person, method: string, path: string, body?: object): Promise<Response> {
+/** Calls the API without the library. */
+export async function api(user: User, method: string, path: string, body?: object): Promise<Response> {
   return fetch(`${stack.api}${path}`, {
     method,
-    headers: { authorization: `Bearer ${await person.token()}`, "content-type": "application/json" },
+    headers: { authorization: `Bearer ${await user.token()}`, "content-type": "application/json" },
     ...(body ? { body: JSON.stringify(body) } : {}),
   });
 }
@@ -107,9 +107,9 @@ export async function api(person: Person, method: string, path: string, body?: o
 export const problem = (status: number, code: string, detail = "No.") =>
   new Response(JSON.stringify({ type: "about:blank", title: "", status, detail, code }), { status });
 
-/** Why a promise fails. */
+/** The error of a promise that rejects. */
 export const failure = (promise: Promise<unknown>): Promise<ApiError> =>
   promise.then(
-    () => expect.fail("it succeeds"),
+    () => expect.fail("the promise resolves"),
     (error) => error,
   );

@@ -1,5 +1,7 @@
 import { useAuth } from "@clerk/react";
-import { ApiProvider, Authenticated, useChats, useCreateChat } from "clerk-backend-client";
+import { ApiProvider, Authenticated, createResourceHooks } from "cubby-client";
+
+const { useList: useChats, useCreate: useCreateChat } = createResourceHooks("/chats", "chats");
 
 export const Api = () => (
   <ApiProvider baseUrl={import.meta.env.VITE_API_URL ?? ""} useAuth={useAuth}>

@@ -1,0 +1,8 @@
+import type { paths } from "./openapi.ts";
+
+/** The types of every hook come from the API's document. */
+declare module "cubby-client" {
+  interface Register {
+    paths: paths;
+  }
+}
