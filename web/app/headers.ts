@@ -10,17 +10,17 @@ interface Settings {
   readonly publishableKey?: string | undefined;
 }
 
-/** The origin of Clerk's Frontend API, which a publishable key holds in base64, followed by a dollar sign. */
+/** The origin of Clerk's Frontend API. A publishable key holds its host in base64, followed by a dollar sign. */
 function clerkOrigin(publishableKey: string): string {
   const [, host] = /^([a-z0-9.:-]+)\$$/.exec(atob(publishableKey.replace(/^pk_(test|live)_/, ""))) ?? [];
-  if (!host) throw new Error("VITE_CLERK_PUBLISHABLE_KEY is not a publishable key of Clerk's.");
+  if (!host) throw new Error("VITE_CLERK_PUBLISHABLE_KEY is not a Clerk publishable key.");
   return new URL(`https://${host}`).origin;
 }
 
-/** The response headers of every page and file of the application: the one place that has its policy. */
+/** The response headers of every page and file of the application. No other place has its policy. */
 export function securityHeaders({ apiUrl = LOCAL_API, publishableKey }: Settings): Record<string, string> {
   const clerk = publishableKey ? clerkOrigin(publishableKey) : undefined;
-  // What Clerk's documentation asks for: bot and fraud protection, workers, and styles that are made at run time.
+  // Clerk's documentation requires these for bot and fraud protection, workers, and styles that are created at run time.
   const forClerk = (...sources: string[]) => (clerk ? sources : []);
   const policy: Record<string, readonly string[]> = {
     "default-src": ["'self'"],
@@ -29,9 +29,9 @@ export function securityHeaders({ apiUrl = LOCAL_API, publishableKey }: Settings
       ...forClerk(`${clerk}`, "https://challenges.cloudflare.com", "https://*.protect.clerk.com"),
     ],
     "style-src": ["'self'", ...forClerk("'unsafe-inline'")],
-    // A profile's picture can be on any host, but is never loaded in the clear.
+    // A profile's picture can be on any host, but it is loaded only over HTTPS.
     "img-src": ["'self'", "https:"],
-    // Fraud protection also listens on other ports than 443.
+    // Fraud protection also uses ports other than 443.
     "connect-src": ["'self'", new URL(apiUrl).origin, ...forClerk(`${clerk}`, "https://*.protect.clerk.com:*")],
     "worker-src": ["'self'", ...forClerk("blob:")],
     "frame-src": clerk ? ["https://challenges.cloudflare.com", "https://*.protect.clerk.com"] : ["'none'"],
@@ -49,7 +49,7 @@ export function securityHeaders({ apiUrl = LOCAL_API, publishableKey }: Settings
   };
 }
 
-/** Writes the headers beside what is built, as the file `_headers` that static hosts read. */
+/** Writes the headers to the file `_headers` of the build, which static hosts read. */
 export function headersFile(): Plugin {
   let settings: Settings = {};
   return {

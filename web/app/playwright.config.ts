@@ -14,7 +14,7 @@ export default defineConfig({
     ...devices["Desktop Chrome"],
     launchOptions: {
       executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium",
-      // Of Chromium's own calls to its makers' servers, none.
+      // Chromium makes no requests of its own.
       args: [
         "--disable-background-networking",
         "--disable-component-update",
@@ -22,7 +22,7 @@ export default defineConfig({
         "--disable-sync",
         "--no-first-run",
       ],
-      // Chromium's sandbox is not for root.
+      // Chromium's sandbox does not work as root.
       chromiumSandbox: process.getuid?.() !== 0,
     },
     trace: "retain-on-failure",

@@ -7,9 +7,9 @@ export default defineConfig({
   plugins: [react(), headersFile()],
   // The policy allows no `data:` URLs.
   build: { assetsInlineLimit: 0 },
-  // The library as it is written, not as it was last built.
+  // The library's source, not its last build.
   resolve: { conditions: ["source", ...defaultClientConditions] },
-  // `npm run dev` goes beside `make run`, which has the development Clerk. That serves requests to its own host only.
+  // `npm run dev` runs beside `make run`, whose development Clerk serves only requests to its own host.
   server: {
     proxy: { "/clerk": { target: `http://localhost:${process.env["WEB_PORT"] ?? 3000}`, changeOrigin: true } },
   },

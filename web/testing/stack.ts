@@ -5,13 +5,13 @@ import { createInterface } from "node:readline";
 
 const WORKSPACE = path.resolve(import.meta.dirname, "../..");
 
-/** Where a stack listens, and keeps its data. */
+/** The ports of a stack and its data folder. */
 export interface Place {
   readonly ports: Readonly<Record<"API_PORT" | "CLERK_PORT" | "DYNAMODB_PORT" | "WEB_PORT", string>>;
   readonly data: string;
 }
 
-/** What a stack calls its parts when it says where they are. */
+/** The names of the parts in the output of a stack. */
 const PARTS = { API_PORT: "API", CLERK_PORT: "Clerk", DYNAMODB_PORT: "DynamoDB", WEB_PORT: "open" } as const;
 
 /** A running local stack, as `make run` starts it. */
@@ -20,13 +20,13 @@ export interface Stack extends Place {
   readonly clerk: string;
   readonly database: string;
   readonly web: string;
-  /** Opens Clerk's Backend API. */
+  /** The key of Clerk's Backend API. */
   readonly secretKey: string;
   stop(): Promise<void>;
 }
 
-/** A folder of its own, and ports that the system chooses when the stack starts. */
-export async function somewhere(): Promise<Place> {
+/** A new folder, and ports that the system chooses when the stack starts. */
+export async function newPlace(): Promise<Place> {
   const folder = path.join(WORKSPACE, "target/tmp");
   await mkdir(folder, { recursive: true });
   const data = await mkdtemp(path.join(folder, "web-"));
@@ -38,25 +38,26 @@ export async function start(place: Place, ...options: string[]): Promise<Stack> 
   const { data } = place;
   const environment: NodeJS.ProcessEnv = { ...process.env, ...place.ports, LOCAL_DATA: data };
   const program = path.join(WORKSPACE, "target/debug/local");
-  // It ends with its standard input, however this process ends.
+  // It ends with its standard input, whatever ends this process.
   const stack = spawn(program, ["run", "--no-reload", "--until-stdin-closes", ...options], {
     cwd: WORKSPACE,
     env: environment,
     stdio: ["pipe", "pipe", "pipe"],
   });
-  const said: string[] = [];
+  const output: string[] = [];
   await new Promise<void>((resolve, reject) => {
     for (const stream of [stack.stdout, stack.stderr]) {
       createInterface(stream).on("line", (line) => {
-        said.push(line);
+        output.push(line);
         if (line.trim() === "ready") resolve();
       });
     }
     stack.once("error", reject);
-    stack.once("exit", (code) => reject(new Error(`the stack ended (${code}):\n${said.join("\n")}`)));
+    stack.once("exit", (code) => reject(new Error(`the stack ended (${code}):\n${output.join("\n")}`)));
   });
   const secrets = JSON.parse(await readFile(path.join(data, "clerk-secrets.json"), "utf8")) as { secret_key: string };
-  const url = (part: string) => said.map((line) => line.trim().split(/\s+/)).find(([name]) => name === part)?.[1] ?? "";
+  const url = (part: string) =>
+    output.map((line) => line.trim().split(/\s+/)).find(([name]) => name === part)?.[1] ?? "";
   const port = (name: keyof typeof PARTS) => URL.parse(url(PARTS[name]))?.port ?? "0";
   return {
     data,
@@ -81,7 +82,7 @@ async function stop(stack: ChildProcess): Promise<void> {
   await ended;
 }
 
-/** Clerk's Backend API. */
+/** Calls Clerk's Backend API, and waits until its webhooks are delivered. */
 export async function clerk(
   stack: Pick<Stack, "clerk" | "secretKey">,
   path: string,
@@ -94,12 +95,11 @@ export async function clerk(
     body: JSON.stringify(body),
   });
   if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
-  // What changed is known to the functions once they have been told.
   for (const id of (response.headers.get("x-local-webhooks") ?? "").split(",").filter(Boolean)) {
-    const told = await fetch(`${stack.clerk}/v1/webhooks/${id}`, {
+    const webhook = await fetch(`${stack.clerk}/v1/webhooks/${id}`, {
       headers: { authorization: `Bearer ${stack.secretKey}` },
     });
-    const { delivered } = (await told.json()) as { delivered: boolean };
+    const { delivered } = (await webhook.json()) as { delivered: boolean };
     if (!delivered) throw new Error(`the webhook ${id} was not delivered`);
   }
   return (await response.json()) as Record<string, string>;

@@ -11,7 +11,7 @@ import type { Identity } from "./identity/index.ts";
 import { ChatsPage } from "./pages/ChatsPage.tsx";
 import { ProfilePage } from "./pages/ProfilePage.tsx";
 
-/** The session that Clerk still has open here is over for the server. A pending one is not: `SignIn` goes on with it. */
+/** The server has ended the session that Clerk still has in this browser. `SignIn` continues a pending one. */
 const ENDED: readonly ErrorCode[] = ["session_ended", "account_inactive"];
 
 type Props = Pick<Identity, "Account" | "SignIn" | "useAuth">;

@@ -1,33 +1,35 @@
-import { expect, hold, newChat, refuse, rename, stack, test, titles, token } from "./people.ts";
+import { expect, hold, newChat, reject, rename, stack, test, titles, token } from "./support.ts";
 
-test("a new chat is there before the answer, and stays", async ({ signedIn: page }) => {
+test("a new chat is listed before the response, and stays", async ({ signedIn: page }) => {
   const request = await hold(page, "POST", "/chats", (route) => route.continue());
   await page.getByRole("button", { name: "New Chat", exact: true }).click();
-  await request.come;
+  await request.arrived;
   await expect(titles(page)).toHaveText(["New Chat"]);
   await expect(page.getByText("Saving…")).toBeVisible();
   const item = await page.locator(".chat").elementHandle();
   request.release();
   await expect(page.getByText("Saving…")).toHaveCount(0);
-  // The same element: nothing was taken away and put back.
+  // The same element: it was not removed and added again.
   expect(await item?.evaluate((element) => element.isConnected)).toBe(true);
 });
 
-test("a new chat that the server refuses goes, and the reason is told", async ({ signedIn: page }) => {
-  const request = await hold(page, "POST", "/chats", refuse(422, "invalid_body", "title: is not for you."));
+test("a new chat that the server rejects is rolled back, and the reason is shown", async ({ signedIn: page }) => {
+  const request = await hold(page, "POST", "/chats", reject(422, "invalid_body", "title: is not for you."));
   await page.getByRole("button", { name: "New Chat", exact: true }).click();
-  await request.come;
+  await request.arrived;
   await expect(titles(page)).toHaveCount(1);
   request.release();
   await expect(page.getByRole("alert")).toContainText("No chat was created: title: is not for you.");
   await expect(titles(page)).toHaveCount(0);
 });
 
-test("a new title is there before the answer; if it is refused, the old one is back", async ({ signedIn: page }) => {
+test("a new title is shown before the response, and rolled back if the server rejects it", async ({
+  signedIn: page,
+}) => {
   await newChat(page);
-  const request = await hold(page, "PATCH", "/chats/*", refuse(422, "invalid_body", "title: is not for you."));
+  const request = await hold(page, "PATCH", "/chats/*", reject(422, "invalid_body", "title: is not for you."));
   await rename(page, "New Chat", "Plans");
-  await request.come;
+  await request.arrived;
   await expect(titles(page)).toHaveText(["Plans"]);
   request.release();
   await expect(page.getByRole("alert")).toContainText("Not renamed: title: is not for you.");
@@ -36,7 +38,7 @@ test("a new title is there before the answer; if it is refused, the old one is b
   await expect(page.getByRole("alert")).toHaveCount(0);
 });
 
-test("two tabs that rename the same chat end in a conflict that can be settled either way", async ({
+test("a conflict between two tabs that rename the same chat can be resolved either way", async ({
   signedIn: page,
   context,
 }) => {
@@ -46,7 +48,7 @@ test("two tabs that rename the same chat end in a conflict that can be settled e
   await expect(titles(other)).toHaveText(["Before"]);
 
   const conflict = async (mine: string, theirs: string, seen: string) => {
-    // This tab asks for no news, so that it still shows what it saw.
+    // This tab reads nothing meanwhile, so that it still shows the old title.
     await rename(page, seen, theirs);
     await expect(page.getByText("Saving…")).toHaveCount(0);
     await other.getByRole("button", { name: /^Rename / }).click();
@@ -69,7 +71,7 @@ test("two tabs that rename the same chat end in a conflict that can be settled e
   await expect(titles(other)).toHaveText(["Theirs again"]);
 });
 
-test("five hundred chats come page by page", async ({ signedIn: page, context }) => {
+test("five hundred chats are listed page by page", async ({ signedIn: page, context }) => {
   const authorization = `Bearer ${await token(context)}`;
   const numbers = Array.from({ length: 500 }, (_, index) => index + 1);
   const ids = numbers.map((number) => `018f0000-0000-7000-8000-${String(number).padStart(12, "0")}`);

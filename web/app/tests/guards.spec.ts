@@ -3,9 +3,9 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import path from "node:path";
 
-import { expect, type Page, signUp, stack, test } from "./people.ts";
+import { expect, type Page, signUp, stack, test } from "./support.ts";
 
-/** A web server of its own on another port of this machine, as an attacker's page that got that far has. */
+/** A web server on another port of this machine, such as an attacker's page can have. */
 async function otherPort(): Promise<{ server: Server; origin: string }> {
   const server = createServer((_, response) => response.setHeader("content-type", "text/html").end("<p>other</p>"));
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -14,7 +14,7 @@ async function otherPort(): Promise<{ server: Server; origin: string }> {
 
 type Init = Pick<RequestInit, "credentials" | "headers" | "method" | "mode"> & { body?: string };
 
-/** What a page sees of a request: its status and body, or that it may see nothing. */
+/** The type, status and body that a page sees of a response, or that the request is blocked. */
 async function sees(page: Page, url: string, init: Init = {}): Promise<string> {
   return page.evaluate(
     async ([url, init]) => {
@@ -65,7 +65,7 @@ test("a page of another port can neither read nor call nor change anything", asy
     const put = { method: "PUT", headers: { authorization: "Bearer x" }, body: "{}" };
     expect(await sees(other, `${api}/profile`, put)).toBe("blocked");
 
-    // Without CORS a page is shown nothing, but its request is sent.
+    // Without CORS a page sees no response, but its request is sent.
     const blind = { method: "POST", mode: "no-cors", credentials: "include" } as const;
     for (const url of urls) await sees(other, url, { ...blind, body: "email=eve@example.com&first_name=&last_name=" });
     expect(new Set(statuses)).toEqual(new Set([403]));

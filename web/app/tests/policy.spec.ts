@@ -1,7 +1,7 @@
 import { test as plain } from "@playwright/test";
 import { clerk } from "../../testing/stack.ts";
 import { securityHeaders } from "../headers.ts";
-import { expect, signUp, stack, test, token, watchForViolations } from "./people.ts";
+import { expect, signUp, stack, test, token, watchForViolations } from "./support.ts";
 
 test("every page and file has the security headers", async ({ page }) => {
   const expected = Object.entries(securityHeaders({ apiUrl: stack().api }));
@@ -98,7 +98,7 @@ plain("with Clerk, the policy allows what its components need, and nothing more"
   expect(policy["frame-ancestors"]).toEqual(["'none'"]);
 });
 
-plain("a publishable key that names no host is refused when the application is built", () => {
+plain("the build rejects a publishable key without a host", () => {
   for (const publishableKey of ["pk_live_", "pk_test_Y2xlcms", `pk_test_${btoa("evil.test; script-src *$")}`, "?"]) {
     expect(() => securityHeaders({ publishableKey }), publishableKey).toThrow();
   }

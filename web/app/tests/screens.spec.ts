@@ -3,38 +3,38 @@ import path from "node:path";
 import AxeBuilder from "@axe-core/playwright";
 import { devices } from "@playwright/test";
 
-import { expect, hold, newChat, type Page, rename, signUp, stack, test, titles } from "./people.ts";
+import { expect, hold, newChat, type Page, rename, signUp, stack, test, titles } from "./support.ts";
 
-/** With UPDATE_IMAGES set, the pictures are those of the documents. */
+/** With UPDATE_IMAGES, the pictures of the documents are updated. */
 const IMAGES = process.env["UPDATE_IMAGES"]
   ? path.resolve(import.meta.dirname, "../../../docs/images")
   : path.resolve(import.meta.dirname, "../test-results/images");
 
 const { viewport, deviceScaleFactor, isMobile, hasTouch } = devices["Pixel 7"];
-const LOOKS = {
+const DEVICES = {
   light: { colorScheme: "light", viewport: { width: 1024, height: 640 } },
   dark: { colorScheme: "dark", viewport: { width: 1024, height: 640 } },
   phone: { colorScheme: "light", viewport, deviceScaleFactor, isMobile, hasTouch },
 } as const;
 
-for (const [look, options] of Object.entries(LOOKS)) {
-  test.describe(look, () => {
+for (const [device, options] of Object.entries(DEVICES)) {
+  test.describe(device, () => {
     test.use({ ...options, reducedMotion: "reduce" } as Parameters<typeof test.use>[0]);
 
-    /** No finding of axe-core, nothing beyond the edge, and a picture. */
+    /** Checks with axe-core, checks that nothing is wider than the screen, and takes a picture. */
     async function check(page: Page, screen: string) {
       const { violations } = await new AxeBuilder({ page }).analyze();
       expect(violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(" ")}`)).toEqual([]);
       const beyond = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
       expect(beyond, "nothing is wider than the screen").toBeLessThanOrEqual(0);
-      await page.screenshot({ path: path.join(IMAGES, `${screen}-${look}.png`), scale: "css" });
+      await page.screenshot({ path: path.join(IMAGES, `${screen}-${device}.png`), scale: "css" });
     }
 
     test("every screen is accessible", async ({ page, context }) => {
       await page.goto(stack().web);
       await expect(page.getByRole("heading", { name: "Sign up" })).toBeVisible();
       await check(page, "sign-in");
-      await signUp(page, { firstName: "Ada", email: `ada@${look}.example.com` });
+      await signUp(page, { firstName: "Ada", email: `ada@${device}.example.com` });
       await check(page, "empty");
 
       for (const title of ["Groceries", "Notes on the Analytical Engine", "Holidays"]) await newChat(page, title);
@@ -62,7 +62,7 @@ for (const [look, options] of Object.entries(LOOKS)) {
 
       const list = await hold(page, "GET", "/chats*", (route) => route.continue());
       await page.goto(stack().web);
-      await list.come;
+      await list.arrived;
       await expect(page.getByRole("status").filter({ hasText: "Loading your chats" })).toBeVisible();
       await check(page, "loading");
       list.release();

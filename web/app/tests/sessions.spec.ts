@@ -1,19 +1,19 @@
-import { clerk, somewhere, start } from "../../testing/stack.ts";
+import { clerk, newPlace, start } from "../../testing/stack.ts";
 import {
+  countDisappearances,
   expect,
   newChat,
-  refuse,
+  newUser,
+  reject,
   rename,
   signUp,
-  somebody,
   stack,
   test,
   titles,
   token,
-  watchForBlinks,
-} from "./people.ts";
+} from "./support.ts";
 
-test("a token that expires in the middle of a session is replaced without a blink", async ({ page }) => {
+test("a token that expires during a session is replaced while everything stays on the screen", async ({ page }) => {
   await page.clock.install();
   await signUp(page);
   await newChat(page);
@@ -22,7 +22,7 @@ test("a token that expires in the middle of a session is replaced without a blin
     const sent = request.headers()["authorization"];
     if (sent && request.method() !== "OPTIONS") tokens.push(sent);
   });
-  const blinks = await watchForBlinks(page);
+  const disappearances = await countDisappearances(page);
   await rename(page, "New Chat", "1");
   await expect(page.getByText("Saving…")).toHaveCount(0);
   await page.clock.fastForward("02:00");
@@ -30,17 +30,19 @@ test("a token that expires in the middle of a session is replaced without a blin
   await expect(page.getByText("Saving…")).toHaveCount(0);
   await expect(titles(page)).toHaveText(["2"]);
   expect(new Set(tokens).size).toBeGreaterThan(1);
-  expect(await blinks()).toBe(0);
+  expect(await disappearances()).toBe(0);
 });
 
-test("a token that the server refuses is replaced once, without a blink", async ({ signedIn: page }) => {
+test("a token that the server rejects is replaced once, while everything stays on the screen", async ({
+  signedIn: page,
+}) => {
   await newChat(page);
-  const blinks = await watchForBlinks(page);
+  const disappearances = await countDisappearances(page);
   const statuses: number[] = [];
   page.on("response", (response) => {
     if (response.request().method() === "PATCH") statuses.push(response.status());
   });
-  // As if the token had lost its validity on the way.
+  // The token becomes invalid in transit.
   await page.route(
     `${stack().api}/chats/*`,
     (route) => route.continue({ headers: { ...route.request().headers(), authorization: "Bearer a.b.c" } }),
@@ -50,10 +52,10 @@ test("a token that the server refuses is replaced once, without a blink", async 
   await expect(page.getByText("Saving…")).toHaveCount(0);
   await expect(titles(page)).toHaveText(["Plans"]);
   expect(statuses).toEqual([401, 200]);
-  expect(await blinks()).toBe(0);
+  expect(await disappearances()).toBe(0);
 });
 
-test("signing out in one tab shuts the other", async ({ signedIn: page, context }) => {
+test("a sign-out in one tab signs the other out", async ({ signedIn: page, context }) => {
   await newChat(page, "Secret");
   const other = await context.newPage();
   await other.goto(stack().web);
@@ -62,7 +64,7 @@ test("signing out in one tab shuts the other", async ({ signedIn: page, context 
   await expect(other).toHaveURL(/\/clerk\/sign-in/);
 });
 
-test("a session that is ended elsewhere is shut with the next thing done", async ({ signedIn: page, context }) => {
+test("a session that is revoked elsewhere ends with the next call", async ({ signedIn: page, context }) => {
   await newChat(page, "Secret");
   const payload = (await token(context)).split(".")[1] ?? "";
   const { sid } = JSON.parse(Buffer.from(payload, "base64url").toString()) as { sid: string };
@@ -71,32 +73,32 @@ test("a session that is ended elsewhere is shut with the next thing done", async
   await expect(page).toHaveURL(/\/clerk\/sign-in/);
 });
 
-test("a 401 that is about the token is shown, and does not sign the user out of Clerk", async ({ page, context }) => {
+test("a 401 about the token is shown, and does not sign the user out of Clerk", async ({ page, context }) => {
   await signUp(page);
-  let isRefused = true;
+  let isRejected = true;
   await page.route(`${stack().api}/profile`, (route) => {
-    if (!isRefused || route.request().method() === "OPTIONS") return route.fallback();
-    return refuse(401, "token_unauthorized_party", "The token is for another application.")(route);
+    if (!isRejected || route.request().method() === "OPTIONS") return route.fallback();
+    return reject(401, "token_unauthorized_party", "The token is for another application.")(route);
   });
   await page.reload();
   await expect(page.getByRole("alert")).toContainText("The token is for another application.");
   expect(new URL(page.url()).pathname).toBe("/");
   expect(await token(context)).not.toBe("");
-  isRefused = false;
+  isRejected = false;
   await page.getByRole("button", { name: "Try again" }).click();
   await expect(page.getByRole("button", { name: "New Chat", exact: true })).toBeVisible();
 });
 
-test("an account that is inactive is signed out of Clerk, and the reason is given", async ({ page }) => {
+test("an inactive account is signed out of Clerk", async ({ page }) => {
   await signUp(page);
-  await page.route(`${stack().api}/profile`, refuse(401, "account_inactive", "The account is not active."));
+  await page.route(`${stack().api}/profile`, reject(401, "account_inactive", "The account is not active."));
   await page.reload();
   await expect(page).toHaveURL(/\/clerk\/sign-in/);
 });
 
-test("a sign-out that fails can be tried again", async ({ page }) => {
+test("a sign-out that fails can be retried", async ({ page }) => {
   await signUp(page);
-  await page.route(`${stack().api}/profile`, refuse(401, "session_ended", "The session has ended."));
+  await page.route(`${stack().api}/profile`, reject(401, "session_ended", "The session has ended."));
   await page.route("**/clerk/v1/client/sessions/*/end", (route) => route.abort());
   await page.reload();
   await expect(page.getByText("You could not be signed out.")).toBeVisible();
@@ -105,35 +107,35 @@ test("a sign-out that fails can be tried again", async ({ page }) => {
   await expect(page).toHaveURL(/\/clerk\/sign-in/);
 });
 
-test("every screen that cannot be loaded says why and can be tried again", async ({ signedIn: page }) => {
+test("every screen that cannot be loaded shows the reason and can be retried", async ({ signedIn: page }) => {
   await newChat(page, "Plans");
-  let isRefused = true;
-  const refusing = (path: string) =>
+  let isRejected = true;
+  const rejecting = (path: string) =>
     page.route(`${stack().api}${path}`, (route) => {
-      if (!isRefused || route.request().method() !== "GET") return route.fallback();
-      return refuse(400, "invalid_query", "The request is not understood.")(route);
+      if (!isRejected || route.request().method() !== "GET") return route.fallback();
+      return reject(400, "invalid_query", "The query is invalid.")(route);
     });
-  await refusing("/chats*");
+  await rejecting("/chats*");
   await page.reload();
-  await expect(page.getByRole("alert")).toContainText("The request is not understood.");
-  isRefused = false;
+  await expect(page.getByRole("alert")).toContainText("The query is invalid.");
+  isRejected = false;
   await page.getByRole("button", { name: "Try again" }).click();
   await expect(titles(page)).toHaveText(["Plans"]);
 
-  isRefused = true;
-  await refusing("/profile");
+  isRejected = true;
+  await rejecting("/profile");
   await page.clock.install();
   await page.clock.fastForward("01:00");
   await page.getByRole("link", { name: "Your Profile" }).click();
-  await expect(page.getByRole("alert")).toContainText("The request is not understood.");
-  // What was read before stays on the screen.
+  await expect(page.getByRole("alert")).toContainText("The query is invalid.");
+  // Data that was read before stays on the screen.
   await expect(page.getByRole("region", { name: "Profile" })).toBeVisible();
-  isRefused = false;
+  isRejected = false;
   await page.getByRole("button", { name: "Try again" }).click();
   await expect(page.getByRole("alert")).toHaveCount(0);
 });
 
-test("without a network, changes wait and say so, and are made when it is back", async ({
+test("without a network, changes are pending, and they are made when it returns", async ({
   signedIn: page,
   context,
 }) => {
@@ -149,7 +151,7 @@ test("without a network, changes wait and say so, and are made when it is back",
   await expect(titles(page)).toHaveText(["New Chat"]);
 });
 
-test("a slow answer is said to be slow", async ({ signedIn: page }) => {
+test("a slow response is reported", async ({ signedIn: page }) => {
   const held = Promise.withResolvers<void>();
   await page.route(`${stack().api}/chats`, async (route) => {
     await held.promise;
@@ -161,10 +163,10 @@ test("a slow answer is said to be slow", async ({ signedIn: page }) => {
   await expect(page.getByText("This is taking longer than usual.")).toHaveCount(0);
 });
 
-test("a server that goes and comes back is told of, and what was done meanwhile is done", async ({ page }) => {
+test("an unreachable server is reported, and pending changes are made when it returns", async ({ page }) => {
   test.setTimeout(180_000);
-  const first = await start(await somewhere());
-  await signUp(page, somebody("Ada"), first);
+  const first = await start(await newPlace());
+  await signUp(page, newUser("Ada"), first);
   await newChat(page, "Before");
   await first.stop();
   await page.getByRole("button", { name: "New Chat", exact: true }).click();

@@ -1,8 +1,8 @@
-import { somewhere, start } from "../../testing/stack.ts";
+import { newPlace, start } from "../../testing/stack.ts";
 
-/** One stack for all tests, which keep apart by their people. */
+/** One stack for all tests. Each test has its own users. */
 export default async function setup() {
-  const { stop, ...stack } = await start(await somewhere());
+  const { stop, ...stack } = await start(await newPlace());
   process.env["STACK"] = JSON.stringify(stack);
   return stop;
 }

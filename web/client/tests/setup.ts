@@ -1,4 +1,4 @@
-import { somewhere, start } from "../../testing/stack.ts";
+import { newPlace, start } from "../../testing/stack.ts";
 
 declare module "vitest" {
   interface ProvidedContext {
@@ -12,7 +12,7 @@ const RESOURCE = { path: "/chats", member: "chats", title: "title", create: {} }
 
 /** One stack for all tests. Each test has its own users. */
 export default async function setup({ provide }: { provide: (key: "resource" | "stack", value: object) => void }) {
-  const { api, clerk, secretKey, stop } = await start(await somewhere(), "--api-only");
+  const { api, clerk, secretKey, stop } = await start(await newPlace(), "--api-only");
   provide("stack", { api, clerk, secretKey });
   provide("resource", RESOURCE);
   return stop;

@@ -6,7 +6,7 @@ interface Props {
   onCancel: () => void;
 }
 
-/** A new title for a chat. It is shown at once, so there is nothing here to wait for. */
+/** Edits the title of a chat. The new title shows at once, so the form closes without waiting. */
 export function EditChatTitle({ initialTitle, onSubmit, onCancel }: Props) {
   const [title, setTitle] = useState(initialTitle);
 
@@ -24,7 +24,7 @@ export function EditChatTitle({ initialTitle, onSubmit, onCancel }: Props) {
         value={title}
         onChange={(event) => setTitle(event.target.value)}
         maxLength={200}
-        // biome-ignore lint/a11y/noAutofocus: the person has just asked to edit it
+        // biome-ignore lint/a11y/noAutofocus: the user has just chosen to edit it
         autoFocus
       />
       <div className="actions">

@@ -9,7 +9,7 @@ export function Header({ children }: { children: ReactNode }) {
       </a>
       <Link href="/" className="brand">
         <img src="/icon.svg" alt="" width={24} height={24} />
-        Chats
+        Cubby
       </Link>
       {children}
     </header>

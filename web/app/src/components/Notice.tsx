@@ -6,7 +6,7 @@ interface Props {
   onRetry?: () => void;
 }
 
-/** An error, and what can be done about it. */
+/** An error, with buttons to retry and to dismiss it. */
 export function Notice({ children, onDismiss, onRetry }: Props) {
   return (
     <div className="notice" role="alert">

@@ -1,6 +1,6 @@
 import { Link, useLocation } from "wouter";
 
-const PLACES = [
+const PAGES = [
   { path: "/", name: "Your Chats" },
   { path: "/profile", name: "Your Profile" },
 ];
@@ -8,9 +8,9 @@ const PLACES = [
 export function Sidebar() {
   const [location] = useLocation();
   return (
-    <nav aria-label="Places">
+    <nav aria-label="Pages">
       <ul>
-        {PLACES.map(({ path, name }) => (
+        {PAGES.map(({ path, name }) => (
           <li key={path}>
             <Link href={path} aria-current={location === path ? "page" : undefined}>
               {name}

@@ -1,4 +1,4 @@
-/** Says what is being waited for. */
+/** Shows that the page is loading. `label` names the operation for screen readers. */
 export function Spinner({ label }: { label: string }) {
   return (
     <div className="spinner" role="status">

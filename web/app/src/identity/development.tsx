@@ -13,12 +13,12 @@ interface Session {
   };
 }
 
-/** Nothing is known before the first answer. */
+/** Undefined until the first response. */
 let session: Session | null | undefined;
-/** Kept in memory alone, as Clerk does. */
+/** Kept only in memory, as Clerk does. */
 let token: { readonly of: string; readonly expires: number; readonly jwt: Promise<string | null> } | undefined;
 const listeners = new Set<() => void>();
-/** Tells the other tabs that somebody signed out. */
+/** Notifies the other tabs of a sign-out. */
 const tabs = new BroadcastChannel("development-clerk");
 /** A token is renewed before it expires, as Clerk does. */
 const MARGIN = 10_000;
@@ -40,8 +40,8 @@ async function load(): Promise<void> {
 async function fetchToken(id: string): Promise<string | null> {
   const response = await fetch(`/clerk/v1/client/sessions/${id}/tokens`, { method: "POST" });
   if (response.ok) return ((await response.json()) as { jwt: string }).jwt;
-  if (response.status >= 500) throw new Error(`The development Clerk answers ${response.status}.`);
-  // The session is over.
+  if (response.status >= 500) throw new Error(`The development Clerk returned ${response.status}.`);
+  // The session has ended.
   void load();
   return null;
 }
@@ -99,7 +99,7 @@ function Provider({ children }: { children: React.ReactNode }) {
   return children;
 }
 
-/** The development Clerk has a page of its own to sign in on. */
+/** The development Clerk has its own sign-in page. */
 function SignIn() {
   useEffect(() => window.location.replace("/clerk/sign-in?redirect_url=/"), []);
   return <Spinner label="Going to the sign-in page" />;
@@ -118,5 +118,5 @@ function Account() {
   );
 }
 
-/** The development Clerk of `make run`, by the names and shapes of Clerk's. */
+/** The development Clerk of `make run`, with the names and types of Clerk's components. */
 export const development: Identity = { Provider, useAuth, SignIn, Account };

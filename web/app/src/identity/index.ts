@@ -1,17 +1,17 @@
 import type { Auth } from "cubby-client";
 import type { ComponentType, ReactNode } from "react";
 
-/** What the application asks of Clerk, be it the real one or the development one. */
+/** The parts of Clerk, or of the development Clerk, that the application uses. */
 export interface Identity {
   Provider: ComponentType<{ children: ReactNode }>;
   useAuth: () => Auth & { signOut(): Promise<unknown> };
-  /** Where people sign in. */
+  /** The sign-in page. */
   SignIn: ComponentType;
-  /** Who is signed in, with a way out. */
+  /** The signed-in user, with a button that signs them out. */
   Account: ComponentType;
 }
 
-/** Clerk, if there is a key for it. */
+/** Clerk if there is a publishable key, and otherwise the development Clerk. */
 export async function loadIdentity(): Promise<Identity> {
   if (import.meta.env.VITE_CLERK_PUBLISHABLE_KEY) return (await import("./clerk.tsx")).clerk;
   return (await import("./development.tsx")).development;

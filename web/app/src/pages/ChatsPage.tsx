@@ -3,7 +3,7 @@ import { UserChatList } from "../components/UserChatList.tsx";
 export function ChatsPage() {
   return (
     <>
-      <title>Your Chats</title>
+      <title>Your Chats · Cubby</title>
       <h1>Your Chats</h1>
       <UserChatList />
     </>

@@ -19,7 +19,7 @@ export function ProfilePage() {
 
   return (
     <>
-      <title>Your Profile</title>
+      <title>Your Profile · Cubby</title>
       <h1>Your Profile</h1>
       {error && <Notice onRetry={refresh}>{error.message}</Notice>}
       {profile ? (

@@ -11,28 +11,28 @@ type Running = Omit<Stack, "stop">;
 /** The stack that all tests share. */
 export function stack(): Running {
   const running = process.env["STACK"];
-  if (!running) throw new Error("playwright.config.ts has a stack started");
+  if (!running) throw new Error("playwright.config.ts starts the stack");
   return JSON.parse(running) as Running;
 }
 
-/** Somebody with an address of their own. */
-export function somebody(firstName: string) {
+/** A user with a unique email address. */
+export function newUser(firstName: string) {
   return { firstName, email: `${firstName.toLowerCase()}-${randomUUID()}@example.com` };
 }
 
-/** Signs somebody up on the development Clerk's page, and waits for their chats. */
-export async function signUp(page: Page, person = somebody("Ada"), { web } = stack()) {
+/** Signs a user up on the development Clerk's page, and waits for their chats. */
+export async function signUp(page: Page, user = newUser("Ada"), { web } = stack()) {
   await page.goto(web);
   const form = page.locator("form", { hasText: "First name" });
-  await form.getByLabel("E-mail address").fill(person.email);
-  await form.getByLabel("First name").fill(person.firstName);
+  await form.getByLabel("E-mail address").fill(user.email);
+  await form.getByLabel("First name").fill(user.firstName);
   await form.getByRole("button", { name: "Sign up" }).click();
   await expect(page.getByRole("heading", { name: "Your Chats" })).toBeVisible();
   await expect(page.getByRole("button", { name: "New Chat", exact: true })).toBeVisible();
-  return person;
+  return user;
 }
 
-/** With every test, what the browser keeps from happening by the content security policy is none. */
+/** Every test fails on a violation of the content security policy. */
 export const test = base.extend<{ signedIn: Page; violations: string[] }>({
   violations: [
     async ({ context }, use) => {
@@ -49,7 +49,7 @@ export const test = base.extend<{ signedIn: Page; violations: string[] }>({
   },
 });
 
-/** Notes what the content security policy keeps from happening, on every page of a context. */
+/** Records the violations of the content security policy on every page of a context. */
 export async function watchForViolations(context: BrowserContext, violations: string[]): Promise<void> {
   await context.exposeBinding("noteViolation", (_, violation: string) => violations.push(violation));
   await context.addInitScript(() => {
@@ -60,10 +60,10 @@ export async function watchForViolations(context: BrowserContext, violations: st
   });
 }
 
-/** The titles on the screen, from the top. */
+/** The titles on the screen, from top to bottom. */
 export const titles = (page: Page) => page.locator(".chat .title");
 
-/** Creates a chat, and waits until the server has it: a page that is left takes what is on its way with it. */
+/** Creates a chat, and waits until it is confirmed: a page that is left cancels its requests. */
 export async function newChat(page: Page, title?: string) {
   const before = await titles(page).count();
   await page.getByRole("button", { name: "New Chat", exact: true }).click();
@@ -81,43 +81,43 @@ export async function rename(page: Page, from: string, to: string) {
   await page.getByRole("button", { name: "Save" }).click();
 }
 
-/** A session token of who is signed in, as the application gets one. */
+/** A session token of the signed-in user, requested as the application does. */
 export async function token(context: BrowserContext, { web } = stack()): Promise<string> {
   const client = await (await context.request.get(`${web}/clerk/v1/client`)).json();
   const session = client.response.last_active_session_id;
   return (await (await context.request.post(`${web}/clerk/v1/client/sessions/${session}/tokens`)).json()).jwt;
 }
 
-/** Holds requests of a method back until they are let go, and says when one has come. */
+/** Holds requests of a method until `release` is called. `arrived` resolves when one has arrived. */
 export async function hold(page: Page, method: string, path: string, go: (route: Route) => Promise<void>) {
   const held = Promise.withResolvers<void>();
-  const come = Promise.withResolvers<void>();
+  const arrived = Promise.withResolvers<void>();
   await page.route(`${stack().api}${path}`, async (route) => {
     if (route.request().method() !== method) return route.fallback();
-    come.resolve();
+    arrived.resolve();
     await held.promise;
     await go(route);
   });
-  return { come: come.promise, release: held.resolve };
+  return { arrived: arrived.promise, release: held.resolve };
 }
 
-export const refuse = (status: number, code: string, detail: string) => (route: Route) =>
+export const reject = (status: number, code: string, detail: string) => (route: Route) =>
   route.fulfill({
     status,
     headers: { "access-control-allow-origin": "*", "content-type": "application/problem+json" },
     body: JSON.stringify({ type: "about:blank", title: "No", status, detail, code }),
   });
 
-/** Watches for the dashboard leaving the screen, be it for a moment. */
-export async function watchForBlinks(page: Page): Promise<() => Promise<number>> {
+/** Counts how often the dashboard leaves the screen, even for a moment. */
+export async function countDisappearances(page: Page): Promise<() => Promise<number>> {
   await page.evaluate(() => {
     const root = document.getElementById("root");
     if (!root) throw new Error("the page has a root");
-    const watched = window as unknown as { blinks: number };
-    watched.blinks = 0;
+    const watched = window as unknown as { disappearances: number };
+    watched.disappearances = 0;
     new MutationObserver(() => {
-      if (!document.querySelector(".dashboard .chats")) watched.blinks += 1;
+      if (!document.querySelector(".dashboard .chats")) watched.disappearances += 1;
     }).observe(root, { childList: true, subtree: true });
   });
-  return () => page.evaluate(() => (window as unknown as { blinks: number }).blinks);
+  return () => page.evaluate(() => (window as unknown as { disappearances: number }).disappearances);
 }

@@ -1,4 +1,4 @@
-import { expect, newChat, rename, signUp, somebody, stack, test, titles } from "./people.ts";
+import { expect, newChat, newUser, rename, signUp, stack, test, titles } from "./support.ts";
 
 test("from signing up to signing out", async ({ page }) => {
   const ada = await signUp(page);
@@ -25,17 +25,17 @@ test("from signing up to signing out", async ({ page }) => {
 
   await page.getByRole("button", { name: "Sign out" }).click();
   await expect(page).toHaveURL(/\/clerk\/sign-in/);
-  // There is no way back to the data.
+  // The data cannot be reached any more.
   await page.goto(`${stack().web}/profile`);
   await expect(page).toHaveURL(/\/clerk\/sign-in/);
 });
 
-test("who signs in again finds their chats, and whoever signs in after them does not", async ({ page }) => {
+test("a user who signs in again sees their chats, and the next user does not", async ({ page }) => {
   const ada = await signUp(page);
   await newChat(page, "Ada's");
   await page.getByRole("button", { name: "Sign out" }).click();
   await expect(page).toHaveURL(/\/clerk\/sign-in/);
-  await signUp(page, somebody("Eve"));
+  await signUp(page, newUser("Eve"));
   await expect(page.getByText("No chats yet.")).toBeVisible();
   await page.getByRole("button", { name: "Sign out" }).click();
   await expect(page).toHaveURL(/\/clerk\/sign-in/);
@@ -45,10 +45,10 @@ test("who signs in again finds their chats, and whoever signs in after them does
   await expect(titles(page)).toHaveText(["Ada's"]);
 });
 
-test("two people never see each other's chats", async ({ browser }) => {
+test("two users never see each other's chats", async ({ browser }) => {
   const [ada, eve] = await Promise.all([browser.newContext(), browser.newContext()]);
   const [hers, others] = await Promise.all([ada.newPage(), eve.newPage()]);
-  await Promise.all([signUp(hers, somebody("Ada")), signUp(others, somebody("Eve"))]);
+  await Promise.all([signUp(hers, newUser("Ada")), signUp(others, newUser("Eve"))]);
   await Promise.all([newChat(hers, "Ada's"), newChat(others, "Eve's")]);
   await Promise.all([hers.reload(), others.reload()]);
   await expect(titles(hers)).toHaveText(["Ada's"]);
@@ -56,7 +56,7 @@ test("two people never see each other's chats", async ({ browser }) => {
   await Promise.all([ada.close(), eve.close()]);
 });
 
-test("an address that is unknown, or known already, is said to be", async ({ page }) => {
+test("unknown email addresses at sign-in and known ones at sign-up are errors", async ({ page }) => {
   const ada = await signUp(page);
   await page.getByRole("button", { name: "Sign out" }).click();
   const signIn = page.locator("form", { has: page.getByRole("button", { name: "Sign in", exact: true }) });
@@ -69,7 +69,7 @@ test("an address that is unknown, or known already, is said to be", async ({ pag
   await expect(page.getByRole("alert")).toContainText("already");
 });
 
-test("everything can be done with the keyboard alone", async ({ signedIn: page }) => {
+test("the keyboard is enough for everything", async ({ signedIn: page }) => {
   const press = async (name: string) => {
     const button = page.getByRole("button", { name });
     for (let tabs = 0; !(await button.evaluate((element) => element === document.activeElement)); tabs += 1) {
@@ -92,7 +92,7 @@ test("everything can be done with the keyboard alone", async ({ signedIn: page }
   await expect(page.getByRole("button", { name: "Rename Typed" })).toBeFocused();
 });
 
-test("a title is what the API takes", async ({ signedIn: page }) => {
+test("titles that the API rejects are not sent, and markup is shown as text", async ({ signedIn: page }) => {
   await newChat(page);
   await rename(page, "New Chat", "   ");
   await expect(titles(page)).toHaveText(["New Chat"]);
