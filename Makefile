@@ -85,17 +85,9 @@ fuzz: $(TOOLS)/cargo-fuzz/bin/cargo-fuzz ## Fuzz what reads strangers' input (SE
 			target/fuzz-corpus/$$target tests/fuzz/seeds/$$target -- -max_total_time=$(SECONDS_EACH) || exit 1; \
 	done
 
-BENCH_TOOLS := $(TOOLS)/cargo-lambda/installed $(TOOLS)/aws-lambda-ric/installed $(TOOLS)/awslambdaric/installed
 .PHONY: bench
-bench: ## Measure, and write docs/benchmarks.md (QUICK=1: a look alone)
-	@# Side by side, since a tool that is installed keeps one processor busy at most.
-	@$(MAKE) --silent --jobs 3 $(BENCH_TOOLS) bench-driver
+bench: $(TOOLS)/aws-lambda-ric/installed ## Measure, and write docs/benchmarks.md (QUICK=1: only show that it works)
 	cargo run --quiet --profile driver --package bench
-
-.PHONY: bench-driver
-bench-driver:
-	@# It has no part in how many jobs make runs.
-	env -u MAKEFLAGS cargo build --quiet --profile driver --package bench
 
 .PHONY: profile
 profile: ## Count where a request's instructions go, and write docs/benchmarks/profile.md; needs valgrind
@@ -105,8 +97,7 @@ profile: ## Count where a request's instructions go, and write docs/benchmarks/p
 lint: $(TOOLS)/sam/installed $(TOOLS)/web/installed $(TOOLS)/cfn-lint/installed $(TOOLS)/checkov/installed $(DENY) ## Check formatting, lints, dependencies and the templates
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features -- --deny warnings
-	@# Their lock files follow what they take from here.
-	cargo metadata --format-version 1 --locked --manifest-path tests/bench/rivals/untuned/Cargo.toml > /dev/null
+	@# Its lock file follows the workspace's dependencies.
 	cargo metadata --format-version 1 --locked --manifest-path tests/fuzz/Cargo.toml > /dev/null
 	$(NPM) run lint
 	$(DENY) --workspace check --hide-inclusion-graph bans licenses sources

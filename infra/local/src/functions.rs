@@ -36,7 +36,7 @@ pub(crate) fn url_path(binary: &str) -> String {
 
 /// An address for cargo-lambda, which cannot be given a listener. It is a random one of the loopback interface's, so nothing
 /// else takes it meanwhile, and no web page guesses it.
-pub async fn free_address() -> Result<SocketAddr> {
+pub(crate) async fn free_address() -> Result<SocketAddr> {
     Ok(hidden_listener().await?.local_addr()?)
 }
 
@@ -118,7 +118,7 @@ impl Functions {
 }
 
 /// Stops a process and all that it started, and returns once they are gone.
-pub async fn stop(mut child: Child) {
+pub(crate) async fn stop(mut child: Child) {
     // Found while the process lives: those below it are in groups of their own, and orphans have no parent to tell
     // whose they were.
     let mut system = System::new();
@@ -154,14 +154,14 @@ pub async fn stop(mut child: Child) {
 }
 
 /// The program of cargo-lambda, where the Makefile has put it.
-pub fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     workspace().join(".tools/cargo-lambda/bin/cargo-lambda")
 }
 
 /// A folder that shows the functions' sources and nothing else. cargo-lambda watches the folder it runs in, once for
 /// each running function, with all that is below: the project's own with `target` and `.tools` takes tens of thousands
 /// of Linux's inotify watches, and where those are used up, edited code is not loaded and nothing says so.
-pub fn sources(folder: &Path) -> Result<PathBuf> {
+pub(crate) fn sources(folder: &Path) -> Result<PathBuf> {
     let sources = folder.join("sources");
     std::fs::create_dir_all(&sources).context("the folder of sources cannot be made")?;
     for name in ["functions", "shared"] {

@@ -1,7 +1,6 @@
 //! The local stack: DynamoDB, a development Clerk and the functions on one machine.
 //!
-//! The program is for developers; the tests of other crates use its [`clerk::SigningKey`] and its
-//! [`dynamodb::in_memory`] engine, the benchmarks its way to start and stop cargo-lambda.
+//! The program is for developers; the tests and the benchmarks use its [`clerk::SigningKey`] and its engine in memory.
 
 // Telling its user what happens is this program's job.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -12,7 +11,7 @@ mod cli;
 mod docker;
 pub mod dynamodb;
 mod files;
-pub mod functions;
+mod functions;
 mod guard;
 mod proxy;
 mod reconcile;

@@ -3,201 +3,105 @@
 use anyhow::Result;
 
 use crate::{
-    growth::{self, CHATS, Growth, USERS},
-    load::{self, CONCURRENCY, Load, Memory},
+    builds::{Programs, Subject},
+    calls::{CALLS, Call, LIST_10},
     measure::{Bench, Cold, Repeats, Rounds, Setting, Warm},
-    micro::Parts,
-    programs::{Contestant, FUNCTIONS, Programs},
-    requests::{CASES, Case, LIST_10, Operation},
-    share::Share,
-    world::Way,
+    network::{Consumption, Network},
+    quota::Quota,
 };
 
 /// How often each measurement is made.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
-    pub(crate) name: &'static str,
-    /// Rounds of cold starts, with a whole processor and with a share.
+    pub(crate) is_quick: bool,
+    /// Rounds of cold starts without a quota, and with one.
     pub(crate) cold: usize,
-    pub(crate) cold_shared: usize,
-    /// Warm requests for the list of ten.
+    pub(crate) cold_limited: usize,
+    /// Warm lists of 10: without a quota, from a distant database, with a quota.
     pub(crate) warm: Repeats,
-    /// The same with a database that is far.
-    pub(crate) far: Repeats,
-    /// The same over TLS, on each share of a processor.
-    pub(crate) shared: Repeats,
-    /// Warm requests for each other case.
+    pub(crate) distant: Repeats,
+    pub(crate) limited: Repeats,
+    /// Every other warm call.
     pub(crate) others: Repeats,
-    /// Rounds of parts.
-    pub(crate) parts: usize,
-    /// Rounds of growth.
-    pub(crate) growth: usize,
-    /// How many people are in the tables at most.
-    pub(crate) users: usize,
-    /// Requests under load, for each number of clients.
-    pub(crate) load: usize,
-    pub(crate) soak: usize,
 }
 
 /// For the committed document.
 pub(crate) const FULL: Plan = Plan {
-    name: "full",
+    is_quick: false,
     cold: 12,
-    cold_shared: 3,
-    warm: Repeats { rounds: 5, warming: 200, requests: 800 },
-    far: Repeats { rounds: 5, warming: 50, requests: 100 },
-    shared: Repeats { rounds: 2, warming: 100, requests: 40 },
-    others: Repeats { rounds: 2, warming: 100, requests: 100 },
-    parts: 5,
-    growth: 10,
-    users: 1_000_000,
-    load: 3_200,
-    soak: 200_000,
+    cold_limited: 5,
+    warm: Repeats { rounds: 5, warmup: 200, requests: 800 },
+    distant: Repeats { rounds: 5, warmup: 50, requests: 100 },
+    limited: Repeats { rounds: 3, warmup: 100, requests: 60 },
+    others: Repeats { rounds: 3, warmup: 100, requests: 200 },
 };
 
-/// For a look.
+/// To see that everything works.
 pub(crate) const QUICK: Plan = Plan {
-    name: "quick",
-    cold: 4,
-    cold_shared: 2,
-    warm: Repeats { rounds: 3, warming: 100, requests: 200 },
-    far: Repeats { rounds: 3, warming: 100, requests: 40 },
-    shared: Repeats { rounds: 1, warming: 100, requests: 30 },
-    others: Repeats { rounds: 1, warming: 100, requests: 50 },
-    parts: 2,
-    growth: 5,
-    users: 1_000,
-    load: 320,
-    soak: 4_000,
+    is_quick: true,
+    cold: 3,
+    cold_limited: 1,
+    warm: Repeats { rounds: 2, warmup: 100, requests: 100 },
+    distant: Repeats { rounds: 2, warmup: 50, requests: 40 },
+    limited: Repeats { rounds: 1, warmup: 50, requests: 20 },
+    others: Repeats { rounds: 1, warmup: 50, requests: 50 },
 };
 
-/// How functions are started: with a whole processor, and with the shares that come with these sizes in MB.
-pub(crate) const WHOLE: Setting = Setting { way: Way::Plain, memory: None };
-const SETTINGS: [Setting; 6] = [
-    WHOLE,
-    Setting { way: Way::Jwks, memory: None },
-    Setting { way: Way::Tls, memory: None },
-    Setting { way: Way::Tls, memory: Some(1769) },
-    Setting { way: Way::Tls, memory: Some(512) },
-    SMALL,
-];
-/// What of them warm requests are measured in as well.
-const WARM_SETTINGS: [Setting; 4] = [
-    Setting { way: Way::Tls, memory: None },
-    Setting { way: Way::Tls, memory: Some(1769) },
-    Setting { way: Way::Tls, memory: Some(512) },
-    SMALL,
-];
-/// Lambda's smallest, over TLS.
-pub(crate) const SMALL: Setting = Setting { way: Way::Tls, memory: Some(128) };
-/// Requests in a block of growth.
-const BLOCK: usize = 50;
+pub(crate) const PLAIN: Setting = Setting { network: Network::Plain, memory: None };
+pub(crate) const DISTANT: Setting = Setting { network: Network::Distant, memory: None };
+/// Over TLS, with the processor time of: a whole processor, the template's memory size, and Lambda's smallest.
+pub(crate) const ONE_PROCESSOR: Setting = Setting { network: Network::Tls, memory: Some(1769) };
+const TEMPLATE: Setting = Setting { network: Network::Tls, memory: Some(512) };
+pub(crate) const SMALLEST: Setting = Setting { network: Network::Tls, memory: Some(128) };
 
-/// All that was measured.
+/// The results of one call in one setting.
+pub(crate) struct Measured<T> {
+    pub(crate) call: &'static Call,
+    pub(crate) setting: Setting,
+    pub(crate) rounds: Rounds<T>,
+}
+
 pub(crate) struct Results<'a> {
     pub(crate) programs: &'a Programs,
-    pub(crate) parts: Parts,
-    /// Cold starts for the list of ten.
-    pub(crate) cold: Vec<(Setting, Rounds<Cold>)>,
-    /// Why there are none on a share of a processor, if there are none.
+    pub(crate) consumption: Vec<(Subject, &'static Call, Consumption)>,
+    pub(crate) cold: Vec<Measured<Cold>>,
+    pub(crate) warm: Vec<Measured<Warm>>,
+    /// Why there are no results with a quota.
     pub(crate) skipped: Option<String>,
-    /// Cold starts of the other functions.
-    pub(crate) others: Vec<(&'static Case, Rounds<Cold>)>,
-    pub(crate) warm: Vec<(&'static Case, Rounds<Warm>)>,
-    /// The list of ten over TLS, on shares of a processor.
-    pub(crate) shared: Vec<(Setting, Rounds<Warm>)>,
-    /// The list of ten from a distant database.
-    pub(crate) far: Rounds<Warm>,
-    pub(crate) of_chats: Growth,
-    pub(crate) of_users: Growth,
-    pub(crate) loads: Vec<Load>,
-    pub(crate) memory: Memory,
 }
 
 impl Plan {
-    /// The numbers of people that are tried.
-    pub(crate) fn users(&self) -> Vec<usize> {
-        USERS.into_iter().filter(|users| *users <= self.users).collect()
-    }
+    pub(crate) async fn measure<'a>(&self, bench: &Bench<'a>) -> Result<Results<'a>> {
+        let mut chats = bench.start(Subject::Cubby, "chats", Network::Plain, None).await?;
+        bench.fixture.create_chats(&mut chats).await?;
+        chats.kill().await?;
 
-    /// Measures all but parts and soak, whose results are passed on.
-    pub(crate) async fn carry_out<'a>(&self, bench: &Bench<'a>, parts: Parts, memory: Memory) -> Result<Results<'a>> {
-        let say = |what: &'static str| bench.bar.set_message(what);
-        let skipped = Share::of(128).err().map(|error| format!("{error:#}"));
-        let can = |setting: &Setting| skipped.is_none() || setting.memory.is_none();
-        let settings: Vec<Setting> = SETTINGS.into_iter().filter(can).collect();
-        let warm_settings: Vec<Setting> = WARM_SETTINGS.into_iter().filter(can).collect();
-        bench.bar.set_position(0);
-        bench.bar.set_length(self.steps(&settings, &warm_settings));
-
-        let mut cold = Vec::new();
-        for setting in settings {
-            let contestants: &[Contestant] =
-                if setting.way == Way::Jwks { &Contestant::WHOLE } else { &Contestant::ALL };
-            cold.push((setting, bench.cold(contestants, &LIST_10, setting, self.rounds(setting)).await?));
+        let mut consumption = Vec::new();
+        for subject in Subject::COMPLETE {
+            let calls = bench.consumption(subject).await?;
+            consumption.extend(calls.into_iter().map(|(call, consumption)| (subject, call, consumption)));
         }
-        let mut others = Vec::new();
-        for case in CASES.iter().filter(|case| case.function != "chats") {
-            others.push((case, bench.cold(&Contestant::WHOLE, case, WHOLE, self.cold).await?));
+
+        let skipped = Quota::of(128).err().map(|error| format!("{error:#}"));
+        let limited = if skipped.is_none() { vec![ONE_PROCESSOR, TEMPLATE, SMALLEST] } else { Vec::new() };
+        let mut cold = Vec::new();
+        for (setting, count) in [(PLAIN, self.cold)].into_iter().chain(limited.iter().map(|&s| (s, self.cold_limited)))
+        {
+            cold.push(Measured { call: &LIST_10, setting, rounds: bench.cold(&LIST_10, setting, count).await? });
         }
 
         let mut warm = Vec::new();
-        for case in &CASES {
-            let (contestants, repeats): (&[Contestant], _) = if case.name == LIST_10.name {
-                (&Contestant::ALL, self.warm)
-            } else {
-                (&Contestant::WHOLE, self.others)
-            };
-            warm.push((case, bench.warm(contestants, case, WHOLE, repeats).await?));
+        for call in &CALLS {
+            let is_list_10 = call.name == LIST_10.name;
+            let (subjects, repeats) =
+                if is_list_10 { (&Subject::ALL[..], self.warm) } else { (&Subject::COMPLETE[..], self.others) };
+            warm.push(Measured { call, setting: PLAIN, rounds: bench.warm(subjects, call, PLAIN, repeats).await? });
         }
-        let mut shared = Vec::new();
-        for setting in warm_settings {
-            shared.push((setting, bench.warm(&Contestant::ALL, &LIST_10, setting, self.shared).await?));
+        let others = limited.into_iter().map(|setting| (setting, self.limited));
+        for (setting, repeats) in others.chain([(DISTANT, self.distant)]) {
+            let rounds = bench.warm(&Subject::ALL, &LIST_10, setting, repeats).await?;
+            warm.push(Measured { call: &LIST_10, setting, rounds });
         }
-        let distant = Setting { way: Way::Far, memory: None };
-        let far = bench.warm(&Contestant::ALL, &LIST_10, distant, self.far).await?;
-
-        say("growth");
-        let of_chats = growth::of_chats(bench, self.growth, BLOCK).await?;
-        let of_users = growth::of_users(bench, &self.users(), self.growth, BLOCK).await?;
-
-        say("load");
-        let mut loads = Vec::new();
-        for clients in CONCURRENCY {
-            loads.push(load::concurrency(bench, clients, self.load).await?);
-        }
-        Ok(Results {
-            programs: bench.programs,
-            parts,
-            cold,
-            skipped,
-            others,
-            warm,
-            shared,
-            far,
-            of_chats,
-            of_users,
-            loads,
-            memory,
-        })
-    }
-
-    fn rounds(&self, setting: Setting) -> usize {
-        if setting.memory.is_some() { self.cold_shared } else { self.cold }
-    }
-
-    /// How often the bar moves.
-    fn steps(&self, settings: &[Setting], warm_settings: &[Setting]) -> u64 {
-        let contestants = |way| if way == Way::Jwks { Contestant::WHOLE.len() } else { Contestant::ALL.len() };
-        let cold: usize = settings
-            .iter()
-            .map(|setting| (self.rounds(*setting) + setting.uncounted()) * contestants(setting.way))
-            .sum();
-        let others = (self.cold + 1) * Contestant::WHOLE.len() * (FUNCTIONS.len() - 1);
-        let of_all = self.warm.rounds + self.far.rounds + self.shared.rounds * warm_settings.len();
-        let of_whole = self.others.rounds * (CASES.len() - 1);
-        let warm = of_all * Contestant::ALL.len() + of_whole * Contestant::WHOLE.len();
-        let growth = self.growth * Operation::ALL.len() * (CHATS.len() + self.users().len());
-        (cold + others + warm + growth + CONCURRENCY.len()) as u64
+        Ok(Results { programs: bench.programs, consumption, cold, warm, skipped })
     }
 }

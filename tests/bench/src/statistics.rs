@@ -1,10 +1,10 @@
-//! What is told of many measurements.
+//! Quantiles and ratios.
 
-/// The value that `share` of all values are at or below; of none, not a number.
+/// The smallest value that `share` of all values do not exceed; NaN if there are none.
 pub(crate) fn quantile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let rank = (share * sorted.len() as f64).ceil() as usize;
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
 }
@@ -13,11 +13,10 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)
 }
 
-/// How many times as much one is of another, round by round.
+/// A ratio of two subjects: the median of the rounds' ratios, and the middle half of the rounds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ratio {
     pub(crate) median: f64,
-    /// The middle half of the rounds.
     pub(crate) low: f64,
     pub(crate) high: f64,
 }

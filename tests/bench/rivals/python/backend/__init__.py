@@ -1,1 +1,0 @@
-"""Chats and profiles on Lambda: a module for each function, and what they share."""
