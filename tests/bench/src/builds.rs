@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -104,4 +105,15 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     let (text, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     ensure!(output.status.success(), "{command:?} failed ({}):\n{text}{error}", output.status);
     Ok(())
+}
+
+/// A program's output; empty if it cannot run.
+pub(crate) fn output(program: impl AsRef<OsStr>, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).current_dir(workspace()).output();
+    String::from_utf8_lossy(&output.map(|output| output.stdout).unwrap_or_default()).trim().to_owned()
+}
+
+/// The commit that is measured.
+pub(crate) fn commit() -> String {
+    output("git", &["describe", "--always", "--dirty"])
 }

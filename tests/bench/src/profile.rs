@@ -1,13 +1,11 @@
 //! Counts a request's instructions with callgrind, which other load on the machine does not change.
 
-use std::{
-    collections::BTreeMap, fmt::Write as _, fs, mem, os::unix::fs::PermissionsExt, path::Path, process::Command,
-};
+use std::{collections::BTreeMap, fmt::Write as _, fs, mem, os::unix::fs::PermissionsExt, path::Path};
 
 use anyhow::{Context, Result, ensure};
 
 use crate::{
-    builds::{Subject, cargo, run, workspace},
+    builds::{Subject, cargo, commit, output, run, workspace},
     calls::LIST_10,
     fixture::Fixture,
     lambda::Function,
@@ -48,7 +46,8 @@ type Counts = BTreeMap<&'static str, f64>;
 
 /// Writes `docs/benchmarks/profile.md`.
 pub(crate) async fn write(fixture: &Fixture) -> Result<()> {
-    let version = Command::new("valgrind").arg("--version").output().context("install valgrind")?.stdout;
+    let version = output("valgrind", &["--version"]);
+    ensure!(!version.is_empty(), "valgrind does not run; install it");
     println!("building with symbols");
     let target = workspace().join("target/profile");
     run(cargo().arg("--target-dir").arg(&target).env("CARGO_PROFILE_RELEASE_STRIP", "false"))?;
@@ -71,7 +70,8 @@ pub(crate) async fn write(fixture: &Fixture) -> Result<()> {
     }
     let table = table(&columns);
     let document = include_str!("profile.md")
-        .replace("{{valgrind}}", String::from_utf8_lossy(&version).trim())
+        .replace("{{valgrind}}", &version)
+        .replace("{{commit}}", &commit())
         .replace("{{table}}", &table);
     let file = workspace().join("docs/benchmarks/profile.md");
     fs::write(&file, document)?;

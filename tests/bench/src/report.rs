@@ -1,11 +1,11 @@
 //! The document.
 
-use std::{env, fmt::Write as _, fs, path::Path, process::Command, thread};
+use std::{env, fmt::Write as _, fs, thread};
 
 use anyhow::Result;
 
 use crate::{
-    builds::{Subject, workspace},
+    builds::{Subject, commit, output, workspace},
     calls::{Call, LIST_10},
     measure::{Cold, Repeats, Rounds, Setting, Warm},
     network::DELAY,
@@ -211,18 +211,14 @@ fn machine() -> String {
     let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = processors.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown processor");
     let count = thread::available_parallelism().map_or(0, usize::from);
-    let output = |program: &Path, arguments: &[&str]| {
-        let output = Command::new(program).args(arguments).current_dir(workspace()).output();
-        String::from_utf8_lossy(&output.map(|output| output.stdout).unwrap_or_default()).trim().to_owned()
-    };
     format!(
         "{}, {count} processors, {} {}; {}; Node {}; commit {}",
         model.trim_start_matches([' ', '\t', ':']),
         env::consts::OS,
         env::consts::ARCH,
-        output(Path::new("rustc"), &["--version"]),
-        output(&workspace().join(".tools/node/bin/node"), &["--version"]),
-        output(Path::new("git"), &["describe", "--always", "--dirty"]),
+        output("rustc", &["--version"]),
+        output(workspace().join(".tools/node/bin/node"), &["--version"]),
+        commit(),
     )
 }
 
