@@ -1,4 +1,5 @@
-import { expect, hold, newChat, reject, rename, stack, test, titles, token } from "./support.ts";
+import { newChat, rename, titles } from "./chats.ts";
+import { expect, hold, reject, stack, test, token } from "./support.ts";
 
 test("a new chat is listed before the response, and stays", async ({ signedIn: page }) => {
   const request = await hold(page, "POST", "/chats", (route) => route.continue());

@@ -44,9 +44,9 @@ test("a page of another port can neither read nor call nor change anything", asy
     const json = { "content-type": "application/x-amz-json-1.0", "x-amz-target": "DynamoDB_20120810.ListTables" };
     const authorization = `AWS4-HMAC-SHA256 Credential=${key}/20260101/us-east-1/dynamodb/aws4_request, Signature=0`;
     const urls = [
-      `${api}/chats`,
-      `${api}/.rt/chats/2018-06-01/runtime/invocation/next`,
-      `${api}/2015-03-31/functions/chats/invocations`,
+      `${api}/profile`,
+      `${api}/.rt/profile/2018-06-01/runtime/invocation/next`,
+      `${api}/2015-03-31/functions/profile/invocations`,
       `${api}/lambda-url/clerk-webhook`,
       `${clerk}/.well-known/jwks.json`,
       `${clerk}/v1/users`,
@@ -93,5 +93,5 @@ test("a page of another port can neither read nor call nor change anything", asy
     server.close();
   }
   await page.reload();
-  await expect(page.getByRole("heading", { name: "Your Chats" })).toBeVisible();
+  await expect(page.getByRole("navigation", { name: "Pages" })).toBeVisible();
 });

@@ -3,7 +3,8 @@ import path from "node:path";
 import AxeBuilder from "@axe-core/playwright";
 import { devices } from "@playwright/test";
 
-import { expect, hold, newChat, type Page, rename, signUp, stack, test, titles } from "./support.ts";
+import { newChat, rename, titles } from "./chats.ts";
+import { expect, hold, type Page, signUp, stack, test } from "./support.ts";
 
 /** With UPDATE_IMAGES, the pictures of the documents are updated. */
 const IMAGES = process.env["UPDATE_IMAGES"]

@@ -1,17 +1,6 @@
 import { clerk, newPlace, start } from "../../testing/stack.ts";
-import {
-  countDisappearances,
-  expect,
-  newChat,
-  newUser,
-  reject,
-  rename,
-  signUp,
-  stack,
-  test,
-  titles,
-  token,
-} from "./support.ts";
+import { countDisappearances, newChat, rename, titles } from "./chats.ts";
+import { expect, newUser, reject, signUp, stack, test, token } from "./support.ts";
 
 test("a token that expires during a session is replaced while everything stays on the screen", async ({ page }) => {
   await page.clock.install();

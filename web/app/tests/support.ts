@@ -20,15 +20,15 @@ export function newUser(firstName: string) {
   return { firstName, email: `${firstName.toLowerCase()}-${randomUUID()}@example.com` };
 }
 
-/** Signs a user up on the development Clerk's page, and waits for their chats. */
+/** Signs a user up on the development Clerk's page, and waits until the first page has loaded. */
 export async function signUp(page: Page, user = newUser("Ada"), { web } = stack()) {
   await page.goto(web);
   const form = page.locator("form", { hasText: "First name" });
   await form.getByLabel("E-mail address").fill(user.email);
   await form.getByLabel("First name").fill(user.firstName);
   await form.getByRole("button", { name: "Sign up" }).click();
-  await expect(page.getByRole("heading", { name: "Your Chats" })).toBeVisible();
-  await expect(page.getByRole("button", { name: "New Chat", exact: true })).toBeVisible();
+  await expect(page.getByRole("navigation", { name: "Pages" })).toBeVisible();
+  await expect(page.locator(".spinner")).toHaveCount(0);
   return user;
 }
 
@@ -60,27 +60,6 @@ export async function watchForViolations(context: BrowserContext, violations: st
   });
 }
 
-/** The titles on the screen, from top to bottom. */
-export const titles = (page: Page) => page.locator(".chat .title");
-
-/** Creates a chat, and waits until it is confirmed: a page that is left cancels its requests. */
-export async function newChat(page: Page, title?: string) {
-  const before = await titles(page).count();
-  await page.getByRole("button", { name: "New Chat", exact: true }).click();
-  await expect(titles(page)).toHaveCount(before + 1);
-  if (title) await rename(page, "New Chat", title);
-  await expect(page.getByText("Saving…")).toHaveCount(0);
-}
-
-export async function rename(page: Page, from: string, to: string) {
-  await page
-    .getByRole("button", { name: `Rename ${from}`, exact: true })
-    .first()
-    .click();
-  await page.getByLabel("Title").fill(to);
-  await page.getByRole("button", { name: "Save" }).click();
-}
-
 /** A session token of the signed-in user, requested as the application does. */
 export async function token(context: BrowserContext, { web } = stack()): Promise<string> {
   const client = await (await context.request.get(`${web}/clerk/v1/client`)).json();
@@ -107,17 +86,3 @@ export const reject = (status: number, code: string, detail: string) => (route: 
     headers: { "access-control-allow-origin": "*", "content-type": "application/problem+json" },
     body: JSON.stringify({ type: "about:blank", title: "No", status, detail, code }),
   });
-
-/** Counts how often the dashboard leaves the screen, even for a moment. */
-export async function countDisappearances(page: Page): Promise<() => Promise<number>> {
-  await page.evaluate(() => {
-    const root = document.getElementById("root");
-    if (!root) throw new Error("the page has a root");
-    const watched = window as unknown as { disappearances: number };
-    watched.disappearances = 0;
-    new MutationObserver(() => {
-      if (!document.querySelector(".dashboard .chats")) watched.disappearances += 1;
-    }).observe(root, { childList: true, subtree: true });
-  });
-  return () => page.evaluate(() => (window as unknown as { disappearances: number }).disappearances);
-}

@@ -1,4 +1,5 @@
-import { expect, newChat, newUser, rename, signUp, stack, test, titles } from "./support.ts";
+import { newChat, rename, titles } from "./chats.ts";
+import { expect, newUser, signUp, stack, test } from "./support.ts";
 
 test("from signing up to signing out", async ({ page }) => {
   const ada = await signUp(page);
