@@ -159,7 +159,7 @@ impl Aws {
             .region(Region::new(REGION))
             .credentials_provider(Credentials::new("test", "test", None, None, "test"))
             .endpoint_url(self.url())
-            .http_client(store::http_client());
+            .http_client(aws::http_client(None));
         aws_sdk_dynamodb::Client::from_conf(config.build())
     }
 
@@ -169,7 +169,7 @@ impl Aws {
             .region(Region::new(REGION))
             .credentials_provider(Credentials::new("test", "test", None, None, "test"))
             .endpoint_url(self.url())
-            .http_client(store::http_client());
+            .http_client(aws::http_client(None));
         aws_sdk_secretsmanager::Client::from_conf(config.build())
     }
 }

@@ -81,7 +81,7 @@ async fn reconciling_repairs_damaged_profiles_where_an_instance_id_is_set() {
         .region(Region::new("us-east-1"))
         .credentials_provider(Credentials::new("local", "local", None, None, "local"))
         .endpoint_url(engine.url())
-        .http_client(store::http_client());
+        .http_client(aws::http_client(None));
     let function = Arc::new(OnceCell::new());
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let webhook = format!("http://{}", listener.local_addr().expect("its address"));

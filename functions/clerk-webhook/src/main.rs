@@ -5,7 +5,7 @@ mod secret;
 
 use std::{process::ExitCode, sync::Arc};
 
-use api::required;
+use api::{required, var};
 use store::{Accounts, Database, Profiles};
 
 use routes::Receiver;
@@ -15,7 +15,7 @@ use secret::Secret;
 async fn main() -> ExitCode {
     api::run(async || {
         let (users, sessions) = (required("USERS_TABLE")?, required("SESSIONS_TABLE")?);
-        let (secret, database) = (Secret::from_env().await, Database::from_env());
+        let (secret, database) = (Secret::from_env().await, Database::from_env(var));
         let profiles = Profiles::new(&database, users.clone());
         let accounts = Accounts::new(&database, users, sessions);
         Ok(routes::router().with_state(Arc::new(Receiver { secret, profiles, accounts })))

@@ -82,7 +82,7 @@ impl Secret {
         let source = match var("CLERK_WEBHOOK_SIGNING_SECRET_ARN") {
             Some(id) => {
                 let timeouts = TimeoutConfig::builder().operation_timeout(SECRET_READ_TIMEOUT).build();
-                let (config, refresh) = store::sdk_config("SECRETS_MANAGER");
+                let (config, refresh) = aws::sdk_config("SECRETS_MANAGER", var);
                 let config = config::Builder::from(&config).retry_classifier(refresh).timeout_config(timeouts);
                 Source::Manager { client: Client::from_conf(config.build()), id }
             }
@@ -170,7 +170,7 @@ async fn version(client: &Client, id: &str, stage: &str) -> Result<Option<String
             Some(GetSecretValueError::InvalidRequestException(_)) => {
                 Err(Failure::Misconfigured("the signing secret is marked for deletion".to_owned()))
             }
-            _ => Err(Failure::Unavailable(store::describe(&error))),
+            _ => Err(Failure::Unavailable(aws::describe(&error))),
         },
     }
 }
@@ -230,7 +230,7 @@ mod tests {
                 .credentials_provider(Credentials::new("id", "key", None, None, "test"))
                 .retry_config(RetryConfig::disabled())
                 .endpoint_url(url)
-                .http_client(store::http_client());
+                .http_client(aws::http_client(None));
             let source = Source::Manager { client: Client::from_conf(config.build()), id: "secret".to_owned() };
             (manager, Secret { source, state: Mutex::default() })
         }

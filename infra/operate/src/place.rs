@@ -27,6 +27,9 @@ pub(crate) struct Place {
     /// Where the local stack keeps its data [default: .local in the project]
     #[arg(long, env = "LOCAL_DATA", global = true)]
     data: Option<PathBuf>,
+    /// File of the root certificates to trust for AWS, in PEM, instead of Amazon's
+    #[arg(long, env = "AWS_CA_BUNDLE", global = true)]
+    ca_bundle: Option<PathBuf>,
 }
 
 /// The tables of a stack.
@@ -39,7 +42,8 @@ pub(crate) struct Tables {
 
 impl Place {
     pub(crate) async fn open(self) -> Result<Tables> {
-        let config = aws_config::defaults(BehaviorVersion::latest()).http_client(store::http_client());
+        let config =
+            aws_config::defaults(BehaviorVersion::latest()).http_client(aws::http_client(self.ca_bundle.as_deref()));
         let Some(stack) = self.stack else {
             let data = self.data.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.local"));
             let file = std::fs::read_to_string(data.join("aws-credentials"));
@@ -86,7 +90,7 @@ pub(crate) fn described<E>(error: SdkError<E, HttpResponse>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    anyhow!(store::describe(&error))
+    anyhow!(aws::describe(&error))
 }
 
 pub(crate) fn string(text: impl Into<String>) -> AttributeValue {

@@ -34,7 +34,7 @@ impl Fixture {
             .region(Region::new("us-east-1"))
             .credentials_provider(Credentials::for_tests())
             .endpoint_url(engine.url())
-            .http_client(store::http_client())
+            .http_client(aws::http_client(None))
             .build();
         Self { client: Client::from_conf(config), engine, folder: tempfile::tempdir().expect("a folder") }
     }

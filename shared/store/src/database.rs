@@ -5,23 +5,23 @@ use aws_sdk_dynamodb::{
     config::{self, StalledStreamProtectionConfig, retry::RetryConfig, timeout::TimeoutConfig},
 };
 
-use crate::{capacity::CapacityInterceptor, sdk_config};
+use crate::capacity::CapacityInterceptor;
 
 /// The connection to DynamoDB that the table handles share. Cloning it is cheap.
 #[derive(Clone)]
 pub struct Database(pub(crate) Client);
 
 impl Database {
-    /// The database of the environment: see [`sdk_config`]. Makes no request yet.
+    /// Configured through `var`, which looks up an environment variable: see [`aws::sdk_config`]. Makes no request yet.
     ///
     /// A call ends within 6 s, three attempts included, so that the caller gets an answer before the function's
     /// time-out of 25 s (`template.yaml`), also where one request follows the other.
-    pub fn from_env() -> Self {
+    pub fn from_env(var: impl Fn(&str) -> Option<String>) -> Self {
         let timeouts = TimeoutConfig::builder()
             .operation_attempt_timeout(Duration::from_millis(2500))
             .operation_timeout(Duration::from_secs(6))
             .build();
-        let (config, refresh) = sdk_config("DYNAMODB");
+        let (config, refresh) = aws::sdk_config("DYNAMODB", var);
         let config = config::Builder::from(&config)
             .retry_classifier(refresh)
             .retry_config(RetryConfig::standard().with_max_attempts(3))

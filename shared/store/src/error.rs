@@ -1,12 +1,10 @@
-use std::{any::type_name, error::Error as StdError, iter::successors};
+use std::error::Error as StdError;
 
+use aws::REJECTED_CREDENTIALS;
 use aws_sdk_dynamodb::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
-    operation::RequestId,
 };
-
-use crate::sdk::REJECTED_CREDENTIALS;
 
 /// Why an operation did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -63,42 +61,9 @@ impl Error {
             let server_side = error.raw_response().is_some_and(|response| response.status().is_server_error());
             refused && !server_side
         });
-        let message = describe(&error);
+        let message = aws::describe(&error);
         if refused { Self::Internal(message) } else { Self::Unavailable(message) }
     }
-}
-
-/// What a log may say of an SDK's error: operation, kind, HTTP status, the service's error code, and the request id. None
-/// of it is text of the response, which may hold a secret or a user's data, also in an error's message or in what a
-/// parser says of it. Without a response, it is what the connection failed of.
-pub fn describe<E>(error: &SdkError<E, HttpResponse>) -> String
-where
-    E: ProvideErrorMetadata + StdError + 'static,
-{
-    let name = type_name::<E>();
-    let kind = format!("{}: {error}", name.rsplit("::").next().unwrap_or(name));
-    if let Some(response) = error.raw_response() {
-        let status = response.status().as_u16();
-        let named = |name, value: Option<&str>| {
-            value.filter(|value| is_identifier(value)).map(|value| format!(", {name} {value}"))
-        };
-        let code = named("code", error.as_service_error().and_then(ProvideErrorMetadata::code)).unwrap_or_default();
-        let request_id = named("request id", error.request_id()).unwrap_or_default();
-        return format!("{kind}, HTTP status {status}{code}{request_id}");
-    }
-    // Below an error of another kind than the connection's, credentials are fetched and their response is parsed.
-    let depth = match error {
-        SdkError::DispatchFailure(failure) if failure.is_other() => 2,
-        SdkError::DispatchFailure(_) | SdkError::TimeoutError(_) => usize::MAX,
-        _ => 0,
-    };
-    let sources = successors(error.source(), |&error| error.source()).take(depth);
-    sources.fold(kind, |text, source| format!("{text}: {source}"))
-}
-
-/// Whether a value of a response is an error code or a request id by its form.
-fn is_identifier(value: &str) -> bool {
-    value.len() <= 80 && value.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
 }
 
 impl From<serde_dynamo::Error> for Error {

@@ -17,11 +17,9 @@ mod capacity;
 mod chats;
 mod database;
 mod error;
-mod http_client;
 mod id;
 mod item;
 mod profiles;
-mod sdk;
 mod write;
 
 pub use accounts::{Accounts, Authorized};
@@ -31,9 +29,7 @@ pub use chats::{
     UserChats,
 };
 pub use database::Database;
-pub use error::{Error, describe};
-pub use http_client::http_client;
+pub use error::Error;
 pub use id::{Id, InvalidId};
 pub use profiles::{AuthorProfile, Details, Email, ImageUrl, InvalidDetail, Name, Profile, Profiles, Put, UserProfile};
-pub use sdk::{CredentialRefresh, sdk_config};
 pub use write::Precondition;

@@ -96,7 +96,7 @@ struct Device {
 
 impl Device {
     fn new(fixture: &Fixture) -> Self {
-        static HTTP: LazyLock<SharedHttpClient> = LazyLock::new(store::http_client);
+        static HTTP: LazyLock<SharedHttpClient> = LazyLock::new(|| aws::http_client(None));
         let (sender, attempts) = mpsc::unbounded_channel();
         let network = Network { attempts: sender, inner: HTTP.clone(), connector: None };
         let retries = RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_nanos(1));

@@ -33,7 +33,7 @@ use tokio_rustls::{
 };
 
 /// The roots that Cubby trusts on AWS.
-const AMAZON_ROOTS: &str = include_str!("../../../shared/store/src/amazon-roots.pem");
+const AMAZON_ROOTS: &str = include_str!("../../../shared/aws/src/amazon-roots.pem");
 /// The delay of a distant database's responses.
 pub(crate) const DELAY: Duration = Duration::from_millis(3);
 

@@ -41,7 +41,7 @@ fn config(url: &str) -> config::Builder {
         .credentials_provider(Credentials::for_tests())
         .retry_config(RetryConfig::disabled())
         .endpoint_url(url)
-        .http_client(store::http_client())
+        .http_client(aws::http_client(None))
 }
 
 /// Puts a bare tombstone in place of a deleted user's item, as `operate erase` does.

@@ -22,7 +22,7 @@ struct Chat {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let (config, _) = store::sdk_config("DYNAMODB");
+    let (config, _) = aws::sdk_config("DYNAMODB", |name| std::env::var(name).ok());
     let (client, table, user) = (Client::new(&config), std::env::var("CHATS_TABLE")?, std::env::var("QUERY_USER")?);
     let query = |user: String| {
         let query = client.query().table_name(&table).index_name("newest").key_condition_expression("userId = :user");

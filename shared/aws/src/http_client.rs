@@ -1,15 +1,18 @@
-//! How AWS's services are reached.
+//! The HTTP client of the SDK's clients.
 
-use std::{env, ffi::OsString, fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
-use aws_sdk_dynamodb::{
-    config::{RuntimeComponents, SharedHttpClient},
-    error::BoxError,
-};
-use aws_smithy_runtime_api::client::{
-    http::{HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector},
-    orchestrator::{HttpRequest, HttpResponse},
-    result::ConnectorError,
+use aws_smithy_runtime_api::{
+    box_error::BoxError,
+    client::{
+        http::{
+            HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+            SharedHttpConnector,
+        },
+        orchestrator::{HttpRequest, HttpResponse},
+        result::ConnectorError,
+        runtime_components::RuntimeComponents,
+    },
 };
 use aws_smithy_types::body::SdkBody;
 use hyper_rustls::HttpsConnector;
@@ -23,32 +26,28 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 
-/// The five roots of Amazon Trust Services, which every certificate of an AWS service leads to; it recommends all of
-/// them for a trust store of one's own (<https://www.amazontrust.com/repository/>). The first ends in 2037.
+/// The five roots of Amazon Trust Services, which issue the certificates of all AWS services
+/// (<https://www.amazontrust.com/repository/>). The first expires in 2037.
 const AMAZON_ROOTS: &[u8] = include_bytes!("amazon-roots.pem");
 
-/// How long a connection may take to come about; its TLS counts as part of a request. Short, because an environment that
-/// Lambda froze thaws with dead connections.
-const CONNECT: Duration = Duration::from_secs(1);
+/// The limit for a TCP connection. TLS counts as part of the request. Short, because connections are dead after Lambda
+/// froze the environment.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A client for the SDK that trusts Amazon's own roots, and nobody else's.
+/// An HTTP client for the SDK that trusts only Amazon's roots, or only those in the file `ca_bundle` (`AWS_CA_BUNDLE`, for
+/// networks that terminate TLS). Parsing a system's hundred roots and more would take most of a client's start.
 ///
-/// Reading the hundred and more that a system has takes most of a client's start. Where AWS is behind something with a
-/// certificate of another's, `AWS_CA_BUNDLE` names the file of roots to trust instead, as for every SDK of AWS; empty, it
-/// names none. It concerns AWS only: Clerk's keys are fetched with the system's roots.
-///
-/// It is hyper's, which is in every function already, with nothing around it. The SDK's own brings an HTTP/2 that
-/// cannot be left out and that DynamoDB does not speak; reqwest, which fetches Clerk's keys, reads each request's URL
+/// It is hyper's, which every function has already, without a layer around it. The SDK's own client brings HTTP/2, which
+/// cannot be turned off and which DynamoDB does not support. reqwest, which fetches Clerk's keys, parses each request's URL
 /// twice more.
-pub fn http_client() -> SharedHttpClient {
-    let named = |file: OsString| {
-        fs::read(&file).map_err(|error| format!("the roots of AWS_CA_BUNDLE, {}: {error}", file.display()).into())
+pub fn http_client(ca_bundle: Option<&Path>) -> SharedHttpClient {
+    let read = |file: &Path| {
+        fs::read(file).map_err(|error| format!("the roots of AWS_CA_BUNDLE, {}: {error}", file.display()).into())
     };
-    let file = env::var_os("AWS_CA_BUNDLE").filter(|file| !file.is_empty());
-    trusting(file.map_or_else(|| Ok(AMAZON_ROOTS.to_vec()), named))
+    trusting(ca_bundle.map_or_else(|| Ok(AMAZON_ROOTS.to_vec()), read))
 }
 
-/// A client that trusts `roots` alone, in PEM.
+/// A client that trusts only `roots`, in PEM.
 fn trusting(roots: Result<Vec<u8>, BoxError>) -> SharedHttpClient {
     let client = |connector| Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
     let client = roots.and_then(|roots| connector(&roots)).map(client);
@@ -56,11 +55,11 @@ fn trusting(roots: Result<Vec<u8>, BoxError>) -> SharedHttpClient {
 }
 
 fn connector(roots: &[u8]) -> Result<HttpsConnector<connect::HttpConnector>, BoxError> {
-    // The error's own text quotes the file, which may be a wrong one.
+    // Without the error's own text, which quotes the file: it may be a wrong one.
     let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(roots).collect();
     let roots = roots.map_err(|_| "the roots are not certificates in PEM")?;
     let mut trusted = RootCertStore::empty();
-    // A system's hundred and more may hold one that is too old to be read.
+    // A system's roots can include one that is too old to be parsed.
     if let (0, _) = trusted.add_parsable_certificates(roots) {
         return Err("there is no root certificate to trust".into());
     }
@@ -71,13 +70,13 @@ fn connector(roots: &[u8]) -> Result<HttpsConnector<connect::HttpConnector>, Box
     let mut tcp = connect::HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
-    tcp.set_connect_timeout(Some(CONNECT));
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
     Ok(HttpsConnector::from((tcp, config)))
 }
 
 type Pooled = Client<HttpsConnector<connect::HttpConnector>, SdkBody>;
 
-/// The client, or why there is none, which every request then tells.
+/// The client, or why it could not be built: the error of every request then.
 #[derive(Clone, Debug)]
 struct Hyper(Result<Pooled, String>);
 
@@ -94,7 +93,7 @@ impl HttpConnector for Hyper {
             Ok(client.request(request))
         });
         HttpConnectorFuture::new(async move {
-            // Whatever keeps an answer away, the SDK may try again.
+            // The SDK may retry, whatever the cause.
             let response = sent?.await.map_err(|error| ConnectorError::io(error.into()))?;
             HttpResponse::try_from(response.map(SdkBody::from_body_1_x))
                 .map_err(|error| ConnectorError::other(error.into(), None))
@@ -117,8 +116,8 @@ mod tests {
 
     use super::*;
 
-    /// Somebody who poses as DynamoDB, with a certificate of their own. Gives their address and the certificate.
-    async fn impostor() -> (String, String) {
+    /// A server with a self-signed certificate. Returns its URL and the certificate.
+    async fn self_signed_server() -> (String, String) {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
         let (certificate, key) = (made.cert.der().clone(), made.signing_key.serialize_der());
         let key = rustls::pki_types::PrivatePkcs8KeyDer::from(key).into();
@@ -127,7 +126,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("https://localhost:{}", listener.local_addr().expect("bound").port());
         tokio::spawn(async move {
-            // Whether a client stays is what the test looks at.
+            // The test examines the client's result.
             while let Ok((stream, _)) = listener.accept().await {
                 drop(acceptor.accept(stream).await);
             }
@@ -135,7 +134,7 @@ mod tests {
         (url, pem::encode(&Pem::new("CERTIFICATE", made.cert.der().to_vec())))
     }
 
-    async fn what_goes_wrong(url: &str, client: SharedHttpClient) -> String {
+    async fn request_error(url: &str, client: SharedHttpClient) -> String {
         let config = Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("us-east-1"))
@@ -144,15 +143,15 @@ mod tests {
             .endpoint_url(url)
             .http_client(client);
         let listed = Client::from_conf(config.build()).list_tables().send().await;
-        DisplayErrorContext(listed.expect_err("nobody is behind it")).to_string()
+        DisplayErrorContext(listed.expect_err("the server is not DynamoDB")).to_string()
     }
 
     #[tokio::test]
     async fn only_amazons_roots_are_trusted() {
-        let (url, certificate) = impostor().await;
-        let refused = what_goes_wrong(&url, trusting(Ok(AMAZON_ROOTS.to_vec()))).await;
-        assert!(refused.contains("UnknownIssuer"), "{refused}");
-        let believed = what_goes_wrong(&url, trusting(Ok(certificate.into_bytes()))).await;
-        assert!(!believed.contains("UnknownIssuer"), "{believed}");
+        let (url, certificate) = self_signed_server().await;
+        let rejected = request_error(&url, trusting(Ok(AMAZON_ROOTS.to_vec()))).await;
+        assert!(rejected.contains("UnknownIssuer"), "{rejected}");
+        let trusted = request_error(&url, trusting(Ok(certificate.into_bytes()))).await;
+        assert!(!trusted.contains("UnknownIssuer"), "{trusted}");
     }
 }
