@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::{
-    by_hand::{ISSUER, Runtime, signed_in},
     events::event,
+    standalone::{ISSUER, Runtime, signed_in},
 };
 
 const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";

@@ -3,13 +3,13 @@
 use serde_json::json;
 
 use crate::{
-    client::Person,
+    client::User,
     stack::{program, stack, workspace},
 };
 
 #[tokio::test]
 async fn schemathesis_finds_nothing() {
-    let ada = Person::sign_up("Ada");
+    let ada = User::sign_up("Ada");
     let token = json!([program("local"), "token", "--user", ada.id]);
     let status = stack()
         .command(&workspace().join(".tools/schemathesis/bin/schemathesis"))

@@ -13,7 +13,7 @@ use reqwest::Client;
 use serde_json::Value;
 
 use crate::{
-    client::Person,
+    client::User,
     events::SAMPLES,
     stack::{program, stack, workspace},
 };
@@ -93,7 +93,7 @@ async fn the_api_is_served_from_docker() {
     let url =
         lines.find_map(|line| Some(line.ok()?.split_once("are served at ")?.1.to_owned())).expect("it says where");
 
-    let token = Person::sign_up("Ada").token();
+    let token = User::sign_up("Ada").token();
     let http = Client::builder().no_proxy().timeout(START_TIMEOUT).build().expect("a client");
     let profile = || http.get(format!("{url}/profile"));
     let deadline = Instant::now() + START_TIMEOUT;

@@ -1,4 +1,4 @@
-//! Events as Lambda hands them over, through Lambda's own `Invoke`: the samples, and what no gateway should ever send.
+//! Events through Lambda's `Invoke`: the sample events, and events that API Gateway never sends.
 
 use std::time::Duration;
 
@@ -6,7 +6,8 @@ use clerk_auth::user_tag;
 use serde_json::{Value, json};
 
 use crate::{
-    client::{Answer, Person},
+    client::{Response, User},
+    sample::Sample,
     stack::{Stack, file, stack},
 };
 
@@ -18,8 +19,8 @@ pub(crate) const SAMPLES: [(&str, &str, u16); 4] = [
     ("clerk-webhook", "clerk-webhook", 200),
 ];
 
-async fn invoke(function: &str, event: &Value) -> Answer {
-    Answer::to(reqwest::Client::new().post(stack().invoke(function)).json(event)).await
+async fn invoke(function: &str, event: &Value) -> Response {
+    Response::to(reqwest::Client::new().post(stack().invoke(function)).json(event)).await
 }
 
 /// An API Gateway event in payload format 2.0.
@@ -38,7 +39,7 @@ pub(crate) fn event(method: &str, path: &str, token: &str) -> Value {
 }
 
 #[tokio::test]
-async fn the_sample_events_succeed_once_they_are_filled_in() {
+async fn the_sample_events_succeed() {
     for (function, sample, status) in SAMPLES {
         let event = serde_json::from_str(&stack().local(&["event", sample])).expect("JSON");
         let answer = invoke(function, &event).await;
@@ -57,9 +58,10 @@ async fn the_sample_events_succeed_once_they_are_filled_in() {
 }
 
 #[tokio::test]
-async fn events_that_no_request_can_be_made_of_break_nothing() {
-    let ada = Person::sign_up("Ada");
-    let good = event("GET", "/chats", &ada.token());
+async fn malformed_events_do_not_stop_the_function() {
+    let (ada, sample) = (User::sign_up("Ada"), Sample::first());
+    let (function, list) = (&sample.function, &sample.path);
+    let good = event("GET", list, &ada.token());
     let with = |changes: &[(&str, Value)]| {
         let mut event = good.clone();
         for (pointer, value) in changes {
@@ -74,48 +76,49 @@ async fn events_that_no_request_can_be_made_of_break_nothing() {
     let sanitized = [
         (with(&[("/headers", odd_headers)]), 200),
         (with(&[("/rawQueryString", json!("limit=1&x=ü \"<>\\^`{|}"))]), 200),
-        (with(&[("/rawPath", json!("/chats/a b\u{0}\"<>^`{|}ü#?"))]), 400),
-        (with(&[("/rawPath", json!("/chats/%zz"))]), 400),
-        (with(&[("/rawPath", json!("chats"))]), 200),
+        (with(&[("/rawPath", json!(format!("{list}/a b\u{0}\"<>^`{{|}}ü#?")))]), 400),
+        (with(&[("/rawPath", json!(format!("{list}/%zz")))]), 400),
+        (with(&[("/rawPath", json!(list.trim_start_matches('/')))]), 200),
         (with(&[("/rawPath", json!(""))]), 404),
-        (with(&[("/rawPath", json!("//evil.example/chats"))]), 404),
+        (with(&[("/rawPath", json!(format!("//evil.example{list}")))]), 404),
         (with(&[("/rawPath", json!("/../../etc/passwd"))]), 404),
     ];
     for (event, status) in sanitized {
-        let answer = invoke("chats", &event).await;
+        let answer = invoke(function, &event).await;
         assert_eq!(answer.body["statusCode"], status, "{event}: {answer:?}");
     }
 
     for event in [json!({}), json!(null), json!([1]), json!("text"), json!({ "Records": [] })] {
-        let answer = invoke("chats", &event).await;
-        assert!(answer.body.get("statusCode").is_none(), "{event} is no request: {answer:?}");
+        let answer = invoke(function, &event).await;
+        assert!(answer.body.get("statusCode").is_none(), "{event} is not a request: {answer:?}");
         assert!(answer.body.to_string().contains("errorMessage"), "{event}: {answer:?}");
     }
-    assert_eq!(invoke("chats", &good).await.body["statusCode"], 200, "the function is alive");
+    assert_eq!(invoke(function, &good).await.body["statusCode"], 200, "the function is running");
 }
 
 #[tokio::test]
-async fn logs_hold_no_token_and_no_address() {
-    let ada = Person::sign_up("Ada");
-    ada.create_chat("a title to look for").await;
+async fn logs_hold_no_tokens_texts_or_email_addresses() {
+    let (ada, sample) = (User::sign_up("Ada"), Sample::first());
+    ada.create(&sample).await;
     ada.get("/profile").await;
     let (token, user) = (ada.token(), user_tag(&ada.id));
-    let answer = Answer::to(
-        crate::client::request(reqwest::Method::GET, "/chats?cursor=a-cursor-to-look-for").bearer_auth(&token),
+    let answer = Response::to(
+        crate::client::request(reqwest::Method::GET, &format!("{}?cursor=a-cursor-to-look-for", sample.path))
+            .bearer_auth(&token),
     );
     answer.await.is_problem(400, "invalid_query");
     line(|line| line["user"] == user.as_str() && line["code"] == "invalid_query").await;
     line(|line| line["user"] == user.as_str() && line["route"] == "/profile").await;
     let log = Stack::log();
-    for secret in [token.as_str(), &ada.email, "a title to look for", "a-cursor-to-look-for", &stack().webhook_secret()]
-    {
+    let secrets = [token.as_str(), &ada.email, "a-cursor-to-look-for", &stack().webhook_secret()];
+    for secret in secrets.into_iter().chain(sample.texts()) {
         assert!(!log.contains(secret), "{secret} is in the log");
     }
 }
 
-/// The lines that requests left, once one of them is like `wanted`.
+/// The log line of a request like `wanted`, once there is one.
 pub(crate) async fn line(wanted: impl Fn(&Value) -> bool) -> Value {
-    let look = async {
+    let search = async {
         loop {
             let log = Stack::log();
             let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -125,35 +128,35 @@ pub(crate) async fn line(wanted: impl Fn(&Value) -> bool) -> Value {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), look)
+    tokio::time::timeout(Duration::from_secs(10), search)
         .await
         .unwrap_or_else(|_| panic!("no such line:\n{}", Stack::log()))
 }
 
 #[tokio::test]
-async fn every_request_leaves_a_line_with_who_asked_and_what_it_cost() {
-    let ada = Person::sign_up("Ada");
-    ada.create_chat("Plans").await;
+async fn every_request_is_logged_with_its_user_and_cost() {
+    let (ada, sample) = (User::sign_up("Ada"), Sample::first());
+    ada.create(&sample).await;
     let user = user_tag(&ada.id);
     let created = line(|line| line["user"] == user.as_str() && line["method"] == "POST").await;
-    assert_eq!((&created["route"], &created["status"]), (&json!("/chats"), &json!(201)), "{created}");
-    assert_eq!((&created["level"], &created["function"]), (&json!("INFO"), &json!("chats")), "{created}");
+    assert_eq!((&created["route"], &created["status"]), (&json!(sample.route), &json!(201)), "{created}");
+    assert_eq!((&created["level"], &created["function"]), (&json!("INFO"), &json!(sample.function)), "{created}");
     assert!(created["request_id"].is_string() && created["duration_ms"].is_number(), "{created}");
-    // The look at account and session, and the write of the item and of its entry in the index.
+    // The session check reads an account and a session. The write is that of the item and its entry in the index.
     assert_eq!(created["dynamodb_requests"], 2, "{created}");
     assert_eq!((&created["read_units"], &created["write_units"]), (&json!(2), &json!(2)), "{created}");
     assert!(created.get("code").is_none() && created.get("Problems").is_none(), "{created}");
 
-    ada.get("/chats?limit=0").await.is_problem(400, "invalid_query");
-    let refused = line(|line| line["user"] == user.as_str() && line["code"] == "invalid_query").await;
-    assert_eq!(refused["Problems"], 1, "{refused}");
-    let directive = &refused["_aws"]["CloudWatchMetrics"][0];
-    assert_eq!(directive["Dimensions"], json!([["function", "code"]]), "{refused}");
-    assert_eq!(directive["Metrics"], json!([{ "Name": "Problems" }]), "{refused}");
+    ada.get(&format!("{}?limit=0", sample.path)).await.is_problem(400, "invalid_query");
+    let rejected = line(|line| line["user"] == user.as_str() && line["code"] == "invalid_query").await;
+    assert_eq!(rejected["Problems"], 1, "{rejected}");
+    let directive = &rejected["_aws"]["CloudWatchMetrics"][0];
+    assert_eq!(directive["Dimensions"], json!([["function", "code"]]), "{rejected}");
+    assert_eq!(directive["Metrics"], json!([{ "Name": "Problems" }]), "{rejected}");
 
-    let told = line(|line| line["event"] == "user_changed" && line["outcome"] == "changed").await;
-    assert_eq!((&told["Events"], &told["function"]), (&json!(1), &json!("clerk-webhook")), "{told}");
-    let directive = &told["_aws"]["CloudWatchMetrics"][0];
-    assert_eq!(directive["Dimensions"], json!([["function", "event", "outcome"]]), "{told}");
-    assert!(told["EventAge"].as_f64().is_some_and(|age| age < 60_000.0), "{told}");
+    let event = line(|line| line["event"] == "user_changed" && line["outcome"] == "changed").await;
+    assert_eq!((&event["Events"], &event["function"]), (&json!(1), &json!("clerk-webhook")), "{event}");
+    let directive = &event["_aws"]["CloudWatchMetrics"][0];
+    assert_eq!(directive["Dimensions"], json!([["function", "event", "outcome"]]), "{event}");
+    assert!(event["EventAge"].as_f64().is_some_and(|age| age < 60_000.0), "{event}");
 }

@@ -1,4 +1,4 @@
-//! A database that fails in every way: no wrong answer, no acknowledged write that is lost, no write that is made twice,
+//! DynamoDB failing in every way: no wrong response, no acknowledged write that is lost, no write that takes effect twice,
 //! and no fault that outlives its cause.
 
 use std::{
@@ -20,12 +20,12 @@ use http_body::{Body as HttpBody, Frame};
 use local::dynamodb::{InMemory, in_memory};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, process::Command, sync::Notify, time::sleep};
-use uuid::Uuid;
 
 use crate::{
-    by_hand::{ISSUER, Runtime, signed_in},
     events::event,
+    sample::{Sample, contains, items},
     stack::program,
+    standalone::{ISSUER, Runtime, signed_in, start},
 };
 
 const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
@@ -33,32 +33,32 @@ const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 /// What the proxy does to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
-    /// DynamoDB asks to be asked later.
+    /// DynamoDB throttles it.
     Throttled,
     /// DynamoDB fails.
     Failed,
-    /// The answer breaks off; nothing was done.
+    /// The connection breaks before the request takes effect.
     Reset,
-    /// It was done, and the answer breaks off.
-    AnswerLost,
-    /// An answer that is none.
-    Garbage,
-    /// No answer ever.
-    Silence,
-    /// An answer that takes a second.
+    /// The connection breaks after the request has taken effect.
+    ResponseLost,
+    /// The response is not DynamoDB's.
+    Invalid,
+    /// No response arrives.
+    Unanswered,
+    /// The response takes a second.
     Slow,
-    /// Nothing is done until the test says so.
+    /// The request does not take effect until the test releases it.
     Held,
 }
 
-/// A fault, the operation it befalls (any, if empty), and how often.
+/// A fault, the operation that has it (any, if empty), and how often.
 type Plan = Option<(Fault, &'static str, usize)>;
 
 struct Proxy {
     engine: String,
     http: reqwest::Client,
     plan: Mutex<Plan>,
-    /// Told of a request that is held, and of its release.
+    /// Notified when a request is held and when it is released.
     held: Notify,
     released: Notify,
     calls: Mutex<Vec<Call>>,
@@ -86,11 +86,11 @@ impl HttpBody for Broken {
 }
 
 impl Proxy {
-    /// The fault that befalls a request for `operation`, if any does.
+    /// The fault of a request for `operation`.
     fn fault(&self, operation: &str) -> Option<Fault> {
-        let mut plan = self.plan.lock().expect("nobody failed while holding it");
-        let (fault, befallen, times) = plan.as_mut()?;
-        if *times == 0 || !operation.ends_with(*befallen) {
+        let mut plan = self.plan.lock().expect("no test fails while it holds this");
+        let (fault, planned, times) = plan.as_mut()?;
+        if *times == 0 || !operation.ends_with(*planned) {
             return None;
         }
         *times -= 1;
@@ -98,16 +98,17 @@ impl Proxy {
     }
 
     async fn forward(&self, headers: HeaderMap, body: Bytes) -> Response {
-        let answer = self.http.post(&self.engine).headers(headers).body(body).send().await.expect("the engine answers");
-        let (status, headers) = (answer.status(), answer.headers().clone());
-        (status, headers, answer.bytes().await.expect("whole")).into_response()
+        let sent = self.http.post(&self.engine).headers(headers).body(body).send().await;
+        let response = sent.expect("the engine responds");
+        let (status, headers) = (response.status(), response.headers().clone());
+        (status, headers, response.bytes().await.expect("it is complete")).into_response()
     }
 }
 
-/// Each function reaches it by a path of its own.
+/// Each function has its own path.
 async fn relay(State(proxy): State<Arc<Proxy>>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     let operation = headers["x-amz-target"].to_str().expect("an operation's name").to_owned();
-    proxy.calls.lock().expect("nobody failed while holding it").push(Call {
+    proxy.calls.lock().expect("no test fails while it holds this").push(Call {
         function: uri.path().trim_matches('/').to_owned(),
         target: operation.clone(),
         body: serde_json::from_slice(&body).expect("a request is JSON"),
@@ -124,12 +125,12 @@ async fn relay(State(proxy): State<Arc<Proxy>>, uri: Uri, headers: HeaderMap, bo
         Some(Fault::Throttled) => error(StatusCode::BAD_REQUEST, "ThrottlingException"),
         Some(Fault::Failed) => error(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError"),
         Some(Fault::Reset) => Body::new(Broken).into_response(),
-        Some(Fault::AnswerLost) => {
+        Some(Fault::ResponseLost) => {
             drop(proxy.forward(headers, body).await);
             Body::new(Broken).into_response()
         }
-        Some(Fault::Garbage) => "<html>It works!</html>".into_response(),
-        Some(Fault::Silence) => std::future::pending().await,
+        Some(Fault::Invalid) => "<html>It works!</html>".into_response(),
+        Some(Fault::Unanswered) => std::future::pending().await,
         Some(Fault::Held) => {
             proxy.held.notify_one();
             proxy.released.notified().await;
@@ -142,18 +143,20 @@ async fn relay(State(proxy): State<Arc<Proxy>>, uri: Uri, headers: HeaderMap, bo
     }
 }
 
-/// All functions over an engine of their own, with the proxy between.
+/// A resource's function, and the others, with a database behind the proxy.
 pub(crate) struct Stack {
+    sample: Sample,
     proxy: Arc<Proxy>,
     engine: InMemory,
-    chats: Runtime,
+    resource: Runtime,
     profile: Runtime,
     webhook: Runtime,
     token: String,
 }
 
 impl Stack {
-    pub(crate) async fn start() -> Self {
+    /// Starts the function of `sample`, as a user's that no webhook has reported.
+    pub(crate) async fn start(sample: &Sample) -> Self {
         let engine = in_memory().await.expect("the engine starts");
         let proxy = Arc::new(Proxy {
             engine: engine.url().to_owned(),
@@ -174,32 +177,35 @@ impl Stack {
             let url = format!("{url}/{function}");
             let variables = [
                 ("AWS_ENDPOINT_URL", url.as_str()),
-                ("CHATS_TABLE", "ChatsTable"),
                 ("CLERK_ISSUER", ISSUER),
                 ("CLERK_JWT_KEY", &pem),
                 ("CLERK_WEBHOOK_SIGNING_SECRET_ARN", "WebhookSecret"),
-                ("SESSIONS_TABLE", "SessionsTable"),
-                ("USERS_TABLE", "UsersTable"),
             ];
-            Runtime::start(function, &variables).await
+            start(function, &variables).await
         };
         Self {
-            chats: start("chats").await,
+            resource: start(&sample.function).await,
             profile: start("profile").await,
             webhook: start("clerk-webhook").await,
+            sample: sample.clone(),
             proxy,
             engine,
             token,
         }
     }
 
+    /// Loses the response of the next request for `operation`.
+    pub(crate) fn lose_response(&self, operation: &'static str) {
+        self.plan(Some((Fault::ResponseLost, operation, 1)));
+    }
+
     fn plan(&self, plan: Plan) {
-        *self.proxy.plan.lock().expect("nobody failed while holding it") = plan;
+        *self.proxy.plan.lock().expect("no test fails while it holds this") = plan;
     }
 
     /// All requests that the functions have made so far.
     pub(crate) fn calls(&self) -> Vec<Call> {
-        self.proxy.calls.lock().expect("nobody failed while holding it").clone()
+        self.proxy.calls.lock().expect("no test fails while it holds this").clone()
     }
 
     /// A call to the API: its status and its body.
@@ -207,7 +213,8 @@ impl Stack {
         self.call_if(method, path, body, "").await
     }
 
-    async fn call_if(&self, method: &str, path: &str, body: Value, if_match: &str) -> (u64, Value) {
+    /// The same, with the header If-Match unless it is empty.
+    pub(crate) async fn call_if(&self, method: &str, path: &str, body: Value, if_match: &str) -> (u64, Value) {
         let mut event = event(method, path, &self.token);
         if !body.is_null() {
             event["body"] = body.to_string().into();
@@ -215,7 +222,7 @@ impl Stack {
         if !if_match.is_empty() {
             event["headers"]["if-match"] = if_match.into();
         }
-        let function = if path == "/profile" { &self.profile } else { &self.chats };
+        let function = if path == "/profile" { &self.profile } else { &self.resource };
         let (status, headers, body) = function.invoke(event).await;
         let status = status.as_u64().expect("a status");
         assert_eq!(status == 503, headers.contains_key("retry-after"), "{method} {path}: {headers:?}");
@@ -234,53 +241,61 @@ impl Stack {
         self.webhook.invoke(event).await.0.as_u64().expect("a status")
     }
 
-    async fn create(&self, title: &str) -> String {
-        let (status, chat) = self.call("POST", "/chats", json!({ "title": title })).await;
-        assert_eq!(status, 201, "{chat}");
-        format!("/chats/{}", chat["id"].as_str().expect("an id"))
+    /// Creates an item and returns its path.
+    pub(crate) async fn create(&self) -> String {
+        let (status, item) = self.call("POST", &self.sample.path, self.sample.create.clone()).await;
+        assert_eq!(status, 201, "{item}");
+        self.sample.item(item["id"].as_str().expect("an id"))
     }
 
-    async fn titles(&self) -> Vec<Value> {
-        let (status, page) = self.call("GET", "/chats", Value::Null).await;
+    /// The items of the list.
+    pub(crate) async fn items(&self) -> Vec<Value> {
+        let (status, page) = self.call("GET", &self.sample.path, Value::Null).await;
         assert_eq!(status, 200, "{page}");
-        page["chats"].as_array().expect("chats").iter().map(|chat| chat["title"].clone()).collect()
+        items(&page).clone()
+    }
+
+    /// Every operation on the resource, those on an item at `item`, and on the profile.
+    fn operations(&self, item: &str) -> Vec<(&'static str, String, Value)> {
+        let profile = || "/profile".to_owned();
+        let list = || self.sample.path.clone();
+        vec![
+            ("GET", list(), Value::Null),
+            ("POST", list(), self.sample.other.clone()),
+            ("GET", item.to_owned(), Value::Null),
+            ("PATCH", item.to_owned(), self.sample.update.clone()),
+            ("DELETE", item.to_owned(), Value::Null),
+            ("GET", profile(), Value::Null),
+            ("PUT", profile(), json!({ "firstName": "Ada" })),
+        ]
     }
 }
 
-/// While nothing else gets through, every call is 503, nothing is changed, and the first call afterwards succeeds.
+/// While DynamoDB has this fault, every call is 503 and changes nothing. The first call afterwards succeeds.
 async fn outage(fault: Fault) {
-    let stack = Stack::start().await;
-    let path = stack.create("plans").await;
-    let title = json!({ "title": "other" });
-    let details = json!({ "firstName": "Ada" });
+    let stack = Stack::start(&Sample::first()).await;
+    let path = stack.create().await;
+    let before = stack.items().await;
     let user = json!({ "type": "user.created", "data": { "id": "user_eve", "updated_at": 1 } });
     stack.plan(Some((fault, "", usize::MAX)));
-    for (method, path, body) in [
-        ("GET", "/chats", Value::Null),
-        ("POST", "/chats", title.clone()),
-        ("GET", &path, Value::Null),
-        ("PATCH", &path, title.clone()),
-        ("DELETE", &path, Value::Null),
-        ("GET", "/profile", Value::Null),
-        ("PUT", "/profile", details),
-    ] {
-        let (status, problem) = stack.call(method, path, body).await;
+    for (method, path, body) in stack.operations(&path) {
+        let (status, problem) = stack.call(method, &path, body).await;
         assert_eq!((status, &problem["code"]), (503, &json!("unavailable")), "{fault:?}: {method} {path}");
     }
     assert_eq!(stack.deliver(user.clone()).await, 503, "{fault:?}");
     stack.plan(None);
-    assert_eq!(stack.titles().await, ["plans"], "{fault:?}");
+    assert_eq!(stack.items().await, before, "{fault:?}");
     assert_eq!(stack.call("GET", "/profile", Value::Null).await.0, 404, "{fault:?}");
     assert_eq!(stack.deliver(user).await, 200, "{fault:?}");
 }
 
 #[tokio::test]
-async fn throttling_is_503_until_it_is_over() {
+async fn throttling_is_503_until_it_ends() {
     outage(Fault::Throttled).await;
 }
 
 #[tokio::test]
-async fn failures_are_503_until_they_are_over() {
+async fn failures_are_503_until_they_end() {
     outage(Fault::Failed).await;
 }
 
@@ -290,30 +305,34 @@ async fn broken_connections_are_503_until_they_hold() {
 }
 
 #[tokio::test]
-async fn garbage_is_503_until_it_makes_sense() {
-    outage(Fault::Garbage).await;
+async fn invalid_responses_are_503_until_valid_ones_arrive() {
+    outage(Fault::Invalid).await;
 }
 
 #[tokio::test]
-async fn silence_is_503_within_the_functions_time() {
-    let stack = Stack::start().await;
-    stack.plan(Some((Fault::Silence, "", usize::MAX)));
-    for (method, body) in [("GET", Value::Null), ("POST", json!({ "title": "plans" }))] {
-        assert_eq!(stack.call(method, "/chats", body).await.0, 503);
+async fn unanswered_requests_are_503_within_the_functions_timeout() {
+    let stack = Stack::start(&Sample::first()).await;
+    stack.plan(Some((Fault::Unanswered, "", usize::MAX)));
+    for (method, body) in [("GET", Value::Null), ("POST", stack.sample.create.clone())] {
+        assert_eq!(stack.call(method, &stack.sample.path, body).await.0, 503);
     }
     stack.plan(None);
-    assert!(stack.titles().await.is_empty());
+    assert!(stack.items().await.is_empty());
 }
 
 #[tokio::test]
-async fn a_fault_that_passes_is_not_noticed() {
-    let stack = Stack::start().await;
-    for fault in [Fault::Throttled, Fault::Failed, Fault::Reset, Fault::Silence, Fault::Slow] {
+async fn transient_faults_are_retried() {
+    let stack = Stack::start(&Sample::first()).await;
+    for fault in [Fault::Throttled, Fault::Failed, Fault::Reset, Fault::Unanswered, Fault::Slow] {
         stack.plan(Some((fault, "", 1)));
-        let path = stack.create("plans").await;
+        let path = stack.create().await;
         for operation in ["Query", "BatchGetItem"] {
             stack.plan(Some((fault, operation, 1)));
-            assert_eq!(stack.titles().await, ["plans"], "{fault:?} of {operation}");
+            let items = stack.items().await;
+            assert!(
+                items.len() == 1 && contains(&items[0], &stack.sample.create),
+                "{fault:?} of {operation}: {items:?}"
+            );
         }
         stack.plan(Some((fault, "UpdateItem", 1)));
         assert_eq!(stack.call("DELETE", &path, Value::Null).await.0, 204, "{fault:?}");
@@ -321,68 +340,41 @@ async fn a_fault_that_passes_is_not_noticed() {
 }
 
 #[tokio::test]
-async fn a_write_whose_answer_is_lost_is_made_once_and_answered_as_it_was() {
-    let stack = Stack::start().await;
-    let lose = |operation| stack.plan(Some((Fault::AnswerLost, operation, 1)));
-
-    lose("UpdateItem");
-    let path = stack.create("plans").await;
-    lose("UpdateItem");
-    let named = json!({ "title": "named", "id": Uuid::now_v7().to_string() });
-    assert_eq!(stack.call("POST", "/chats", named.clone()).await.0, 201);
-    assert_eq!(stack.call("POST", "/chats", named).await.0, 200, "sent again by the client it is known");
-    assert_eq!(stack.titles().await, ["named", "plans"]);
-
-    lose("UpdateItem");
-    let (status, chat) = stack.call("PATCH", &path, json!({ "title": "b" })).await;
-    assert_eq!((status, &chat["title"], &chat["version"]), (200, &json!("b"), &json!(2)));
-    lose("UpdateItem");
-    let (status, chat) = stack.call_if("PATCH", &path, json!({ "title": "c" }), "\"2\"").await;
-    assert_eq!((status, &chat["title"], &chat["version"]), (200, &json!("c"), &json!(3)));
-    let (status, problem) = stack.call_if("PATCH", &path, json!({ "title": "d" }), "\"2\"").await;
-    assert_eq!((status, &problem["version"]), (412, &json!(3)));
-
-    lose("UpdateItem");
-    assert_eq!(stack.call("DELETE", &path, Value::Null).await.0, 204);
-    assert_eq!(stack.call("DELETE", &path, Value::Null).await.0, 404);
-
-    lose("UpdateItem");
+async fn writes_to_a_profile_take_effect_once_when_their_response_is_lost() {
+    let stack = Stack::start(&Sample::first()).await;
+    stack.lose_response("UpdateItem");
     assert_eq!(stack.call("PUT", "/profile", json!({ "firstName": "Ada" })).await.0, 201);
-    lose("UpdateItem");
+    stack.lose_response("UpdateItem");
     assert_eq!(stack.call("PUT", "/profile", json!({ "lastName": "Lovelace" })).await.0, 200);
-    lose("UpdateItem");
+    stack.lose_response("UpdateItem");
     let user = json!({ "type": "user.created", "data": { "id": "user_ada", "first_name": "A", "updated_at": 1 } });
     assert_eq!(stack.deliver(user).await, 200);
     assert_eq!(stack.call("GET", "/profile", Value::Null).await.1["firstName"], "A");
 }
 
 #[tokio::test]
-async fn when_the_account_cannot_be_looked_up_nothing_is_read_and_nothing_is_written() {
-    let stack = Stack::start().await;
-    let path = stack.create("plans").await;
-    for fault in [Fault::Throttled, Fault::Garbage] {
+async fn failed_session_checks_show_nothing_and_write_nothing() {
+    let stack = Stack::start(&Sample::first()).await;
+    let path = stack.create().await;
+    let before = stack.items().await;
+    for fault in [Fault::Throttled, Fault::Invalid] {
         stack.plan(Some((fault, "BatchGetItem", usize::MAX)));
-        for (method, path, body) in [
-            ("GET", "/chats", Value::Null),
-            ("GET", &path, Value::Null),
-            ("POST", "/chats", json!({ "title": "other" })),
-            ("PATCH", &path, json!({ "title": "other" })),
-            ("DELETE", &path, Value::Null),
-            ("PUT", "/profile", json!({})),
-        ] {
-            let (status, problem) = stack.call(method, path, body).await;
-            assert_eq!(status, 503, "{method} {path}: {problem}");
-            assert!(!problem.to_string().contains("plans"), "{problem}");
+        for (method, path, body) in stack.operations(&path) {
+            let (status, problem) = stack.call(method, &path, body).await;
+            assert_eq!((status, &problem["code"]), (503, &json!("unavailable")), "{method} {path}: {problem}");
+            let id = before[0]["id"].as_str().expect("an id");
+            assert!(problem.as_object().is_some_and(|members| members.len() == 5), "more than a problem: {problem}");
+            assert!(!problem.to_string().contains(id), "{problem}");
         }
         stack.plan(None);
-        assert_eq!(stack.titles().await, ["plans"]);
+        assert_eq!(stack.items().await, before);
         assert_eq!(stack.call("GET", "/profile", Value::Null).await.0, 404);
     }
 }
 
 #[tokio::test]
-async fn a_write_in_flight_holds_off_the_erasure() {
-    let stack = Stack::start().await;
+async fn erasure_waits_for_writes_in_flight() {
+    let stack = Stack::start(&Sample::first()).await;
     stack.plan(Some((Fault::Held, "UpdateItem", 1)));
     let port = stack.engine.url().rsplit(':').next().expect("a port").to_owned();
     let erase = async |arguments: &[&str]| {
@@ -392,18 +384,18 @@ async fn a_write_in_flight_holds_off_the_erasure() {
         let output = command.output().await.expect("operate runs");
         String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
     };
-    let write = stack.call("POST", "/chats", json!({ "title": "in flight" }));
+    let write = stack.call("POST", &stack.sample.path, stack.sample.create.clone());
     let erasure = async {
         stack.proxy.held.notified().await;
-        // Announced long ago, and received only now.
+        // Its timestamp is old, but it is received only now.
         let deletion = json!({ "type": "user.deleted", "timestamp": 1000, "data": { "id": "user_ada" } });
         assert_eq!(stack.deliver(deletion).await, 200);
-        let said = [erase(&["--user", "user_ada"]).await, erase(&["--days", "0"]).await];
+        let printed = [erase(&["--user", "user_ada"]).await, erase(&["--days", "0"]).await];
         stack.proxy.released.notify_one();
-        said
+        printed
     };
     let ((status, _), [of_user, of_all]) = tokio::join!(write, erasure);
-    assert_eq!(status, 201, "it was let in before the deletion");
+    assert_eq!(status, 201, "its session check passed before the deletion");
     assert!(of_user.contains("was deleted a moment ago"), "{of_user}");
     assert!(of_all.contains("0 people erased"), "{of_all}");
 }

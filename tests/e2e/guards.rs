@@ -1,4 +1,4 @@
-//! Whom the stack's listeners serve: programs of the developer's machine and pages of the front end, and no other page.
+//! The stack's listeners serve programs on the developer's machine and pages of the front end, and no other page.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
@@ -7,7 +7,8 @@ use reqwest::{Client, Method, RequestBuilder, header::HeaderMap};
 use serde_json::json;
 
 use crate::{
-    client::{Answer, Person},
+    client::{Response, User},
+    sample::Sample,
     stack::{program, stack},
 };
 
@@ -56,10 +57,10 @@ fn cors(headers: &HeaderMap) -> Vec<(&str, &str)> {
 
 #[tokio::test]
 async fn every_listener_rejects_rebound_hosts_and_pages_of_other_origins() {
-    let ada = Person::sign_up("Ada");
+    let ada = User::sign_up("Ada");
     let requests = || {
         [
-            ada.request(Method::GET, "/chats"),
+            ada.request(Method::GET, &Sample::first().path),
             http().post(stack().webhook()),
             http().get(format!("{}/.well-known/jwks.json", stack().clerk())),
             list_tables(&access_key()),
@@ -77,7 +78,7 @@ async fn every_listener_rejects_rebound_hosts_and_pages_of_other_origins() {
     ];
     for (name, value) in headers {
         for request in requests() {
-            let answer = Answer::to(request.header(name, value)).await;
+            let answer = Response::to(request.header(name, value)).await;
             assert_eq!(answer.status, 403, "{name}: {value}: {answer:?}");
             assert_eq!(answer.header("content-type"), "application/problem+json");
             assert!(answer.body["detail"].as_str().is_some_and(|detail| detail.ends_with('.')), "{answer:?}");
@@ -85,37 +86,39 @@ async fn every_listener_rejects_rebound_hosts_and_pages_of_other_origins() {
         }
     }
     for request in requests() {
-        assert_ne!(Answer::to(request).await.status, 403);
+        assert_ne!(Response::to(request).await.status, 403);
     }
 }
 
 #[tokio::test]
 async fn the_api_port_reaches_nothing_but_the_functions() {
     let api = stack().api();
+    let Sample { function, path: list, .. } = Sample::first();
     for (method, path) in [
-        (Method::GET, "/.rt/chats/2018-06-01/runtime/invocation/next"),
-        (Method::POST, "/.rt/chats/2018-06-01/runtime/init/error"),
-        (Method::POST, "/2015-03-31/functions/chats/invocations"),
-        (Method::POST, "/2015-03-31/functions/chats/response-streaming-invocations"),
-        (Method::GET, "/lambda-url/chats"),
-        (Method::GET, "/lambda-url/chats/chats"),
-        (Method::GET, "/chats/lambda-url/chats"),
-        (Method::GET, "//.rt/chats/2018-06-01/runtime/invocation/next"),
-        (Method::GET, "/%2e%2e/.rt/chats/2018-06-01/runtime/invocation/next"),
+        (Method::GET, format!("/.rt/{function}/2018-06-01/runtime/invocation/next")),
+        (Method::POST, format!("/.rt/{function}/2018-06-01/runtime/init/error")),
+        (Method::POST, format!("/2015-03-31/functions/{function}/invocations")),
+        (Method::POST, format!("/2015-03-31/functions/{function}/response-streaming-invocations")),
+        (Method::GET, format!("/lambda-url/{function}")),
+        (Method::GET, format!("/lambda-url/{function}{list}")),
+        (Method::GET, format!("{list}/lambda-url/{function}")),
+        (Method::GET, format!("//.rt/{function}/2018-06-01/runtime/invocation/next")),
+        (Method::GET, format!("/%2e%2e/.rt/{function}/2018-06-01/runtime/invocation/next")),
     ] {
-        let answer = Answer::to(http().request(method.clone(), format!("{api}{path}")).body("{}")).await;
+        let answer = Response::to(http().request(method.clone(), format!("{api}{path}")).body("{}")).await;
         answer.is_problem(404, "route_not_found");
     }
 }
 
 #[tokio::test]
 async fn the_database_is_opened_by_its_access_key() {
-    let answer = Answer::to(list_tables(&access_key())).await;
-    assert_eq!((answer.status, &answer.body["TableNames"][0]), (200, &json!("ChatsTable")), "{answer:?}");
+    let answer = Response::to(list_tables(&access_key())).await;
+    let tables = answer.body["TableNames"].as_array().expect("the tables' names");
+    assert!(answer.status == 200 && tables.contains(&json!("UsersTable")), "{answer:?}");
     let keyless = list_tables("local");
     let other = http().post(stack().database()).header("authorization", format!("Bearer {}", access_key())).body("{}");
     for rejected in [list_tables(""), keyless, list_tables(&access_key()[1..]), other, http().get(stack().database())] {
-        let answer = Answer::to(rejected).await;
+        let answer = Response::to(rejected).await;
         assert_eq!(answer.status, 400, "{answer:?}");
         assert_eq!(answer.body["__type"], "com.amazon.coral.service#UnrecognizedClientException");
         assert!(!answer.body.to_string().contains(&access_key()), "{answer:?}");
@@ -124,21 +127,21 @@ async fn the_database_is_opened_by_its_access_key() {
     let said = operate.expect("operate runs");
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
     let preflight = http().request(Method::OPTIONS, stack().database()).header("origin", APP);
-    let answer = Answer::to(preflight.header("access-control-request-method", "POST")).await;
+    let answer = Response::to(preflight.header("access-control-request-method", "POST")).await;
     assert_eq!((answer.status, cors(&answer.headers)), (403, vec![]), "{answer:?}");
 }
 
 #[tokio::test]
 async fn the_front_end_gets_the_headers_that_api_gateway_adds() {
-    let ada = Person::sign_up("Ada");
-    let answer = Answer::to(ada.request(Method::GET, "/chats").header("origin", APP)).await;
+    let (ada, sample) = (User::sign_up("Ada"), Sample::first());
+    let answer = Response::to(ada.request(Method::GET, &sample.path).header("origin", APP)).await;
     let exposed = ("access-control-expose-headers", "etag,location,retry-after,www-authenticate");
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(cors(&answer.headers), [("access-control-allow-origin", APP), exposed]);
     assert_eq!(answer.header("vary"), "origin");
 
-    for path in ["/chats", "/chats/01890a5d-ac96-774b-bcce-b302099a8057", "/profile", "/nothing"] {
-        let answer = Answer::to(preflight(path, "PATCH", "authorization,content-type,if-match")).await;
+    for path in [&sample.path, &sample.missing_item(), "/profile", "/unknown"] {
+        let answer = Response::to(preflight(path, "PATCH", "authorization,content-type,if-match")).await;
         let expected = [
             ("access-control-allow-headers", "authorization,content-type,if-match"),
             ("access-control-allow-methods", "GET,POST,PUT,PATCH,DELETE"),
@@ -148,7 +151,7 @@ async fn the_front_end_gets_the_headers_that_api_gateway_adds() {
         assert_eq!((answer.status, cors(&answer.headers)), (204, expected.to_vec()), "{path}: {answer:?}");
     }
     let url = http().post(stack().webhook()).header("origin", APP);
-    assert!(cors(&Answer::to(url).await.headers).is_empty(), "a function URL without CORS has no such headers");
+    assert!(cors(&Response::to(url).await.headers).is_empty(), "a function URL without CORS has no such headers");
 }
 
 #[test]
@@ -157,7 +160,7 @@ fn only_the_owner_reads_the_stacks_data() {
     let data = stack().data();
     assert_eq!(mode(data), 0o700);
     let names = ["aws-credentials", "clerk-secrets.json", "clerk-state.json"];
-    Person::sign_up("Ada");
+    User::sign_up("Ada");
     for name in names.into_iter().chain(["dynamodb.sqlite", "dynamodb.sqlite-shm", "dynamodb.sqlite-wal"]) {
         assert_eq!(mode(&data.join(name)), 0o600, "{name}");
     }

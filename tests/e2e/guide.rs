@@ -11,9 +11,9 @@ use local::{clerk::SigningKey, dynamodb::in_memory_with, template::Template};
 use serde_json::{Value, json};
 
 use crate::{
-    by_hand::{ISSUER, Runtime},
     events::event,
     stack::{file, program, workspace},
+    standalone::{ISSUER, Runtime},
 };
 
 const DOCUMENT: &str = "docs/adding-a-resource.md";

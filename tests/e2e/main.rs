@@ -9,8 +9,6 @@
 )]
 
 mod aws;
-mod by_hand;
-mod chats;
 mod client;
 #[cfg(feature = "contract")]
 mod contract;
@@ -19,14 +17,16 @@ mod events;
 mod faults;
 mod guards;
 mod guide;
-mod isolation;
+mod invalid_events;
 mod managed_instances;
-mod odd_events;
 mod permissions;
 mod profile;
 mod reconcile;
 mod requests;
+mod resource;
+mod sample;
 mod signed_out;
 mod stack;
+mod standalone;
 mod tools;
 mod webhook;

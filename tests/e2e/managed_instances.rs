@@ -1,4 +1,4 @@
-//! Lambda Managed Instances: one environment, which is given several events at once.
+//! Lambda Managed Instances: one environment that gets several events at once.
 
 use std::{
     process::Stdio,
@@ -32,28 +32,30 @@ use tokio::{
 
 use crate::{
     events::event,
+    sample::{Sample, items},
     stack::{now, program},
+    standalone::tables,
 };
 
 const CONCURRENCY: usize = 16;
 const ISSUER: &str = "https://test.clerk.accounts.dev";
 const ACCESS_KEY_ID: &str = "AKIAFROMTHECONTAINER";
 const CONTAINER_TOKEN: &str = "the environment's own";
-/// How long all of it may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The time limit for all responses.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Lambda's Runtime API: hands out one event to each of as many who ask, and to nobody after them.
+/// Lambda's Runtime API: returns as many events as the function may handle at once, and then none.
 struct Runtime {
     event: Value,
     handed_out: AtomicUsize,
-    /// How often the database was asked before the function asked for an event.
+    /// The number of requests to the database before the function requested an event.
     connected: OnceLock<usize>,
-    asked: Arc<AtomicUsize>,
+    requests: Arc<AtomicUsize>,
     answers: mpsc::UnboundedSender<Value>,
 }
 
 async fn next(State(runtime): State<Arc<Runtime>>) -> Response {
-    runtime.connected.get_or_init(|| runtime.asked.load(Ordering::SeqCst));
+    runtime.connected.get_or_init(|| runtime.requests.load(Ordering::SeqCst));
     let number = runtime.handed_out.fetch_add(1, Ordering::SeqCst);
     if number >= CONCURRENCY {
         std::future::pending::<()>().await;
@@ -61,18 +63,18 @@ async fn next(State(runtime): State<Arc<Runtime>>) -> Response {
     let headers = [
         ("Lambda-Runtime-Aws-Request-Id", format!("request-{number}")),
         ("Lambda-Runtime-Deadline-Ms", ((now() + 25) * 1000).to_string()),
-        ("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-east-1:123456789012:function:chats".to_owned()),
+        ("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-east-1:123456789012:function:f".to_owned()),
     ];
     (headers, runtime.event.to_string()).into_response()
 }
 
 async fn answered(State(runtime): State<Arc<Runtime>>, body: Bytes) -> StatusCode {
-    // The test may have failed, and be gone.
+    // The test may have failed and ended.
     let _ = runtime.answers.send(serde_json::from_slice(&body).unwrap_or_default());
     StatusCode::ACCEPTED
 }
 
-/// Credentials behind a URL, as a function has them that outlives those of its environment.
+/// Credentials behind a URL, for a function that outlives those in its environment.
 async fn credentials(headers: HeaderMap) -> Response {
     if headers.get("authorization").is_none_or(|token| token != CONTAINER_TOKEN) {
         return StatusCode::FORBIDDEN.into_response();
@@ -83,16 +85,16 @@ async fn credentials(headers: HeaderMap) -> Response {
     credentials.to_string().into_response()
 }
 
-/// DynamoDB that answers no query before as many queries as there may be requests have come.
+/// DynamoDB that responds to queries once there is one for each event.
 struct Gathering {
     all: Barrier,
-    asked: Arc<AtomicUsize>,
+    requests: Arc<AtomicUsize>,
     engine: InMemory,
     http: Client,
 }
 
 async fn gather(State(gathering): State<Arc<Gathering>>, headers: HeaderMap, body: Bytes) -> Response {
-    gathering.asked.fetch_add(1, Ordering::SeqCst);
+    gathering.requests.fetch_add(1, Ordering::SeqCst);
     let signature = headers["authorization"].to_str().unwrap_or_default();
     if !signature.contains(&format!("Credential={ACCESS_KEY_ID}/")) {
         return (StatusCode::BAD_REQUEST, signature.to_owned()).into_response();
@@ -112,20 +114,21 @@ async fn serve(router: Router) -> String {
 }
 
 #[tokio::test]
-async fn sixteen_requests_are_served_at_once_by_one_environment() {
-    let program = program("chats");
+async fn one_environment_handles_sixteen_requests_at_once() {
+    let sample = Sample::first();
+    let program = program(&sample.function);
     let key = SigningKey::generate().expect("a key");
     let token = key.session_token(ISSUER, "user_ada", "sess_1", now(), &json!({})).expect("a token");
     let (answers, mut answered_with) = mpsc::unbounded_channel();
-    let (event, asked) = (event("GET", "/chats", &token), Arc::new(AtomicUsize::new(0)));
+    let (event, requests) = (event("GET", &sample.path, &token), Arc::new(AtomicUsize::new(0)));
     let (handed_out, connected) = (AtomicUsize::new(0), OnceLock::new());
-    let lambda = Arc::new(Runtime { event, handed_out, connected, asked: asked.clone(), answers });
+    let lambda = Arc::new(Runtime { event, handed_out, connected, requests: requests.clone(), answers });
     let runtime = Router::new()
         .route("/2018-06-01/runtime/invocation/next", get(next))
         .route("/2018-06-01/runtime/invocation/{id}/response", post(answered))
         .with_state(lambda.clone());
     let engine = in_memory().await.expect("an engine");
-    let gathering = Gathering { all: Barrier::new(CONCURRENCY), asked, engine, http: Client::new() };
+    let gathering = Gathering { all: Barrier::new(CONCURRENCY), requests, engine, http: Client::new() };
     let container = Router::new().fallback(credentials);
     let dynamodb = Router::new().fallback(gather).with_state(Arc::new(gathering));
 
@@ -134,11 +137,11 @@ async fn sixteen_requests_are_served_at_once_by_one_environment() {
         .env("AWS_LAMBDA_RUNTIME_API", serve(runtime).await)
         .env("AWS_LAMBDA_MAX_CONCURRENCY", CONCURRENCY.to_string())
         .env("AWS_ENDPOINT_URL", format!("http://{}", serve(dynamodb).await))
-        .envs([("AWS_LAMBDA_FUNCTION_NAME", "chats"), ("AWS_LAMBDA_FUNCTION_VERSION", "1")])
+        .envs([("AWS_LAMBDA_FUNCTION_NAME", sample.function.as_str()), ("AWS_LAMBDA_FUNCTION_VERSION", "1")])
         .envs([("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"), ("AWS_REGION", "us-east-1")])
         .env("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("http://{}", serve(container).await))
         .env("AWS_CONTAINER_AUTHORIZATION_TOKEN", CONTAINER_TOKEN)
-        .envs([("CHATS_TABLE", "ChatsTable"), ("USERS_TABLE", "UsersTable"), ("SESSIONS_TABLE", "SessionsTable")])
+        .envs(tables(&sample.function))
         .env("CLERK_ISSUER", ISSUER)
         .env("CLERK_JWT_KEY", key.public_key_pem().expect("a key"))
         .stdout(Stdio::null())
@@ -147,9 +150,10 @@ async fn sixteen_requests_are_served_at_once_by_one_environment() {
         .expect("the function starts");
 
     for _ in 0..CONCURRENCY {
-        let answer = timeout(PATIENCE, answered_with.recv()).await.expect("it answers").expect("the stand-in lives");
+        let answer = timeout(TIMEOUT, answered_with.recv()).await.expect("it answers").expect("the stand-in lives");
         assert_eq!(answer["statusCode"], 200, "{answer}");
-        assert_eq!(answer["body"], r#"{"chats":[],"cursor":null}"#);
+        let page: Value = serde_json::from_str(answer["body"].as_str().expect("a body")).expect("JSON");
+        assert_eq!((items(&page).len(), &page["cursor"]), (0, &Value::Null));
     }
     assert_eq!(lambda.connected.get(), Some(&2), "two connections are open before the first event");
 }

@@ -7,6 +7,7 @@ use yaml_serde::Value as Yaml;
 
 use crate::{
     faults::{Call, Stack},
+    sample::Sample,
     stack::file,
 };
 
@@ -63,15 +64,14 @@ fn called(call: &Call) -> Vec<(String, String)> {
 
 /// Every operation of every function.
 async fn calls() -> Vec<Call> {
-    let stack = Stack::start().await;
-    let (status, chat) = stack.call("POST", "/chats", json!({ "title": "plans" })).await;
-    assert_eq!(status, 201, "{chat}");
-    let chat = format!("/chats/{}", chat["id"].as_str().expect("an id"));
+    let sample = Sample::first();
+    let stack = Stack::start(&sample).await;
+    let item = stack.create().await;
     for (method, path, body, expected) in [
-        ("GET", "/chats", Value::Null, 200),
-        ("GET", &*chat, Value::Null, 200),
-        ("PATCH", &chat, json!({ "title": "other" }), 200),
-        ("DELETE", &chat, Value::Null, 204),
+        ("GET", &*sample.path, Value::Null, 200),
+        ("GET", &*item, Value::Null, 200),
+        ("PATCH", &item, sample.update.clone(), 200),
+        ("DELETE", &item, Value::Null, 204),
         ("PUT", "/profile", json!({}), 201),
         ("GET", "/profile", Value::Null, 200),
     ] {

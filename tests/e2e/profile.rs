@@ -1,11 +1,12 @@
 use serde_json::json;
 
-use crate::{client::Person, stack::stack};
+use crate::{client::User, stack::stack};
 
 #[tokio::test]
-async fn the_profile_follows_clerk() {
-    let ada = Person::sign_up("Ada");
+async fn webhooks_create_and_update_the_profile() {
+    let ada = User::sign_up("Ada");
     let created = ada.get("/profile").await.body;
+    assert_eq!((&created["id"], &created["email"]), (&json!(ada.id), &json!(ada.email)));
     assert_eq!((&created["firstName"], &created["lastName"]), (&json!("Ada"), &json!(null)));
     assert_eq!(created["isActive"], true);
     assert_eq!(created.as_object().expect("an object").len(), 8, "{created}");
@@ -18,8 +19,8 @@ async fn the_profile_follows_clerk() {
 }
 
 #[tokio::test]
-async fn what_clerk_said_is_not_replaced_by_the_caller() {
-    let ada = Person::sign_up("Ada");
+async fn users_cannot_overwrite_clerks_values() {
+    let ada = User::sign_up("Ada");
     let contradicting = ada.put("/profile", &json!({ "firstName": "Eve" })).await;
     contradicting.is_problem(403, "claim_mismatch");
     assert!(contradicting.body["detail"].as_str().expect("a sentence").contains("firstName"));
@@ -31,4 +32,17 @@ async fn what_clerk_said_is_not_replaced_by_the_caller() {
         (&json!("Ada"), &json!(null), &json!(null))
     );
     assert_eq!(ada.get("/profile").await.body, put.body);
+}
+
+#[tokio::test]
+async fn users_see_and_change_only_their_own_profile() {
+    let (ada, eve) = (User::sign_up("Ada"), User::sign_up("Eve"));
+    let before = ada.get("/profile").await.body;
+    eve.put("/profile", &json!({ "id": ada.id, "lastName": "Evil" })).await.is_problem(422, "invalid_body");
+    eve.put("/profile", &json!({ "userId": ada.id, "lastName": "Evil" })).await.is_problem(422, "invalid_body");
+    for path in ["/profile".to_owned(), format!("/profile?id={0}&userId={0}&sub={0}", ada.id)] {
+        assert_eq!(eve.get(&path).await.body["id"], json!(eve.id));
+        assert_eq!(eve.put(&path, &json!({ "lastName": null })).await.body["id"], json!(eve.id));
+    }
+    assert_eq!(ada.get("/profile").await.body, before);
 }

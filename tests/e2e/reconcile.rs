@@ -20,7 +20,7 @@ use local::{
 use serde_json::Value;
 use tokio::{net::TcpListener, process::Command, sync::OnceCell};
 
-use crate::{by_hand::Runtime, events::event, stack::program};
+use crate::{events::event, stack::program, standalone::Runtime};
 
 /// The function's URL: hands requests over as events, once the function is known.
 async fn function_url(

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    client::{Answer, Person},
+    client::{Response, User},
     events::line,
     stack::stack,
 };
@@ -20,16 +20,16 @@ pub(crate) fn signed(id: &str, timestamp: i64, body: &str) -> [(&'static str, St
     [("svix-id", id.to_owned()), ("svix-timestamp", timestamp.to_string()), ("svix-signature", signature)]
 }
 
-async fn post(headers: &[(&'static str, String)], body: &str, content_type: &str) -> Answer {
+async fn post(headers: &[(&'static str, String)], body: &str, content_type: &str) -> Response {
     let mut request =
         reqwest::Client::new().post(stack().webhook()).header("content-type", content_type).body(body.to_owned());
     for (name, value) in headers {
         request = request.header(*name, value);
     }
-    Answer::to(request).await
+    Response::to(request).await
 }
 
-async fn deliver(event: &Value) -> Answer {
+async fn deliver(event: &Value) -> Response {
     let body = event.to_string();
     post(&signed("msg_1", seconds_now(), &body), &body, "application/json").await
 }
@@ -48,7 +48,7 @@ fn user(id: &str, name: &str, updated_at: u64) -> Value {
 
 #[tokio::test]
 async fn a_signed_event_is_taken_once_and_again() {
-    let ada = Person::sign_up("Ada");
+    let ada = User::sign_up("Ada");
     let later = u64::try_from(seconds_now()).expect("after 1970") * 1000 + 60_000;
     for _ in 0..2 {
         let answer = deliver(&user(&ada.id, "Augusta", later)).await;
@@ -61,7 +61,7 @@ async fn a_signed_event_is_taken_once_and_again() {
 
 #[tokio::test]
 async fn a_body_that_arrives_as_base64_is_verified_as_it_was_sent() {
-    let ada = Person::sign_up("Ada");
+    let ada = User::sign_up("Ada");
     let later = u64::try_from(seconds_now()).expect("after 1970") * 1000 + 60_000;
     let body = user(&ada.id, "Grüße 👩‍🚀", later).to_string();
     // The function URL of the stack encodes bodies of other types than JSON and text.
@@ -72,7 +72,7 @@ async fn a_body_that_arrives_as_base64_is_verified_as_it_was_sent() {
 
 #[tokio::test]
 async fn what_is_not_signed_by_clerk_changes_nothing() {
-    let ada = Person::sign_up("Ada");
+    let ada = User::sign_up("Ada");
     let before = ada.get("/profile").await.body;
     let later = u64::try_from(seconds_now()).expect("after 1970") * 1000 + 60_000;
     let body = user(&ada.id, "Eve", later).to_string();
@@ -127,19 +127,19 @@ async fn invalid_events_are_counted_for_the_alarm() {
 #[tokio::test]
 async fn a_ban_takes_effect_whatever_metadata_the_user_wrote() {
     for metadata in [format!("{}{}", "[".repeat(130), "]".repeat(130)), r#""\ud83d""#.to_owned()] {
-        let ada = Person::sign_up("Ada");
+        let ada = User::sign_up("Ada");
         let later = seconds_now() * 1000 + 60_000;
         let data = format!(r#"{{"id":"{}","banned":true,"updated_at":{later},"unsafe_metadata":{metadata}}}"#, ada.id);
         let body = format!(r#"{{"type":"user.updated","data":{data}}}"#);
         let answer = post(&signed("msg_1", seconds_now(), &body), &body, "application/json").await;
         assert_eq!(answer.status, 200);
-        ada.get("/chats").await.is_problem(401, "account_inactive");
+        ada.get("/profile").await.is_problem(401, "account_inactive");
     }
 }
 
 #[tokio::test]
 async fn reconciling_changes_nothing_where_nothing_was_missed() {
-    let ada = Person::sign_up("Ada");
+    let ada = User::sign_up("Ada");
     let before = ada.get("/profile").await.body;
     assert!(stack().local(&["reconcile"]).contains(" 0 failed"));
     assert_eq!(ada.get("/profile").await.body, before);
@@ -147,7 +147,7 @@ async fn reconciling_changes_nothing_where_nothing_was_missed() {
 
 #[tokio::test]
 async fn an_update_before_its_creation_and_one_after_a_deletion_do_the_right_thing() {
-    let ada = Person::sign_up("Ada");
+    let ada = User::sign_up("Ada");
     let stranger = format!("user_{}", Uuid::now_v7().simple());
     assert_eq!(deliver(&user(&stranger, "first", 5000)).await.status, 200);
 
@@ -156,5 +156,5 @@ async fn an_update_before_its_creation_and_one_after_a_deletion_do_the_right_thi
     let later = u64::try_from(seconds_now()).expect("after 1970") * 1000 + 60_000;
     assert_eq!(deliver(&user(&ada.id, "late", later)).await.status, 200);
     let request = crate::client::request(reqwest::Method::GET, "/profile").bearer_auth(token);
-    Answer::to(request).await.is_problem(401, "account_inactive");
+    Response::to(request).await.is_problem(401, "account_inactive");
 }

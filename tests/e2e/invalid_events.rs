@@ -1,39 +1,29 @@
-//! Events that a client can cause and that are no ordinary request, handed to a real function binary.
+//! Events that clients can cause and that are not ordinary requests, given to function binaries.
 
 use local::dynamodb::{InMemory, in_memory};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    by_hand::{ISSUER, Runtime, signed_in},
     events::event,
+    sample::Sample,
+    standalone::{ISSUER, Runtime, signed_in, start},
 };
 
-/// What the product documents as its limits.
+/// The documented limits.
 const MAX_URI: usize = 16 * 1024;
 const MAX_HEADERS: usize = 64 * 1024;
 
-async fn chats() -> (Runtime, String, InMemory) {
+/// The sample's function, and a token.
+async fn resource(sample: &Sample) -> (Runtime, String, InMemory) {
     let database = in_memory().await.expect("the engine starts");
     let (key, token) = signed_in(&json!({}));
     let pem = key.public_key_pem().expect("it has a public half");
-    let variables = [
-        ("AWS_ENDPOINT_URL_DYNAMODB", database.url()),
-        ("CLERK_ISSUER", ISSUER),
-        ("CLERK_JWT_KEY", &pem),
-        ("CHATS_TABLE", "ChatsTable"),
-        ("SESSIONS_TABLE", "SessionsTable"),
-        ("USERS_TABLE", "UsersTable"),
-    ];
-    (Runtime::start("chats", &variables).await, token, database)
+    let variables = [("AWS_ENDPOINT_URL_DYNAMODB", database.url()), ("CLERK_ISSUER", ISSUER), ("CLERK_JWT_KEY", &pem)];
+    (start(&sample.function, &variables).await, token, database)
 }
 
 async fn webhook() -> Runtime {
-    let variables = [
-        ("CLERK_WEBHOOK_SIGNING_SECRET", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"),
-        ("SESSIONS_TABLE", "SessionsTable"),
-        ("USERS_TABLE", "UsersTable"),
-    ];
-    Runtime::start("clerk-webhook", &variables).await
+    start("clerk-webhook", &[("CLERK_WEBHOOK_SIGNING_SECRET", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")]).await
 }
 
 fn code(answer: &Value) -> (u64, String) {
@@ -54,10 +44,11 @@ fn many_headers(count: usize) -> Value {
 }
 
 #[tokio::test]
-async fn oversized_requests_are_rejected_and_the_function_lives_on() {
-    let (chats, token, _database) = chats().await;
+async fn oversized_requests_are_rejected_and_the_function_keeps_running() {
+    let sample = Sample::first();
+    let (resource, token, _database) = resource(&sample).await;
     let webhook = webhook().await;
-    let good = event("GET", "/chats", &token);
+    let good = event("GET", &sample.path, &token);
     let path = |length: usize| json!(format!("/{}", "a".repeat(length - 1)));
     let query = |length: usize| json!("a".repeat(length));
 
@@ -70,7 +61,7 @@ async fn oversized_requests_are_rejected_and_the_function_lives_on() {
     }
     // Each is three bytes once it is encoded, or six.
     for character in [" ", "ü", "%", "\u{0}"] {
-        let path = format!("/chats/{}", character.repeat(30_000));
+        let path = format!("{}/{}", sample.path, character.repeat(30_000));
         events.push((with(&good, &[("rawPath", json!(path))]), 414, "uri_too_long"));
     }
     // HeaderMap's own limits are 24,576 and 32,768.
@@ -82,7 +73,7 @@ async fn oversized_requests_are_rejected_and_the_function_lives_on() {
     events.push((with(&good, &[("cookies", json!(vec!["a=b"; 40_000]))]), 431, "headers_too_large"));
 
     for (event, status, expected) in events {
-        for function in [&chats, &webhook] {
+        for function in [&resource, &webhook] {
             let answer = function.invoke_raw(event.to_string().into_bytes()).await;
             let length = event.to_string().len();
             assert_eq!(code(&answer), (status, expected.to_owned()), "an event of {length} bytes: {answer}");
@@ -90,23 +81,24 @@ async fn oversized_requests_are_rejected_and_the_function_lives_on() {
         }
     }
 
-    // What just fits is served.
+    // The largest that are accepted.
     let (status, expected) =
-        code(&chats.invoke_raw(with(&good, &[("rawPath", path(MAX_URI))]).to_string().into()).await);
+        code(&resource.invoke_raw(with(&good, &[("rawPath", path(MAX_URI))]).to_string().into()).await);
     assert_eq!((status, expected.as_str()), (404, "route_not_found"));
-    let (status, _, _) = chats.invoke(with(&good, &[("rawQueryString", query(MAX_URI - "/chats".len()))])).await;
+    let (status, _, _) = resource.invoke(with(&good, &[("rawQueryString", query(MAX_URI - sample.path.len()))])).await;
     assert_eq!(status, 200);
     let mut headers = good["headers"].clone();
     headers["x"] = json!("a".repeat(MAX_HEADERS - 2_000));
-    assert_eq!(chats.invoke(with(&good, &[("headers", headers)])).await.0, 200);
-    assert_eq!(chats.invoke(good).await.0, 200);
+    assert_eq!(resource.invoke(with(&good, &[("headers", headers)])).await.0, 200);
+    assert_eq!(resource.invoke(good).await.0, 200);
 }
 
 #[tokio::test]
 async fn undecodable_requests_are_400() {
-    let (chats, token, _database) = chats().await;
+    let sample = Sample::first();
+    let (resource, token, _database) = resource(&sample).await;
     let webhook = webhook().await;
-    let good = event("POST", "/chats", &token).to_string();
+    let good = event("POST", &sample.path, &token).to_string();
     let latin = |text: &str, place: &str| {
         let at = text.find(place).expect("the event holds it");
         let mut bytes = text.as_bytes().to_vec();
@@ -114,13 +106,13 @@ async fn undecodable_requests_are_400() {
         bytes
     };
     let base64 =
-        with(&event("POST", "/chats", &token), &[("isBase64Encoded", json!(true)), ("body", json!("no base64"))]);
-    let mut method = event("POST", "/chats", &token);
+        with(&event("POST", &sample.path, &token), &[("isBase64Encoded", json!(true)), ("body", json!("no base64"))]);
+    let mut method = event("POST", &sample.path, &token);
     method["requestContext"]["http"]["method"] = json!("NO METHOD");
     let nested = good.replace("\"api.example.com\"", &("[".repeat(200) + &"]".repeat(200)));
     let events = [
         latin(&good, "api.example.com"),
-        latin(&good, "/chats"),
+        latin(&good, &sample.path),
         latin(&good, "Bearer"),
         vec![0xff; 10],
         Vec::new(),
@@ -133,23 +125,24 @@ async fn undecodable_requests_are_400() {
         method.to_string().into_bytes(),
     ];
     for bytes in events {
-        for function in [&chats, &webhook] {
+        for function in [&resource, &webhook] {
             let answer = function.invoke_raw(bytes.clone()).await;
             let event = String::from_utf8_lossy(&bytes);
             assert_eq!(code(&answer), (400, "invalid_request".to_owned()), "{event}: {answer}");
         }
     }
     // The rejected ones are counted like any other problem.
-    let log = chats.log_until(|line| line["code"] == "invalid_request" && line["method"] == "-").await;
+    let log = resource.log_until(|line| line["code"] == "invalid_request" && line["method"] == "-").await;
     assert!(log.last().is_some_and(|line| line.contains("\"Problems\":1")), "{log:?}");
-    let fetched = event("GET", "/chats", &token);
-    assert_eq!(chats.invoke(fetched).await.0, 200);
+    let fetched = event("GET", &sample.path, &token);
+    assert_eq!(resource.invoke(fetched).await.0, 200);
 }
 
 /// API Gateway's `ANY` and `$default` routes hand preflights to the function.
 #[tokio::test]
-async fn preflights_are_answered_before_everything_else() {
-    let (chats, token, _database) = chats().await;
+async fn preflights_are_204_on_every_path() {
+    let sample = Sample::first();
+    let (resource, token, _database) = resource(&sample).await;
     let webhook = webhook().await;
     let preflight = |path: &str| {
         let mut event = event("OPTIONS", path, "");
@@ -159,20 +152,22 @@ async fn preflights_are_answered_before_everything_else() {
         });
         event
     };
-    for path in ["/chats", "/chats/nonsense", "/nowhere", "/", "/chats/a/b", "/chats?limit=0"] {
-        for function in [&chats, &webhook] {
+    let list = &sample.path;
+    let paths = [list.clone(), format!("{list}/nonsense"), format!("{list}/a/b"), format!("{list}?limit=0")];
+    for path in paths.iter().map(String::as_str).chain(["/unknown", "/"]) {
+        for function in [&resource, &webhook] {
             let (status, _, body) = function.invoke(preflight(path)).await;
             assert_eq!((status, body), (json!(204), Value::Null), "{path}");
         }
     }
-    // Without the header it is a method like any other.
-    let (status, headers, body) = chats.invoke(event("OPTIONS", "/chats", &token)).await;
+    // Without the header, OPTIONS is a method like any other.
+    let (status, headers, body) = resource.invoke(event("OPTIONS", &sample.path, &token)).await;
     assert_eq!((status, &body["code"]), (json!(405), &json!("method_not_allowed")));
     assert!(headers["allow"].contains("POST"), "{headers:?}");
-    let log = chats.log_until(|line| line["status"] == 405).await;
+    let log = resource.log_until(|line| line["status"] == 405).await;
     assert!(!log.iter().any(|line| line.contains("\"status\":204")), "a preflight is logged: {log:#?}");
-    // Only a preflight is a preflight.
-    let mut get = event("GET", "/chats", "");
+    // With another method, the header does not make a preflight.
+    let mut get = event("GET", &sample.path, "");
     get["headers"] = json!({ "access-control-request-method": "PATCH" });
-    assert_eq!(chats.invoke(get).await.0, 401);
+    assert_eq!(resource.invoke(get).await.0, 401);
 }

@@ -1,7 +1,7 @@
-//! Function binaries started by hand, as Lambda starts them: with `AWS_LAMBDA_RUNTIME_API` and their variables.
+//! Functions without the local stack, started as Lambda starts them: with `AWS_LAMBDA_RUNTIME_API` and their variables.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     process::{Output, Stdio},
     sync::Arc,
     time::{Duration, UNIX_EPOCH},
@@ -19,6 +19,7 @@ use clerk_auth::user_tag;
 use local::{
     clerk::SigningKey,
     dynamodb::{InMemory, in_memory},
+    template::Template,
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -31,14 +32,15 @@ use tokio::{
 
 use crate::{
     events::event,
+    sample::Sample,
     stack::{now, program},
 };
 
 /// Well within the functions' time-out in `template.yaml`, after which Lambda answers in their stead.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const ISSUER: &str = "https://clerk.example.com";
-/// A port that nothing listens on, so that connections are refused at once.
-const NOWHERE: &str = "http://127.0.0.1:1";
+/// A port that no program listens on, so that connections are refused at once.
+const UNREACHABLE: &str = "http://127.0.0.1:1";
 
 /// Lambda's Runtime API for one function: hands out events and takes answers.
 pub(crate) struct Runtime {
@@ -150,7 +152,21 @@ impl Runtime {
     }
 }
 
-/// A key, and a token that it signed for somebody whom no webhook has told of.
+/// Starts a function with the tables that the template gives it, and with these variables.
+pub(crate) async fn start(function: &str, variables: &[(&str, &str)]) -> Runtime {
+    let tables = tables(function);
+    let tables = tables.iter().map(|(name, table)| (name.as_str(), table.as_str()));
+    Runtime::start(function, &tables.chain(variables.iter().copied()).collect::<Vec<_>>()).await
+}
+
+/// The variables that hold the names of a function's tables.
+pub(crate) fn tables(function: &str) -> BTreeMap<String, String> {
+    let template = Template::load().expect("the template is valid");
+    let declared = template.functions.into_iter().find(|declared| declared.binary == function);
+    declared.unwrap_or_else(|| panic!("the template declares {function}")).tables
+}
+
+/// A key, and a token that it signed for a user that no webhook has reported.
 pub(crate) fn signed_in(extra: &Value) -> (SigningKey, String) {
     let key = SigningKey::generate().expect("a key");
     let token = key.session_token(ISSUER, "user_ada", "sess_1", now(), extra).expect("signed");
@@ -159,18 +175,12 @@ pub(crate) fn signed_in(extra: &Value) -> (SigningKey, String) {
 
 async fn profile(database: &InMemory, key: &SigningKey) -> Runtime {
     let pem = key.public_key_pem().expect("it has a public half");
-    let variables = [
-        ("AWS_ENDPOINT_URL_DYNAMODB", database.url()),
-        ("CLERK_ISSUER", ISSUER),
-        ("CLERK_JWT_KEY", &pem),
-        ("SESSIONS_TABLE", "SessionsTable"),
-        ("USERS_TABLE", "UsersTable"),
-    ];
-    Runtime::start("profile", &variables).await
+    let variables = [("AWS_ENDPOINT_URL_DYNAMODB", database.url()), ("CLERK_ISSUER", ISSUER), ("CLERK_JWT_KEY", &pem)];
+    start("profile", &variables).await
 }
 
 #[tokio::test]
-async fn a_profile_can_come_before_clerks_webhook() {
+async fn a_profile_can_precede_clerks_webhook() {
     let database = in_memory().await.expect("the engine starts");
     let (key, token) = signed_in(&json!({ "email": "ada@example.com" }));
     let profile = profile(&database, &key).await;
@@ -194,22 +204,16 @@ async fn a_profile_can_come_before_clerks_webhook() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_away_is_503_in_good_time() {
+async fn an_unreachable_database_is_503_within_the_functions_timeout() {
     let (key, token) = signed_in(&json!({}));
     let pem = key.public_key_pem().expect("it has a public half");
-    let variables = [
-        ("AWS_ENDPOINT_URL_DYNAMODB", NOWHERE),
-        ("CLERK_ISSUER", ISSUER),
-        ("CLERK_JWT_KEY", &pem),
-        ("CHATS_TABLE", "ChatsTable"),
-        ("SESSIONS_TABLE", "SessionsTable"),
-        ("USERS_TABLE", "UsersTable"),
-    ];
-    let chats = Runtime::start("chats", &variables).await;
-    let (status, headers, body) = chats.invoke(event("GET", "/chats", &token)).await;
+    let variables = [("AWS_ENDPOINT_URL_DYNAMODB", UNREACHABLE), ("CLERK_ISSUER", ISSUER), ("CLERK_JWT_KEY", &pem)];
+    let sample = Sample::first();
+    let function = start(&sample.function, &variables).await;
+    let (status, headers, body) = function.invoke(event("GET", &sample.path, &token)).await;
     assert_eq!((status, &body["code"]), (json!(503), &json!("unavailable")));
     assert!(headers.contains_key("retry-after"), "{headers:?}");
-    assert!(!body.to_string().contains("127.0.0.1"), "what is wrong inside is not for callers: {body}");
+    assert!(!body.to_string().contains("127.0.0.1"), "the cause is only for the log: {body}");
 }
 
 #[tokio::test]
@@ -219,14 +223,8 @@ async fn impersonated_requests_are_logged_with_their_actor() {
     {
         let (key, token) = signed_in(&extra);
         let pem = key.public_key_pem().expect("it has a public half");
-        let variables = [
-            ("AWS_ENDPOINT_URL_DYNAMODB", NOWHERE),
-            ("CLERK_ISSUER", ISSUER),
-            ("CLERK_JWT_KEY", &pem),
-            ("SESSIONS_TABLE", "SessionsTable"),
-            ("USERS_TABLE", "UsersTable"),
-        ];
-        let profile = Runtime::start("profile", &variables).await;
+        let variables = [("AWS_ENDPOINT_URL_DYNAMODB", UNREACHABLE), ("CLERK_ISSUER", ISSUER), ("CLERK_JWT_KEY", &pem)];
+        let profile = start("profile", &variables).await;
         profile.invoke(event("GET", "/profile", &token)).await;
         let log = profile.log_until(|_| true).await;
         let line: Value = serde_json::from_str(log.last().expect("a line")).expect("JSON");
@@ -235,31 +233,21 @@ async fn impersonated_requests_are_logged_with_their_actor() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_is_away_is_503_and_no_refusal() {
+async fn an_unreachable_issuer_is_503_and_not_401() {
     let (_, token) = signed_in(&json!({}));
-    let variables = [
-        ("CLERK_ISSUER", NOWHERE),
-        ("CHATS_TABLE", "ChatsTable"),
-        ("SESSIONS_TABLE", "SessionsTable"),
-        ("USERS_TABLE", "UsersTable"),
-    ];
-    let chats = Runtime::start("chats", &variables).await;
+    let sample = Sample::first();
+    let function = start(&sample.function, &[("CLERK_ISSUER", UNREACHABLE)]).await;
     for _ in 0..2 {
-        let (status, headers, body) = chats.invoke(event("GET", "/chats", &token)).await;
+        let (status, headers, body) = function.invoke(event("GET", &sample.path, &token)).await;
         assert_eq!((status, &body["code"]), (json!(503), &json!("unavailable")));
         assert!(headers.contains_key("retry-after") && !headers.contains_key("www-authenticate"), "{headers:?}");
     }
 }
 
 #[tokio::test]
-async fn a_webhook_that_cannot_be_checked_is_500_so_that_it_is_sent_again() {
+async fn webhooks_that_cannot_be_verified_are_500_so_that_svix_retries() {
     for secret in ["", "no secret at all!"] {
-        let variables = [
-            ("CLERK_WEBHOOK_SIGNING_SECRET", secret),
-            ("SESSIONS_TABLE", "SessionsTable"),
-            ("USERS_TABLE", "UsersTable"),
-        ];
-        let webhook = Runtime::start("clerk-webhook", &variables).await;
+        let webhook = start("clerk-webhook", &[("CLERK_WEBHOOK_SIGNING_SECRET", secret)]).await;
         let mut delivery = event("POST", "/", "");
         let (status, _, body) = webhook.invoke(delivery.clone()).await;
         assert_eq!((status, &body["code"]), (json!(400), &json!("webhook_headers_missing")), "{secret:?}");
@@ -271,15 +259,10 @@ async fn a_webhook_that_cannot_be_checked_is_500_so_that_it_is_sent_again() {
 }
 
 #[tokio::test]
-async fn a_signed_webhook_that_cannot_be_stored_is_503_so_that_it_is_sent_again() {
+async fn webhooks_that_cannot_be_stored_are_503_so_that_svix_retries() {
     const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
-    let variables = [
-        ("AWS_ENDPOINT_URL_DYNAMODB", NOWHERE),
-        ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET),
-        ("SESSIONS_TABLE", "SessionsTable"),
-        ("USERS_TABLE", "UsersTable"),
-    ];
-    let webhook = Runtime::start("clerk-webhook", &variables).await;
+    let variables = [("AWS_ENDPOINT_URL_DYNAMODB", UNREACHABLE), ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)];
+    let webhook = start("clerk-webhook", &variables).await;
     let body = json!({ "type": "user.created", "data": { "id": "user_ada" } }).to_string();
     let now = i64::try_from(UNIX_EPOCH.elapsed().expect("after 1970").as_secs()).expect("soon");
     let signer = svix::webhooks::Webhook::new(SECRET).expect("a secret");
@@ -292,12 +275,12 @@ async fn a_signed_webhook_that_cannot_be_stored_is_503_so_that_it_is_sent_again(
     assert!(headers.contains_key("retry-after"), "{headers:?}");
 }
 
-/// Serves what `secret` is in Secrets Manager, at every stage.
+/// Serves `secret` as Secrets Manager does, at every stage.
 async fn secrets_manager(secret: &'static str) -> String {
-    let answer = move || async move { json!({ "ARN": "arn", "Name": "name", "SecretString": secret }).to_string() };
+    let response = move || async move { json!({ "ARN": "arn", "Name": "name", "SecretString": secret }).to_string() };
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("its address");
-    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(response)).await });
     format!("http://{address}")
 }
 
@@ -313,6 +296,7 @@ async fn no_log_level_shows_secrets_or_personal_data() {
     let (key, token) = signed_in(&json!({ "email": "marker@example.com", "firstName": "marker-first-name" }));
     let pem = key.public_key_pem().expect("it has a public half");
     let secrets_manager = secrets_manager(SECRET).await;
+    let sample = Sample::first();
     for level in levels {
         let mut variables = vec![
             level,
@@ -321,30 +305,27 @@ async fn no_log_level_shows_secrets_or_personal_data() {
             ("CLERK_ISSUER", ISSUER),
             ("CLERK_JWT_KEY", &pem),
             ("CLERK_WEBHOOK_SIGNING_SECRET_ARN", "arn:aws:secretsmanager:us-east-1:123456789012:secret:webhook"),
-            ("CHATS_TABLE", "ChatsTable"),
-            ("SESSIONS_TABLE", "SessionsTable"),
-            ("USERS_TABLE", "UsersTable"),
         ];
         variables.extend(CREDENTIALS);
         let mut log = Vec::new();
 
-        let chats = Runtime::start("chats", &variables).await;
-        let mut create = event("POST", "/chats", &token);
-        create["body"] = json!({ "title": "marker title" }).to_string().into();
-        assert_eq!(chats.invoke(create).await.0, 201);
-        let mut list = event("GET", "/chats", &token);
+        let resource = start(&sample.function, &variables).await;
+        let mut create = event("POST", &sample.path, &token);
+        create["body"] = sample.create.to_string().into();
+        assert_eq!(resource.invoke(create).await.0, 201);
+        let mut list = event("GET", &sample.path, &token);
         list["rawQueryString"] = "cursor=marker-cursor".into();
-        assert_eq!(chats.invoke(list).await.0, 400);
-        assert_eq!(chats.invoke(event("GET", "/chats", &token)).await.0, 200);
-        log.extend(chats.log_until(|line| line["method"] == "GET" && line["status"] == 200).await);
+        assert_eq!(resource.invoke(list).await.0, 400);
+        assert_eq!(resource.invoke(event("GET", &sample.path, &token)).await.0, 200);
+        log.extend(resource.log_until(|line| line["method"] == "GET" && line["status"] == 200).await);
 
-        let profile = Runtime::start("profile", &variables).await;
+        let profile = start("profile", &variables).await;
         let mut put = event("PUT", "/profile", &token);
         put["body"] = json!({ "lastName": "marker-last-name" }).to_string().into();
         assert!(matches!(profile.invoke(put).await.0.as_u64(), Some(200 | 201)));
         log.extend(profile.log_until(|line| line["method"] == "PUT").await);
 
-        let webhook = Runtime::start("clerk-webhook", &variables).await;
+        let webhook = start("clerk-webhook", &variables).await;
         let body = json!({ "type": "organization.created", "data": { "name": "marker organization" } }).to_string();
         let now = i64::try_from(UNIX_EPOCH.elapsed().expect("after 1970").as_secs()).expect("soon");
         let signer = svix::webhooks::Webhook::new(SECRET).expect("a secret");
@@ -358,35 +339,38 @@ async fn no_log_level_shows_secrets_or_personal_data() {
 
         let log = log.join("\n");
         let markers = [token.as_str(), SECRET, SECRET.trim_start_matches("whsec_"), &signature, "marker"];
-        for marker in markers {
+        for marker in markers.into_iter().chain(sample.texts()) {
             assert!(!log.contains(marker), "{level:?} logs {marker}:\n{log}");
         }
-        // A function's own messages are logged at the level that is asked for.
+        // A function's own messages are logged at the configured level.
         let own = level.1 != everything;
         assert_eq!(log.contains("\"level\":\"DEBUG\""), own, "{level:?}:\n{log}");
     }
 }
 
 #[tokio::test]
-async fn a_function_that_lacks_a_setting_does_not_start_and_names_it() {
-    type Variables = [(&'static str, &'static str)];
-    let issuer = ("CLERK_ISSUER", ISSUER);
-    let (chats, users) = (("CHATS_TABLE", "ChatsTable"), ("USERS_TABLE", "UsersTable"));
-    let cases: [(&str, &Variables, &str); 8] = [
-        ("chats", &[("CHATS_TABLE", "ChatsTable")], "CLERK_ISSUER is not set"),
-        ("chats", &[issuer], "CHATS_TABLE is not set"),
-        ("chats", &[issuer, ("CHATS_TABLE", ""), ("CLERK_JWT_KEY", "")], "CHATS_TABLE is not set"),
-        ("chats", &[issuer, ("CHATS_TABLE", "ChatsTable"), ("CLERK_JWT_KEY", "no key")], "CLERK_JWT_KEY is not"),
-        ("chats", &[issuer, chats], "USERS_TABLE is not set"),
-        ("chats", &[issuer, chats, users], "SESSIONS_TABLE is not set"),
-        ("profile", &[issuer], "USERS_TABLE is not set"),
-        ("clerk-webhook", &[], "USERS_TABLE is not set"),
-    ];
-    for (function, variables, expected) in cases {
+async fn functions_do_not_start_without_a_required_variable() {
+    let fails = async |function: &str, variables: &[(&str, &str)], expected: &str| {
         let run = command(function, variables).env("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:1").output();
         let Output { status, stdout, .. } = timeout(TIMEOUT, run).await.expect("in time").expect("it runs");
         let log = String::from_utf8_lossy(&stdout);
         assert!(!status.success() && log.contains(expected), "{function} {variables:?} logged {log}");
-        assert!(!log.contains("no key"), "{log}");
+        assert!(!log.contains("not a key"), "{log}");
+    };
+    for function in Template::load().expect("the template is valid").functions {
+        let tables = function.tables.iter().map(|(name, table)| (name.as_str(), table.as_str()));
+        let verifies_tokens = !function.has_url;
+        let required: Vec<_> = tables.chain(verifies_tokens.then_some(("CLERK_ISSUER", ISSUER))).collect();
+        assert!(required.len() > 1, "{function:?}");
+        for (missing, _) in &required {
+            let expected = format!("{missing} is not set");
+            let without: Vec<_> = required.iter().copied().filter(|(name, _)| name != missing).collect();
+            fails(&function.binary, &without, &expected).await;
+            fails(&function.binary, &[&without[..], &[(missing, "")]].concat(), &expected).await;
+        }
+        if verifies_tokens {
+            let invalid = [&required[..], &[("CLERK_JWT_KEY", "not a key")]].concat();
+            fails(&function.binary, &invalid, "CLERK_JWT_KEY is not").await;
+        }
     }
 }

@@ -1,0 +1,11 @@
+//! What every resource does, tested with the sample of each function: `functions/*/sample.json`.
+
+mod bodies;
+mod document;
+mod isolation;
+mod items;
+mod lists;
+mod lost_responses;
+mod preconditions;
+mod routes;
+mod sessions;

@@ -1,0 +1,131 @@
+//! The resources that the tests use: every function with a `sample.json` has one.
+
+use std::fs;
+
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::stack::workspace;
+
+/// A resource's path, and bodies that it accepts. Their values have the form in which the API returns them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Sample {
+    /// The function: its folder, its binary and its name in the local stack.
+    #[serde(skip)]
+    pub(crate) function: String,
+    /// The list's path as the template and the OpenAPI document have it, such as `/chats/{chat}/notes`.
+    #[serde(rename = "path")]
+    pub(crate) route: String,
+    /// The list's path with a new id in the place of each parameter.
+    #[serde(skip)]
+    pub(crate) path: String,
+    /// A creation.
+    pub(crate) create: Value,
+    /// A different creation.
+    pub(crate) other: Value,
+    /// A change to an item that was created by either.
+    pub(crate) update: Value,
+}
+
+impl Sample {
+    /// The samples of all resources.
+    pub(crate) fn all() -> Vec<Self> {
+        let functions = fs::read_dir(workspace().join("functions")).expect("the folder is readable");
+        let mut samples: Vec<Self> = functions
+            .filter_map(|entry| {
+                let folder = entry.expect("the folder is readable").path();
+                let text = fs::read_to_string(folder.join("sample.json")).ok()?;
+                let mut sample: Self =
+                    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+                sample.function = folder.file_name()?.to_str()?.to_owned();
+                sample.path = with_ids(&sample.route);
+                Some(sample)
+            })
+            .collect();
+        samples.sort_by(|one, other| one.function.cmp(&other.function));
+        assert!(!samples.is_empty(), "no function has a sample.json");
+        samples
+    }
+
+    /// The resource of tests that need one and do not depend on which.
+    pub(crate) fn first() -> Self {
+        Self::all().swap_remove(0)
+    }
+
+    /// The path of an item.
+    pub(crate) fn item(&self, id: &str) -> String {
+        format!("{}/{id}", self.path)
+    }
+
+    /// The path of an item that does not exist.
+    pub(crate) fn missing_item(&self) -> String {
+        self.item(&new_id())
+    }
+
+    /// A creation with an id of the client's.
+    pub(crate) fn create_with_id(&self, id: &str) -> Value {
+        with(&self.create, "id", json!(id))
+    }
+
+    /// The text of the creation. Tests check that no log has it, so samples have text that is nowhere else.
+    pub(crate) fn texts(&self) -> Vec<&str> {
+        fn texts(value: &Value) -> Vec<&str> {
+            match value {
+                Value::String(text) => vec![text],
+                Value::Array(values) => values.iter().flat_map(texts).collect(),
+                Value::Object(members) => members.values().flat_map(texts).collect(),
+                _ => Vec::new(),
+            }
+        }
+        texts(&self.create)
+    }
+
+    /// A request to each operation, those on an item to the one at `item`.
+    pub(crate) fn operations(&self, item: &str) -> [(Method, String, Value); 5] {
+        [
+            (Method::GET, self.path.clone(), Value::Null),
+            (Method::POST, self.path.clone(), self.create.clone()),
+            (Method::GET, item.to_owned(), Value::Null),
+            (Method::PATCH, item.to_owned(), self.update.clone()),
+            (Method::DELETE, item.to_owned(), Value::Null),
+        ]
+    }
+}
+
+/// An id as clients make them.
+pub(crate) fn new_id() -> String {
+    Uuid::now_v7().to_string()
+}
+
+/// A route with a new id in the place of each parameter.
+pub(crate) fn with_ids(route: &str) -> String {
+    let segments = route.split('/');
+    let segments = segments.map(|segment| if segment.starts_with('{') { new_id() } else { segment.to_owned() });
+    segments.collect::<Vec<_>>().join("/")
+}
+
+/// A body with one member more, or with another value of it.
+pub(crate) fn with(body: &Value, member: &str, value: Value) -> Value {
+    let mut body = body.clone();
+    body[member] = value;
+    body
+}
+
+/// The items of a page.
+#[track_caller]
+pub(crate) fn items(page: &Value) -> &Vec<Value> {
+    let members = page.as_object().expect("a page is an object");
+    let mut lists = members.iter().filter(|(name, _)| *name != "cursor");
+    match (lists.next(), lists.next(), members.get("cursor")) {
+        (Some((_, Value::Array(items))), None, Some(_)) => items,
+        _ => panic!("not a list of items and a cursor: {page}"),
+    }
+}
+
+/// Whether an item has the members of a body, with their values.
+pub(crate) fn contains(item: &Value, body: &Value) -> bool {
+    body.as_object().expect("a body is an object").iter().all(|(member, value)| item.get(member) == Some(value))
+}
