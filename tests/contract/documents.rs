@@ -87,6 +87,38 @@ fn every_name_in_the_documents_exists() {
 }
 
 #[test]
+fn every_test_that_proves_a_defense_is_in_its_file() {
+    let sources = files(workspace());
+    let security = file("docs/security.md");
+    let (_, threats) = security.split_once("## Threats\n").expect("it has a section on threats");
+    let proofs = threats.lines().filter_map(|row| Some(row.strip_suffix(" |")?.rsplit_once(" | ")?.1));
+    let (mut tests, mut missing) = (0, Vec::new());
+    for proof in proofs {
+        let mut named = Vec::new();
+        for (index, part) in proof.split('`').enumerate() {
+            if index % 2 == 0 {
+                // Between tests there is only punctuation, and their file is that of the test before.
+                let files = part
+                    .split([' ', ',', ':', ';'])
+                    .filter(|word| has_extension(Path::new(word), &["rs", "ts", "tsx"]));
+                let files: Vec<_> = files.collect();
+                named = if files.is_empty() { named } else { files };
+            } else if !named.is_empty() && !part.contains('/') {
+                tests += 1;
+                let mut candidates = sources.iter().filter(|path| named.iter().any(|name| path.ends_with(name)));
+                // A test's name may be the end of a template.
+                let test = part.trim_start_matches("… ");
+                if !candidates.any(|path| fs::read_to_string(path).is_ok_and(|text| text.contains(test))) {
+                    missing.push(format!("{}: {test}", named.join(", ")));
+                }
+            }
+        }
+    }
+    assert!(tests > 100, "{tests} tests");
+    assert!(missing.is_empty(), "these files lack tests:\n{}", missing.join("\n"));
+}
+
+#[test]
 fn the_readme_lists_every_code_under_its_status() {
     let mut expected = BTreeMap::<u16, BTreeSet<&str>>::new();
     for code in Code::ALL {
