@@ -7,8 +7,8 @@ use std::{
 };
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use local::clerk::{ORIGIN, SigningKey};
 use serde_json::{Value, json};
+use test_support::{ORIGIN, SigningKey};
 
 use crate::{
     aws::{Aws, workspace},

@@ -12,13 +12,13 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
-use local::dynamodb::{InMemory, in_memory};
 use serde_json::{Value, json};
+use test_support::{Engine, in_memory};
 use tokio::net::TcpListener;
 
 use crate::{
     events::event,
-    standalone::{ISSUER, Runtime, signed_in},
+    standalone::{ISSUER, signed_in, start_with},
 };
 
 const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
@@ -93,9 +93,9 @@ async fn logs_hold_no_text_of_a_response() {
         *response.lock().expect("no test fails while it holds this") =
             (StatusCode::from_u16(status).expect("a status"), body.clone());
         // Each starts anew, since starting is when connections are opened and the secret is read.
-        let chats = Runtime::start("chats", &variables).await;
-        let without_credentials = Runtime::start("chats", &container).await;
-        let webhook = Runtime::start("clerk-webhook", &variables).await;
+        let chats = start_with("chats", &variables).await;
+        let without_credentials = start_with("chats", &container).await;
+        let webhook = start_with("clerk-webhook", &variables).await;
         let mut post = event("POST", "/chats", &token);
         post["body"] = json!({ "title": "plans" }).to_string().into();
         let mut failed = 0;
@@ -119,7 +119,7 @@ async fn logs_hold_no_text_of_a_response() {
 
 /// Credentials that change each time they are fetched, and services that reject some of them.
 struct Rotation {
-    engine: InMemory,
+    engine: Engine,
     http: reqwest::Client,
     fetched: AtomicUsize,
     /// The error code, and the number of the last credentials that are rejected with it.
@@ -179,7 +179,7 @@ async fn rejected_credentials_are_fetched_again() {
         ("SESSIONS_TABLE", "SessionsTable"),
         ("USERS_TABLE", "UsersTable"),
     ];
-    let chats = Runtime::start("chats", &variables).await;
+    let chats = start_with("chats", &variables).await;
     for code in [
         "AuthFailure",
         "ExpiredToken",
@@ -207,7 +207,7 @@ async fn rejected_credentials_are_fetched_again() {
 
     // The webhook's secret is read when the function starts.
     rotation.reject("ExpiredTokenException", rotation.fetched.load(Ordering::SeqCst) + 1);
-    let webhook = Runtime::start("clerk-webhook", &variables).await;
+    let webhook = start_with("clerk-webhook", &variables).await;
     let (_, _, problem) = webhook.invoke(webhook_event()).await;
     assert_eq!(problem["code"], "webhook_stale", "the secret is known: {problem}");
 }
@@ -227,7 +227,7 @@ async fn aws_ca_bundle_names_the_roots_for_aws_and_ssl_cert_file_does_not() {
             ("USERS_TABLE", "UsersTable"),
             variable,
         ];
-        Runtime::start("chats", &variables).await
+        start_with("chats", &variables).await
     };
     let others = start(("SSL_CERT_FILE", "/nonexistent")).await;
     assert_eq!(others.invoke(event("GET", "/chats", &token)).await.0, 200);

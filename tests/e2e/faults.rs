@@ -17,15 +17,15 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http_body::{Body as HttpBody, Frame};
-use local::dynamodb::{InMemory, in_memory};
 use serde_json::{Value, json};
+use test_support::{Engine, Runtime, in_memory};
 use tokio::{net::TcpListener, process::Command, sync::Notify, time::sleep};
 
 use crate::{
     events::event,
     sample::{Sample, contains, items},
     stack::program,
-    standalone::{ISSUER, Runtime, signed_in, start},
+    standalone::{ISSUER, signed_in, start},
 };
 
 const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
@@ -147,7 +147,7 @@ async fn relay(State(proxy): State<Arc<Proxy>>, uri: Uri, headers: HeaderMap, bo
 pub(crate) struct Stack {
     sample: Sample,
     proxy: Arc<Proxy>,
-    engine: InMemory,
+    engine: Engine,
     resource: Runtime,
     profile: Runtime,
     webhook: Runtime,

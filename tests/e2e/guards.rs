@@ -2,9 +2,9 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
-use local::clerk::ORIGIN as APP;
 use reqwest::{Client, Method, RequestBuilder, header::HeaderMap};
 use serde_json::json;
+use test_support::ORIGIN as APP;
 
 use crate::{
     client::{Response, User},

@@ -7,13 +7,14 @@ use std::{
     time::SystemTime,
 };
 
-use local::{clerk::SigningKey, dynamodb::in_memory_with, template::Template};
+use local::template::Template;
 use serde_json::{Value, json};
+use test_support::{SigningKey, in_memory_with};
 
 use crate::{
     events::event,
     stack::{file, program, workspace},
-    standalone::{ISSUER, Runtime},
+    standalone::{ISSUER, start_with},
 };
 
 const DOCUMENT: &str = "docs/adding-a-resource.md";
@@ -139,7 +140,7 @@ async fn the_guide_leads_to_a_resource_that_keeps_users_apart() {
         ("CLERK_ISSUER", ISSUER),
         ("CLERK_JWT_KEY", &pem),
     ]);
-    let notes = Runtime::start("notes", &variables).await;
+    let notes = start_with("notes", &variables).await;
     let call = |user: &str, method: &str, path: &str, body: Value| {
         let now = std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_secs();
         let token = key.session_token(ISSUER, user, "sess_1", now, &json!({})).expect("signed");

@@ -1,12 +1,12 @@
 //! Events that clients can cause and that are not ordinary requests, given to function binaries.
 
-use local::dynamodb::{InMemory, in_memory};
 use serde_json::{Map, Value, json};
+use test_support::{Engine, Runtime, in_memory};
 
 use crate::{
     events::event,
     sample::Sample,
-    standalone::{ISSUER, Runtime, signed_in, start},
+    standalone::{ISSUER, signed_in, start},
 };
 
 /// The documented limits.
@@ -14,7 +14,7 @@ const MAX_URI: usize = 16 * 1024;
 const MAX_HEADERS: usize = 64 * 1024;
 
 /// The sample's function, and a token.
-async fn resource(sample: &Sample) -> (Runtime, String, InMemory) {
+async fn resource(sample: &Sample) -> (Runtime, String, Engine) {
     let database = in_memory().await.expect("the engine starts");
     let (key, token) = signed_in(&json!({}));
     let pem = key.public_key_pem().expect("it has a public half");

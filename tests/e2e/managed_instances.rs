@@ -1,12 +1,8 @@
 //! Lambda Managed Instances: one environment that gets several events at once.
 
-use std::{
-    process::Stdio,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
 
 use axum::{
@@ -15,20 +11,11 @@ use axum::{
     extract::State,
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
-    routing::{get, post},
-};
-use local::{
-    clerk::SigningKey,
-    dynamodb::{InMemory, in_memory},
 };
 use reqwest::Client;
 use serde_json::{Value, json};
-use tokio::{
-    net::TcpListener,
-    process::Command,
-    sync::{Barrier, mpsc},
-    time::timeout,
-};
+use test_support::{Engine, Runtime, SigningKey, in_memory};
+use tokio::{net::TcpListener, process::Command, sync::Barrier};
 
 use crate::{
     events::event,
@@ -41,38 +28,6 @@ const CONCURRENCY: usize = 16;
 const ISSUER: &str = "https://test.clerk.accounts.dev";
 const ACCESS_KEY_ID: &str = "AKIAFROMTHECONTAINER";
 const CONTAINER_TOKEN: &str = "the environment's own";
-/// The time limit for all responses.
-const TIMEOUT: Duration = Duration::from_secs(20);
-
-/// Lambda's Runtime API: returns as many events as the function may handle at once, and then none.
-struct Runtime {
-    event: Value,
-    handed_out: AtomicUsize,
-    /// The number of requests to the database before the function requested an event.
-    connected: OnceLock<usize>,
-    requests: Arc<AtomicUsize>,
-    answers: mpsc::UnboundedSender<Value>,
-}
-
-async fn next(State(runtime): State<Arc<Runtime>>) -> Response {
-    runtime.connected.get_or_init(|| runtime.requests.load(Ordering::SeqCst));
-    let number = runtime.handed_out.fetch_add(1, Ordering::SeqCst);
-    if number >= CONCURRENCY {
-        std::future::pending::<()>().await;
-    }
-    let headers = [
-        ("Lambda-Runtime-Aws-Request-Id", format!("request-{number}")),
-        ("Lambda-Runtime-Deadline-Ms", ((now() + 25) * 1000).to_string()),
-        ("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-east-1:123456789012:function:f".to_owned()),
-    ];
-    (headers, runtime.event.to_string()).into_response()
-}
-
-async fn answered(State(runtime): State<Arc<Runtime>>, body: Bytes) -> StatusCode {
-    // The test may have failed and ended.
-    let _ = runtime.answers.send(serde_json::from_slice(&body).unwrap_or_default());
-    StatusCode::ACCEPTED
-}
 
 /// Credentials behind a URL, for a function that outlives those in its environment.
 async fn credentials(headers: HeaderMap) -> Response {
@@ -89,7 +44,7 @@ async fn credentials(headers: HeaderMap) -> Response {
 struct Gathering {
     all: Barrier,
     requests: Arc<AtomicUsize>,
-    engine: InMemory,
+    engine: Engine,
     http: Client,
 }
 
@@ -119,22 +74,16 @@ async fn one_environment_handles_sixteen_requests_at_once() {
     let program = program(&sample.function);
     let key = SigningKey::generate().expect("a key");
     let token = key.session_token(ISSUER, "user_ada", "sess_1", now(), &json!({})).expect("a token");
-    let (answers, mut answered_with) = mpsc::unbounded_channel();
-    let (event, requests) = (event("GET", &sample.path, &token), Arc::new(AtomicUsize::new(0)));
-    let (handed_out, connected) = (AtomicUsize::new(0), OnceLock::new());
-    let lambda = Arc::new(Runtime { event, handed_out, connected, requests: requests.clone(), answers });
-    let runtime = Router::new()
-        .route("/2018-06-01/runtime/invocation/next", get(next))
-        .route("/2018-06-01/runtime/invocation/{id}/response", post(answered))
-        .with_state(lambda.clone());
+    let (event, requests) = (event("GET", &sample.path, &token).to_string(), Arc::new(AtomicUsize::new(0)));
     let engine = in_memory().await.expect("an engine");
-    let gathering = Gathering { all: Barrier::new(CONCURRENCY), requests, engine, http: Client::new() };
+    let gathering =
+        Gathering { all: Barrier::new(CONCURRENCY), requests: requests.clone(), engine, http: Client::new() };
     let container = Router::new().fallback(credentials);
     let dynamodb = Router::new().fallback(gather).with_state(Arc::new(gathering));
 
-    let _function = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .env_clear()
-        .env("AWS_LAMBDA_RUNTIME_API", serve(runtime).await)
         .env("AWS_LAMBDA_MAX_CONCURRENCY", CONCURRENCY.to_string())
         .env("AWS_ENDPOINT_URL", format!("http://{}", serve(dynamodb).await))
         .envs([("AWS_LAMBDA_FUNCTION_NAME", sample.function.as_str()), ("AWS_LAMBDA_FUNCTION_VERSION", "1")])
@@ -143,17 +92,18 @@ async fn one_environment_handles_sixteen_requests_at_once() {
         .env("AWS_CONTAINER_AUTHORIZATION_TOKEN", CONTAINER_TOKEN)
         .envs(tables(&sample.function))
         .env("CLERK_ISSUER", ISSUER)
-        .env("CLERK_JWT_KEY", key.public_key_pem().expect("a key"))
-        .stdout(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("the function starts");
+        .env("CLERK_JWT_KEY", key.public_key_pem().expect("a key"));
+    let function = Runtime::start(command).await;
+    function.initialized().await;
+    assert_eq!(requests.load(Ordering::SeqCst), 2, "two connections are open before the first event");
 
     for _ in 0..CONCURRENCY {
-        let answer = timeout(TIMEOUT, answered_with.recv()).await.expect("it answers").expect("the stand-in lives");
-        assert_eq!(answer["statusCode"], 200, "{answer}");
-        let page: Value = serde_json::from_str(answer["body"].as_str().expect("a body")).expect("JSON");
+        function.send(event.as_str());
+    }
+    for _ in 0..CONCURRENCY {
+        let response = function.response().await;
+        assert_eq!(response["statusCode"], 200, "{response}");
+        let page: Value = serde_json::from_str(response["body"].as_str().expect("a body")).expect("JSON");
         assert_eq!((items(&page).len(), &page["cursor"]), (0, &Value::Null));
     }
-    assert_eq!(lambda.connected.get(), Some(&2), "two connections are open before the first event");
 }

@@ -13,14 +13,12 @@ use axum::{
     extract::State,
     http::{HeaderMap, Response},
 };
-use local::{
-    clerk::{Clerk, ORIGIN},
-    dynamodb::in_memory,
-};
+use local::clerk::{Clerk, ORIGIN};
 use serde_json::Value;
+use test_support::{Runtime, in_memory};
 use tokio::{net::TcpListener, process::Command, sync::OnceCell};
 
-use crate::{events::event, stack::program, standalone::Runtime};
+use crate::{events::event, stack::program, standalone::start_with};
 
 /// The function's URL: hands requests over as events, once the function is known.
 async fn function_url(
@@ -103,7 +101,7 @@ async fn reconciling_repairs_damaged_profiles_where_an_instance_id_is_set() {
         ("SESSIONS_TABLE", "SessionsTable"),
         ("USERS_TABLE", "UsersTable"),
     ];
-    assert!(function.set(Runtime::start("clerk-webhook", &variables).await).is_ok());
+    assert!(function.set(start_with("clerk-webhook", &variables).await).is_ok());
     let damaged = Damaged { clerk: port, folder, webhook, client: Client::from_conf(config.build()) };
 
     for (user, name) in [("user_ada", "Ada"), ("user_bob", "Bob"), ("user_eve", "Eve")] {

@@ -1,34 +1,13 @@
 //! Functions without the local stack, started as Lambda starts them: with `AWS_LAMBDA_RUNTIME_API` and their variables.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    process::{Output, Stdio},
-    sync::Arc,
-    time::{Duration, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, process::Output, time::UNIX_EPOCH};
 
-use axum::{
-    Router,
-    body::Bytes,
-    extract::State,
-    http::StatusCode,
-    response::IntoResponse,
-    routing::{get, post},
-};
+use axum::Router;
 use clerk_auth::user_tag;
-use local::{
-    clerk::SigningKey,
-    dynamodb::{InMemory, in_memory},
-    template::Template,
-};
+use local::template::Template;
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    net::TcpListener,
-    process::{Child, Command},
-    sync::{Mutex, mpsc},
-    time::timeout,
-};
+use test_support::{Engine, Runtime, SigningKey, TIMEOUT, in_memory};
+use tokio::{net::TcpListener, process::Command, time::timeout};
 
 use crate::{
     events::event,
@@ -36,41 +15,9 @@ use crate::{
     stack::{now, program},
 };
 
-/// Well within the functions' time-out in `template.yaml`, after which Lambda answers in their stead.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const ISSUER: &str = "https://clerk.example.com";
 /// A port that no program listens on, so that connections are refused at once.
 const UNREACHABLE: &str = "http://127.0.0.1:1";
-
-/// Lambda's Runtime API for one function: hands out events and takes answers.
-pub(crate) struct Runtime {
-    events: mpsc::Sender<Vec<u8>>,
-    answers: Mutex<mpsc::Receiver<Value>>,
-    lines: Mutex<mpsc::UnboundedReceiver<String>>,
-    _function: Child,
-}
-
-struct Api {
-    events: Mutex<mpsc::Receiver<Vec<u8>>>,
-    answers: mpsc::Sender<Value>,
-}
-
-async fn next(State(api): State<Arc<Api>>) -> impl IntoResponse {
-    let event = api.events.lock().await.recv().await.expect("the test sends one");
-    let deadline = UNIX_EPOCH.elapsed().expect("after 1970") + TIMEOUT;
-    let headers = [
-        ("lambda-runtime-aws-request-id", "8476a536-e9f4-11e8-9739-2dfe598c3fcd".to_owned()),
-        ("lambda-runtime-deadline-ms", deadline.as_millis().to_string()),
-        ("lambda-runtime-invoked-function-arn", "arn:aws:lambda:us-east-1:123456789012:function:f".to_owned()),
-    ];
-    (headers, event)
-}
-
-async fn answer(State(api): State<Arc<Api>>, answer: Bytes) -> StatusCode {
-    let answer = serde_json::from_slice(&answer).expect("an answer is JSON");
-    api.answers.send(answer).await.expect("the test waits for it");
-    StatusCode::ACCEPTED
-}
 
 fn command(function: &str, variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(program(function));
@@ -89,74 +36,16 @@ fn command(function: &str, variables: &[(&str, &str)]) -> Command {
     command
 }
 
-impl Runtime {
-    pub(crate) async fn start(function: &str, variables: &[(&str, &str)]) -> Self {
-        let (events, to_function) = mpsc::channel(1);
-        let (from_function, answers) = mpsc::channel(1);
-        let api = Arc::new(Api { events: Mutex::new(to_function), answers: from_function });
-        let router = Router::new()
-            .route("/2018-06-01/runtime/invocation/next", get(next))
-            .route("/2018-06-01/runtime/invocation/{id}/{kind}", post(answer))
-            .with_state(api);
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("its address").to_string();
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        let mut function = command(function, variables)
-            .env("AWS_LAMBDA_RUNTIME_API", address)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the function starts");
-        let stdout = BufReader::new(function.stdout.take().expect("standard output is piped"));
-        let (to_test, lines) = mpsc::unbounded_channel();
-        tokio::spawn(async move {
-            let mut stdout = stdout.lines();
-            while let Ok(Some(line)) = stdout.next_line().await {
-                // Few tests read the log.
-                let _ = to_test.send(line);
-            }
-        });
-        Self { events, answers: Mutex::new(answers), lines: Mutex::new(lines), _function: function }
-    }
-
-    /// What the function has logged since the last call, up to the line of a request that satisfies `is_last`.
-    pub(crate) async fn log_until(&self, is_last: impl Fn(&Value) -> bool) -> Vec<String> {
-        let mut log = Vec::new();
-        let read = async {
-            let mut lines = self.lines.lock().await;
-            while let Some(text) = lines.recv().await {
-                let line: Value = serde_json::from_str(&text).unwrap_or_default();
-                log.push(text);
-                if line["message"] == "request" && is_last(&line) {
-                    return;
-                }
-            }
-        };
-        let found = timeout(TIMEOUT, read).await;
-        assert!(found.is_ok(), "the line is missing: {log:#?}");
-        log
-    }
-
-    /// What the function answers, within its time-out: the status and the body.
-    pub(crate) async fn invoke(&self, event: Value) -> (Value, HashMap<String, String>, Value) {
-        let answer = self.invoke_raw(event.to_string().into_bytes()).await;
-        let headers = serde_json::from_value(answer["headers"].clone()).expect("headers");
-        let body = answer["body"].as_str().and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default();
-        (answer["statusCode"].clone(), headers, body)
-    }
-
-    /// What the function hands back to Lambda for an event of any bytes.
-    pub(crate) async fn invoke_raw(&self, event: Vec<u8>) -> Value {
-        self.events.send(event).await.expect("the function asks for it");
-        let answer = timeout(TIMEOUT, async { self.answers.lock().await.recv().await });
-        answer.await.expect("in time").expect("an answer")
-    }
+/// Starts a function with these variables.
+pub(crate) async fn start_with(function: &str, variables: &[(&str, &str)]) -> Runtime {
+    Runtime::start(command(function, variables)).await
 }
 
 /// Starts a function with the tables that the template gives it, and with these variables.
 pub(crate) async fn start(function: &str, variables: &[(&str, &str)]) -> Runtime {
     let tables = tables(function);
     let tables = tables.iter().map(|(name, table)| (name.as_str(), table.as_str()));
-    Runtime::start(function, &tables.chain(variables.iter().copied()).collect::<Vec<_>>()).await
+    start_with(function, &tables.chain(variables.iter().copied()).collect::<Vec<_>>()).await
 }
 
 /// The variables that hold the names of a function's tables.
@@ -173,7 +62,7 @@ pub(crate) fn signed_in(extra: &Value) -> (SigningKey, String) {
     (key, token)
 }
 
-async fn profile(database: &InMemory, key: &SigningKey) -> Runtime {
+async fn profile(database: &Engine, key: &SigningKey) -> Runtime {
     let pem = key.public_key_pem().expect("it has a public half");
     let variables = [("AWS_ENDPOINT_URL_DYNAMODB", database.url()), ("CLERK_ISSUER", ISSUER), ("CLERK_JWT_KEY", &pem)];
     start("profile", &variables).await

@@ -12,7 +12,6 @@ use axum::{
 };
 use dynoxide::{Database, DynoxideError};
 use serde_json::json;
-use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
 use uuid::Uuid;
 
@@ -48,7 +47,7 @@ pub(crate) fn access_key(folder: &Path) -> Result<Option<String>> {
 }
 
 /// The id of the access key that opens the database in `folder`; a new one if there is none.
-pub(crate) fn access_key_or_make(folder: &Path) -> Result<String> {
+pub fn access_key_or_make(folder: &Path) -> Result<String> {
     if let Some(key) = access_key(folder)? {
         return Ok(key);
     }
@@ -96,46 +95,6 @@ fn signing_key(headers: &HeaderMap) -> Option<&str> {
 /// Serves an engine without a guard until the task is dropped or aborted: for test data.
 pub fn serve(listener: TcpListener, database: Database) -> JoinHandle<()> {
     tokio::spawn(dynoxide::server::serve_on(listener, database))
-}
-
-/// An engine in memory with empty tables, for tests. It is gone when this is dropped.
-pub struct InMemory {
-    url: String,
-    data: TempDir,
-    server: JoinHandle<()>,
-}
-
-/// Starts an engine in memory on a free port, with the project's tables.
-pub async fn in_memory() -> Result<InMemory> {
-    in_memory_with(&Template::load()?).await
-}
-
-/// The same with the tables of another template.
-pub async fn in_memory_with(template: &Template) -> Result<InMemory> {
-    let database = with_tables(Database::memory()?, template)?;
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let url = format!("http://{}", listener.local_addr()?);
-    let data = tempfile::tempdir()?;
-    access_key_or_make(data.path())?;
-    Ok(InMemory { url, data, server: serve(listener, database) })
-}
-
-impl InMemory {
-    /// Where it listens.
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-
-    /// A folder with an access key, as a local stack has one. The engine takes every key.
-    pub fn data(&self) -> &Path {
-        self.data.path()
-    }
-}
-
-impl Drop for InMemory {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
 }
 
 /// Makes the tables that are missing.

@@ -1,6 +1,6 @@
 //! The local stack: DynamoDB, a development Clerk and the functions on one machine.
 //!
-//! The program is for developers; the tests and the benchmarks use its [`clerk::SigningKey`] and its engine in memory.
+//! The program is for developers. The crate `test-support` and the benchmark use its [`dynamodb`] engine.
 
 // Telling its user what happens is this program's job.
 #![allow(clippy::print_stdout, clippy::print_stderr)]

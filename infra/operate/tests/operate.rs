@@ -9,13 +9,13 @@ use aws_sdk_dynamodb::{
     config::{BehaviorVersion, Credentials, Region},
     types::AttributeValue,
 };
-use local::dynamodb::InMemory;
 use serde_json::{Value, json};
+use test_support::Engine;
 
 const LONG_AGO: u64 = 1_600_000_000_000;
 
 struct Fixture {
-    engine: InMemory,
+    engine: Engine,
     client: Client,
     folder: tempfile::TempDir,
 }
@@ -28,7 +28,7 @@ fn item(members: Value) -> Item {
 
 impl Fixture {
     async fn new() -> Self {
-        let engine = local::dynamodb::in_memory().await.expect("the engine starts");
+        let engine = test_support::in_memory().await.expect("the engine starts");
         let config = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("us-east-1"))

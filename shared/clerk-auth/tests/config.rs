@@ -8,7 +8,7 @@
 )]
 
 use clerk_auth::Config;
-use local::clerk::SigningKey;
+use signing_key::SigningKey;
 
 fn problem(settings: &[(&str, &str)]) -> Option<String> {
     let var =

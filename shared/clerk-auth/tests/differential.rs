@@ -20,9 +20,9 @@ use std::{
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use clerk_auth::{Config, TokenError, Verifier, VerifyError};
-use local::clerk::SigningKey;
 use proptest::{prelude::*, sample::select, strategy::ValueTree, test_runner::TestRunner};
 use serde_json::{Map, Value, json};
+use signing_key::SigningKey;
 
 const ISSUER: &str = "https://clerk.example.com";
 const PARTY: &str = "https://app.example.com";

@@ -8,6 +8,7 @@
 )]
 
 use std::{
+    convert::Infallible,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -15,10 +16,11 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use axum::{Router, extract::State, http::StatusCode, routing::get};
 use clerk_auth::{Config, TokenError, Verifier, VerifyError};
-use local::clerk::SigningKey;
+use hyper::{Request, Response, StatusCode, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use signing_key::SigningKey;
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, SemaphorePermit},
@@ -41,10 +43,14 @@ struct Published {
     answers: Semaphore,
 }
 
-async fn answer(State(published): State<Arc<Published>>) -> (StatusCode, String) {
+async fn answer(published: Arc<Published>, request: Request<Incoming>) -> Result<Response<String>, Infallible> {
+    assert_eq!(request.uri(), "/.well-known/jwks.json");
     published.asked.fetch_add(1, Ordering::SeqCst);
     let _allowed = published.answers.acquire().await.expect("it is never closed");
-    published.answer.lock().expect("not poisoned").clone()
+    let (status, body) = published.answer.lock().expect("not poisoned").clone();
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    Ok(response)
 }
 
 impl Issuer {
@@ -52,11 +58,16 @@ impl Issuer {
         let published =
             Published { answer: Mutex::default(), asked: AtomicUsize::new(0), answers: Semaphore::new(ANSWERS) };
         let published = Arc::new(published);
-        let router = Router::new().route("/.well-known/jwks.json", get(answer)).with_state(Arc::clone(&published));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("its address"));
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        let issuer = Self { url, published };
+        let issuer = Self { url, published: Arc::clone(&published) };
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let published = Arc::clone(&published);
+                let service = service_fn(move |request| answer(Arc::clone(&published), request));
+                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+            }
+        });
         issuer.publish(keys);
         issuer
     }

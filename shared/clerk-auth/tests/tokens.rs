@@ -14,12 +14,12 @@ use std::{
 
 use base64::Engine;
 use clerk_auth::{Config, Identity, MalformedOrganization, TokenError, Verifier, VerifyError, user_tag};
-use local::clerk::SigningKey;
 use proptest::{
     prelude::*,
     sample::{Index, select},
 };
 use serde_json::{Value, json};
+use signing_key::SigningKey;
 
 use model::ISSUER;
 

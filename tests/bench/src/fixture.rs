@@ -12,12 +12,9 @@ use std::{
 
 use anyhow::{Context, Result};
 use dynoxide::Database;
-use local::{
-    clerk::{ORIGIN, SigningKey},
-    dynamodb,
-    template::Template,
-};
+use local::{dynamodb, template::Template};
 use serde_json::json;
+use signing_key::{ORIGIN, SigningKey};
 use tokio::{net::TcpListener, runtime};
 
 use crate::{

@@ -1,4 +1,7 @@
 //! A stand-in for Lambda: starts a function's program as Lambda does, serves the Runtime API to it and times it.
+//!
+//! Not the one of `test-support`: this one adds nothing to what it measures, and puts the program on a share of a
+//! processor before it starts.
 
 use std::{
     ffi::OsStr,

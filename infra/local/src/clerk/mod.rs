@@ -1,7 +1,6 @@
 //! A development Clerk: it signs people up and in, issues session tokens, and sends webhooks.
 
 mod browser;
-mod keys;
 mod routes;
 mod state;
 mod webhooks;
@@ -13,18 +12,16 @@ use std::{
 };
 
 use anyhow::Result;
+use signing_key::SigningKey;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::guard::Guard;
 
-pub use keys::SigningKey;
+pub use signing_key::ORIGIN;
 pub use state::Secrets;
 
 pub(crate) use routes::WEBHOOKS_HEADER;
 pub(crate) use state::{FILES, new_id, now_ms};
-
-/// The origin that asks for tokens, unless another is named: where front ends are served in development.
-pub const ORIGIN: &str = "http://localhost:3000";
 
 /// A running instance.
 pub struct Clerk {

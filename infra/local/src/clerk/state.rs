@@ -10,9 +10,9 @@ use anyhow::{Context, Result};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
+use signing_key::{SigningKey, StoredKey};
 use uuid::Uuid;
 
-use super::keys::{SigningKey, StoredKey};
 use crate::files;
 
 /// The file of secrets in the data folder.

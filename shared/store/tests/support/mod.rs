@@ -13,21 +13,21 @@ use aws_sdk_dynamodb::{
     types::AttributeValue,
 };
 use clerk_auth::{Config, Event, Identity, Verifier, WebhookVerifier};
-use local::{clerk::SigningKey, dynamodb::InMemory};
 use store::{Accounts, Authorized, Database};
+use test_support::{Engine, SigningKey};
 
 const ISSUER: &str = "https://clerk.example.com";
 
 /// An engine with empty tables, gone when this is dropped.
 pub(crate) struct Fixture {
-    engine: InMemory,
+    engine: Engine,
     pub(crate) client: Client,
     pub(crate) database: Database,
 }
 
 impl Fixture {
     pub(crate) async fn new() -> Self {
-        let engine = local::dynamodb::in_memory().await.expect("the engine starts");
+        let engine = test_support::in_memory().await.expect("the engine starts");
         let (client, database) =
             (Client::from_conf(config(engine.url()).build()), Database::from(config(engine.url())));
         Self { engine, client, database }
