@@ -1,4 +1,4 @@
-//! Erases the data of people who were deleted a while ago. A bare tombstone stays: who is deleted stays deleted.
+//! Erases the data of users that were deleted a while ago. A bare tombstone stays: a deleted user stays deleted.
 
 use std::{
     collections::HashMap,
@@ -14,7 +14,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::sleep;
 
-use crate::place::{Tables, described, string};
+use crate::place::{Table, Tables, described, string};
 
 /// As many as `BatchWriteItem` takes.
 const BATCH: usize = 25;
@@ -34,26 +34,25 @@ pub(crate) struct Erase {
     // No `conflicts_with`: a value from the environment would conflict as well.
     #[arg(long)]
     user: Option<String>,
-    /// Go through those as well who were erased before, as is due when a table was restored
+    /// Erase again also users that were erased before, which is due after a table was restored
     #[arg(long)]
     again: bool,
-    /// Erase no more than this many people in this run
+    /// Erase at most this many users in this run
     #[arg(long)]
     limit: Option<u64>,
-    /// Only say who would be erased
+    /// Only print the users that would be erased
     #[arg(long)]
     dry_run: bool,
 }
 
 #[derive(Default)]
 struct Erased {
-    people: u64,
+    users: u64,
     items: u64,
 }
 
 impl Erase {
-    /// Who is done is marked in the table, last of all: a run that was broken off leaves the rest to be found by the
-    /// next.
+    /// An erased user is marked in the table, last of all: if a run is broken off, the next run finds the rest.
     pub(crate) async fn run(self, tables: &Tables) -> Result<()> {
         let now = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
         let settled = now.saturating_sub(u64::try_from(SETTLED.as_millis())?);
@@ -65,26 +64,26 @@ impl Erase {
             None => settled.min(now.saturating_sub(u64::from(self.days) * 24 * 60 * 60 * 1000)),
         };
         let bar = ProgressBar::no_length();
-        bar.set_style(ProgressStyle::with_template("{spinner} {pos} people erased")?);
+        bar.set_style(ProgressStyle::with_template("{spinner} {pos} users erased")?);
         let mut erased = Erased::default();
         let mut start = None;
         'pages: loop {
-            let (people, next) = match &self.user {
+            let (users, next) = match &self.user {
                 Some(user) => (vec![user.clone()], None),
-                None => due_people(tables, due, self.again, start).await?,
+                None => due_users(tables, due, self.again, start).await?,
             };
-            for user in people {
-                if self.limit.is_some_and(|limit| erased.people >= limit) {
+            for user in users {
+                if self.limit.is_some_and(|limit| erased.users >= limit) {
                     break 'pages;
                 }
                 if self.dry_run {
                     println!("{user}");
-                    erased.people += 1;
+                    erased.users += 1;
                     continue;
                 }
                 let items = erase(tables, &user, due, now).await;
                 erased.items += items.with_context(|| format!("stopped at {user}; run it again to go on there"))?;
-                erased.people += 1;
+                erased.users += 1;
                 bar.inc(1);
             }
             start = next;
@@ -94,9 +93,9 @@ impl Erase {
         }
         bar.finish_and_clear();
         if self.dry_run {
-            println!("{} people would be erased", erased.people);
+            println!("{} users would be erased", erased.users);
         } else {
-            println!("{} people erased, with {} chats and ended sessions", erased.people, erased.items);
+            println!("{} users erased, with {} items", erased.users, erased.items);
         }
         Ok(())
     }
@@ -107,9 +106,9 @@ type Key = HashMap<String, AttributeValue>;
 /// Whether a deletion was received by `:due`. Earlier releases stored only when Clerk announced it.
 const IS_DUE: &str = "(deletionReceivedAt <= :due OR (attribute_not_exists(deletionReceivedAt) AND deletedAt <= :due))";
 
-/// A page of those whose deletion was received before `due` and are not erased yet, or whether or not with `again`, and where the
-/// next page begins.
-async fn due_people(tables: &Tables, due: u64, again: bool, start: Option<Key>) -> Result<(Vec<String>, Option<Key>)> {
+/// A page of the users whose deletion was received before `due`, and where the next page begins. Without `again`, those that
+/// were erased before are left out.
+async fn due_users(tables: &Tables, due: u64, again: bool, start: Option<Key>) -> Result<(Vec<String>, Option<Key>)> {
     let only_new = if again { "" } else { " AND attribute_not_exists(erasedAt)" };
     let page = tables
         .client
@@ -123,11 +122,11 @@ async fn due_people(tables: &Tables, due: u64, again: bool, start: Option<Key>) 
         .await
         .map_err(described)
         .context("accounts cannot be read")?;
-    let people = page.items.unwrap_or_default().into_iter().filter_map(|item| item.get("userId")?.as_s().ok().cloned());
-    Ok((people.collect(), page.last_evaluated_key))
+    let users = page.items.unwrap_or_default().into_iter().filter_map(|item| item.get("userId")?.as_s().ok().cloned());
+    Ok((users.collect(), page.last_evaluated_key))
 }
 
-/// Makes sure that a person is deleted, and that the deletion was received before `settled`.
+/// Makes sure that a user is deleted, and that the deletion was received before `settled`.
 async fn deleted(tables: &Tables, user: &str, settled: u64) -> Result<()> {
     let read = tables.client.get_item().table_name(&tables.users).key("userId", string(user)).consistent_read(true);
     let Some(item) = read.send().await.map_err(described).context("the account cannot be read")?.item else {
@@ -143,10 +142,12 @@ async fn deleted(tables: &Tables, user: &str, settled: u64) -> Result<()> {
     Ok(())
 }
 
-/// Erases one person: chats and ended sessions first, the account last. Says how many items went.
+/// Erases one user: the resources' items and the ended sessions first, the account last. Returns the number of items.
 async fn erase(tables: &Tables, user: &str, due: u64, now: u64) -> Result<u64> {
-    let chats = clear(tables, &tables.chats, "chatId", user).await?;
-    let sessions = clear(tables, &tables.sessions, "sessionId", user).await?;
+    let mut erased = 0;
+    for table in tables.resources.iter().chain([&tables.sessions]) {
+        erased += clear(tables, table, user).await?;
+    }
     let read = tables.client.get_item().table_name(&tables.users).key("userId", string(user)).consistent_read(true);
     let mut kept = read.send().await.map_err(described)?.item.context("the account is gone")?;
     kept.retain(|name, _| ["userId", "isActive", "deletedAt", "deletionReceivedAt"].contains(&name.as_str()));
@@ -159,25 +160,21 @@ async fn erase(tables: &Tables, user: &str, due: u64, now: u64) -> Result<u64> {
         .condition_expression(format!("{IS_DUE} AND attribute_not_exists(erasedAt)"))
         .expression_attribute_values(":due", AttributeValue::N(due.to_string()));
     match tombstone.send().await {
-        Ok(_) => Ok(chats + sessions),
+        Ok(_) => Ok(erased),
         // This was done before: by an earlier run, or by another one just now.
         Err(error) if matches!(error.as_service_error(), Some(PutItemError::ConditionalCheckFailedException(_))) => {
-            Ok(chats + sessions)
+            Ok(erased)
         }
         Err(error) => Err(described(error)),
     }
 }
 
-/// Deletes all of a person's items in a table.
-async fn clear(tables: &Tables, table: &str, sort_key: &str, user: &str) -> Result<u64> {
-    let keys = tables
-        .client
-        .query()
-        .table_name(table)
-        .projection_expression(format!("userId, {sort_key}"))
-        .key_condition_expression("userId = :user")
-        .expression_attribute_values(":user", string(user))
-        .consistent_read(true)
+/// Deletes all of a user's items in a table.
+async fn clear(tables: &Tables, table: &Table, user: &str) -> Result<u64> {
+    let key = ["#owner"].into_iter().chain(table.sort_key.as_deref()).collect::<Vec<_>>().join(", ");
+    let keys = table
+        .items(&tables.client, user)
+        .projection_expression(key)
         .into_paginator()
         .items()
         .send()
@@ -189,7 +186,7 @@ async fn clear(tables: &Tables, table: &str, sort_key: &str, user: &str) -> Resu
             let delete = DeleteRequest::builder().set_key(Some(key.clone())).build()?;
             Ok(WriteRequest::builder().delete_request(delete).build())
         });
-        delete(tables, table, requests.collect::<Result<_>>()?).await?;
+        delete(tables, &table.name, requests.collect::<Result<_>>()?).await?;
     }
     Ok(keys.len() as u64)
 }

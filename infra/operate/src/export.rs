@@ -1,4 +1,4 @@
-//! All that is stored of one person, as JSON.
+//! All that is stored of one user, as JSON.
 
 use std::{
     collections::HashMap,
@@ -6,15 +6,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use aws_sdk_dynamodb::types::AttributeValue;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
-use store::{Chat, Profile};
+use store::Profile;
 use tempfile::NamedTempFile;
 
-use crate::place::{Tables, described, string};
+use crate::place::{Table, Tables, described, string};
 
 #[derive(Args)]
 pub(crate) struct Export {
@@ -24,82 +24,81 @@ pub(crate) struct Export {
     /// The file to write [default: export-<user>.json]
     #[arg(long)]
     output: Option<PathBuf>,
-    /// Chats asked for at a time
+    /// Items in one page of a query
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(i32).range(1..))]
     page: i32,
 }
+
+type Item = HashMap<String, AttributeValue>;
 
 impl Export {
     /// All is read in one run: what an earlier run had read could have been deleted or changed since. The output appears
     /// whole or not at all.
     pub(crate) async fn run(self, tables: &Tables) -> Result<()> {
         let output = self.output.clone().unwrap_or_else(|| format!("export-{}.json", self.user).into());
-        let chats = self.chats(tables).await?;
+        let bar = ProgressBar::no_length();
+        bar.set_style(ProgressStyle::with_template("{spinner} {pos} items")?);
+        let mut resources = Map::new();
+        let mut counts = Vec::new();
+        for table in &tables.resources {
+            let items = self.resource(tables, table, &bar).await.with_context(|| table.resource.clone())?;
+            counts.push(format!("{} {}", items.len(), table.resource));
+            resources.insert(table.resource.clone(), items.into());
+        }
+        bar.finish_and_clear();
         let account = self.account(tables).await?;
         let profile = account.clone().map(Profile::try_from).transpose()?;
         let stored: Option<Value> = account.map(serde_dynamo::from_item).transpose()?;
         let sessions = self.ended_sessions(tables).await?;
-        if stored.is_none() && chats.is_empty() && sessions.is_empty() {
+        if stored.is_none() && sessions.is_empty() && resources.values().all(|items| *items == json!([])) {
             bail!("nothing is stored of {}", self.user);
         }
-        let count = chats.len();
-        let export = json!({ "profile": profile, "account": stored, "chats": chats, "endedSessions": sessions });
-        write_whole(&output, &export).with_context(|| format!("{} cannot be written", output.display()))?;
-        let profile = if profile.is_some() { "A profile" } else { "No profile" };
-        println!("{profile} and {count} chats are in {}", output.display());
+        counts.push(if profile.is_some() { "a profile" } else { "no profile" }.to_owned());
+        let mut export = Map::new();
+        export.insert("profile".to_owned(), json!(profile));
+        export.insert("account".to_owned(), json!(stored));
+        export.insert("endedSessions".to_owned(), sessions.into());
+        for (name, items) in resources {
+            ensure!(!export.contains_key(&name), "the name of the resource {name} is taken in exports");
+            export.insert(name, items);
+        }
+        write_whole(&output, &export.into()).with_context(|| format!("{} cannot be written", output.display()))?;
+        println!("{} holds {}", output.display(), counts.join(", "));
         Ok(())
     }
 
-    async fn chats(&self, tables: &Tables) -> Result<Vec<Value>> {
-        let bar = ProgressBar::no_length();
-        bar.set_style(ProgressStyle::with_template("{spinner} {pos} chats")?);
-        let query = tables
-            .client
-            .query()
-            .table_name(&tables.chats)
-            .key_condition_expression("userId = :user")
-            // What a deleted chat leaves has no content.
-            .filter_expression("attribute_not_exists(expiresAt)")
-            .expression_attribute_values(":user", string(&self.user))
-            .consistent_read(true);
-        let mut items = query.into_paginator().page_size(self.page).items().send();
-        let mut chats = Vec::new();
-        while let Some(item) = items.next().await {
-            chats.push(chat(item.map_err(described).context("chats cannot be read")?)?);
+    async fn resource(&self, tables: &Tables, table: &Table, bar: &ProgressBar) -> Result<Vec<Value>> {
+        // What a deleted item leaves has no content.
+        let query = table.items(&tables.client, &self.user).filter_expression("attribute_not_exists(expiresAt)");
+        let mut pages = query.into_paginator().page_size(self.page).items().send();
+        let mut items = Vec::new();
+        while let Some(item) = pages.next().await {
+            let item = item.map_err(described).context("the items cannot be read")?;
+            items.push(shown(item, table.sort_key.as_deref())?);
             bar.inc(1);
         }
-        bar.finish_and_clear();
-        Ok(chats)
+        Ok(items)
     }
 
-    async fn account(&self, tables: &Tables) -> Result<Option<HashMap<String, AttributeValue>>> {
+    async fn account(&self, tables: &Tables) -> Result<Option<Item>> {
         let read = tables.client.get_item().table_name(&tables.users).key("userId", string(&self.user));
         Ok(read.consistent_read(true).send().await.map_err(described).context("the account cannot be read")?.item)
     }
 
     async fn ended_sessions(&self, tables: &Tables) -> Result<Vec<Value>> {
-        let query = tables
-            .client
-            .query()
-            .table_name(&tables.sessions)
-            .key_condition_expression("userId = :user")
-            .expression_attribute_values(":user", string(&self.user))
-            .consistent_read(true);
-        let items = query.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
-        Ok(serde_dynamo::from_items(items.map_err(described).context("ended sessions cannot be read")?)?)
+        let items = tables.sessions.items(&tables.client, &self.user).into_paginator().items().send();
+        let items = items.collect::<Result<Vec<_>, _>>().await.map_err(described);
+        Ok(serde_dynamo::from_items(items.context("ended sessions cannot be read")?)?)
     }
 }
 
-/// A chat as the API shows it, and what else is stored of it.
-fn chat(item: HashMap<String, AttributeValue>) -> Result<Value> {
-    let mut chat = serde_json::to_value(Chat::try_from(item.clone())?)?;
-    let stored: Map<String, Value> = serde_dynamo::from_item(item)?;
-    if let Some(shown) = chat.as_object_mut() {
-        for (name, value) in stored.into_iter().filter(|(name, _)| !["userId", "chatId"].contains(&name.as_str())) {
-            shown.entry(name).or_insert(value);
-        }
+/// An item without its owner, and with its sort key as the API names it.
+fn shown(mut item: Item, sort_key: Option<&str>) -> Result<Value> {
+    item.remove("userId");
+    if let Some(id) = sort_key.and_then(|sort_key| item.remove(sort_key)) {
+        item.insert("id".to_owned(), id);
     }
-    Ok(chat)
+    Ok(serde_dynamo::from_item(item)?)
 }
 
 /// Writes a file that only its owner may read, and that is there whole or not at all. A link in its place is replaced, not

@@ -1,7 +1,7 @@
-//! Commands of the people who run the system; `--help` says what they do.
+//! Operators' commands; `--help` says what they do.
 //!
-//! They act with the operator's own rights on the tables, outside the functions: nothing that serves a request can read
-//! or change data by a user's id.
+//! They act with the operator's own permissions on the tables, outside the functions: nothing that serves a request can
+//! read or change data by a user's id.
 
 // Telling its user what happens is this program's job.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -29,9 +29,9 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Write all that is stored of a person into a file
+    /// Write all that is stored of a user into a file
     Export(Export),
-    /// Erase the data of people who were deleted a while ago
+    /// Erase the data of users that were deleted a while ago
     Erase(Erase),
     /// Print the tag that stands for a user in logs
     UserTag {

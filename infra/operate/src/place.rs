@@ -2,19 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Error, Result, anyhow, bail};
+use anyhow::{Context, Error, Result, anyhow};
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
-use aws_sdk_cloudformation::types::Stack;
 use aws_sdk_dynamodb::{
     Client,
     config::{Credentials, http::HttpResponse},
     error::{ProvideErrorMetadata, SdkError},
-    types::AttributeValue,
+    operation::query::builders::QueryFluentBuilder,
+    types::{AttributeValue, KeyType},
 };
 use clap::Args;
 
 /// More than the SDK makes by itself: a table that is busy is waited for.
 const ATTEMPTS: u32 = 10;
+/// The partition key of every table that holds users' items.
+const OWNER: &str = "userId";
 
 #[derive(Args)]
 pub(crate) struct Place {
@@ -32,12 +34,23 @@ pub(crate) struct Place {
     ca_bundle: Option<PathBuf>,
 }
 
-/// The tables of a stack.
+/// The tables of a stack that hold users' items.
 pub(crate) struct Tables {
     pub(crate) client: Client,
+    /// The name of the table of accounts.
     pub(crate) users: String,
-    pub(crate) chats: String,
-    pub(crate) sessions: String,
+    /// The table of ended sessions.
+    pub(crate) sessions: Table,
+    /// The tables of resources.
+    pub(crate) resources: Vec<Table>,
+}
+
+/// A table with one partition for each user.
+pub(crate) struct Table {
+    /// The resource's name, such as `chats`: the logical id without its end.
+    pub(crate) resource: String,
+    pub(crate) name: String,
+    pub(crate) sort_key: Option<String>,
 }
 
 impl Place {
@@ -57,32 +70,82 @@ impl Place {
                 .endpoint_url(format!("http://127.0.0.1:{}", self.dynamodb_port))
                 .load()
                 .await;
-            let [users, chats, sessions] = ["UsersTable", "ChatsTable", "SessionsTable"].map(str::to_owned);
-            return Ok(Tables { client: Client::new(&config), users, chats, sessions });
+            let client = Client::new(&config);
+            let listed = client.list_tables().into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
+            let names = listed.map_err(described).context("tables cannot be listed")?;
+            // The local stack's tables have their logical ids for names.
+            return Tables::new(client, names.into_iter().map(|name| (name.clone(), name)).collect()).await;
         };
         let config = config.retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS)).load().await;
-        let [users, chats, sessions] =
-            outputs(&config, &stack, ["UsersTableName", "ChatsTableName", "SessionsTableName"]).await?;
-        Ok(Tables { client: Client::new(&config), users, chats, sessions })
+        let tables = deployed(&config, stack).await?;
+        Tables::new(Client::new(&config), tables).await
     }
 }
 
-/// The outputs of a deployed stack.
-async fn outputs<const N: usize>(config: &SdkConfig, stack: &str, names: [&str; N]) -> Result<[String; N]> {
-    let answer = aws_sdk_cloudformation::Client::new(config).describe_stacks().stack_name(stack).send().await;
-    let answer = answer.map_err(described).with_context(|| format!("the stack {stack} cannot be described"))?;
-    let stacks = answer.stacks.unwrap_or_default();
-    let found = names.map(|name| {
-        let outputs = stacks.iter().flat_map(Stack::outputs);
-        outputs
-            .filter(|output| output.output_key() == Some(name))
-            .find_map(|output| output.output_value())
-            .map(str::to_owned)
-    });
-    if let Some((name, _)) = names.iter().zip(&found).find(|(_, value)| value.is_none()) {
-        bail!("the stack {stack} has no output {name}");
+/// The tables of a deployed stack and of those nested in it: logical ids, each after those of its stacks, and names.
+async fn deployed(config: &SdkConfig, stack: String) -> Result<Vec<(String, String)>> {
+    let client = aws_sdk_cloudformation::Client::new(config);
+    let mut tables = Vec::new();
+    let mut stacks = vec![(String::new(), stack)];
+    while let Some((prefix, stack)) = stacks.pop() {
+        let resources = client.list_stack_resources().stack_name(&stack).into_paginator().items().send();
+        let resources = resources.collect::<Result<Vec<_>, _>>().await.map_err(described);
+        for resource in resources.with_context(|| format!("the resources of {stack} cannot be listed"))? {
+            let found = match resource.resource_type() {
+                Some("AWS::CloudFormation::Stack") => &mut stacks,
+                Some("AWS::DynamoDB::Table") => &mut tables,
+                _ => continue,
+            };
+            let id = format!("{prefix}{}", resource.logical_resource_id().unwrap_or_default());
+            found.push((id, resource.physical_resource_id.context("a resource of the stack has no name")?));
+        }
     }
-    Ok(found.map(Option::unwrap_or_default))
+    Ok(tables)
+}
+
+impl Tables {
+    /// Those of `tables`, given by logical id and name, that hold users' items.
+    async fn new(client: Client, tables: Vec<(String, String)>) -> Result<Self> {
+        let (mut users, mut sessions, mut resources) = (None, None, Vec::new());
+        for (id, name) in tables {
+            let described = client.describe_table().table_name(&name).send().await.map_err(described);
+            let described = described.with_context(|| format!("the table {name} cannot be described"))?.table;
+            let keys = described.map(|table| table.key_schema.unwrap_or_default()).unwrap_or_default();
+            let key = |kind| keys.iter().find(|key| key.key_type == kind).map(|key| key.attribute_name.clone());
+            if key(KeyType::Hash).as_deref() != Some(OWNER) {
+                continue;
+            }
+            let table = Table { resource: resource(&id), name, sort_key: key(KeyType::Range) };
+            match id.as_str() {
+                "UsersTable" => users = Some(table.name),
+                "SessionsTable" => sessions = Some(table),
+                _ => resources.push(table),
+            }
+        }
+        resources.sort_by(|one, other| one.resource.cmp(&other.resource));
+        let (users, sessions) = users.zip(sessions).context("the stack has no tables of accounts and sessions")?;
+        Ok(Self { client, users, sessions, resources })
+    }
+}
+
+/// The resource of a table, by the table's logical id: `chats` of `ChatsTable`.
+fn resource(id: &str) -> String {
+    let id = id.strip_suffix("Table").unwrap_or(id);
+    let mut characters = id.chars();
+    characters.next().map(|first| first.to_lowercase().chain(characters).collect()).unwrap_or_default()
+}
+
+impl Table {
+    /// A query for all that a user has in it.
+    pub(crate) fn items(&self, client: &Client, user: &str) -> QueryFluentBuilder {
+        client
+            .query()
+            .table_name(&self.name)
+            .key_condition_expression("#owner = :user")
+            .expression_attribute_names("#owner", OWNER)
+            .expression_attribute_values(":user", string(user))
+            .consistent_read(true)
+    }
 }
 
 /// An SDK's error without text of the response. What these commands print may be kept as a job's log.

@@ -1,4 +1,4 @@
-//! The operators' commands, as they are typed, on an engine with a few people in it.
+//! The operators' commands, as they are typed, on an engine with a few users in it and resources of the test's own.
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails where something is missing")]
 
@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::{
     config::{BehaviorVersion, Credentials, Region},
     types::AttributeValue,
 };
+use local::template::{Table, Template};
 use serde_json::{Value, json};
 use test_support::Engine;
 
@@ -26,9 +27,29 @@ fn item(members: Value) -> Item {
     serde_dynamo::to_item(members).expect("an item")
 }
 
+fn table(name: &str, keys: &[&str]) -> Table {
+    let attributes: Vec<_> = keys.iter().map(|key| json!({ "AttributeName": key, "AttributeType": "S" })).collect();
+    let kinds = keys.iter().zip(["HASH", "RANGE"]);
+    let keys: Vec<_> = kinds.map(|(key, kind)| json!({ "AttributeName": key, "KeyType": kind })).collect();
+    let create = json!({
+        "TableName": name, "BillingMode": "PAY_PER_REQUEST", "AttributeDefinitions": attributes, "KeySchema": keys,
+    });
+    Table { name: name.to_owned(), create, ttl_attribute: None }
+}
+
+/// The tables of accounts and sessions, and some of the test's own.
+fn template() -> Template {
+    let mut template = Template::load().expect("the template is right");
+    template.tables.retain(|table| ["UsersTable", "SessionsTable"].contains(&table.name.as_str()));
+    template.tables.push(table("NotesTable", &["userId", "noteId"]));
+    template.tables.push(table("UserSettingsTable", &["userId"]));
+    template.tables.push(table("RatesTable", &["currency"]));
+    template
+}
+
 impl Fixture {
     async fn new() -> Self {
-        let engine = test_support::in_memory().await.expect("the engine starts");
+        let engine = test_support::in_memory_with(&template()).await.expect("the engine starts");
         let config = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("us-east-1"))
@@ -44,8 +65,8 @@ impl Fixture {
         put.send().await.expect("written");
     }
 
-    /// An account with an address, and with `chats` chats; deleted at `deleted_at`.
-    async fn person(&self, id: &str, chats: u64, deleted_at: Option<u64>) {
+    /// An account with an address, and with `notes` notes; deleted at `deleted_at`.
+    async fn person(&self, id: &str, notes: u64, deleted_at: Option<u64>) {
         let mut account = json!({
             "userId": id, "email": format!("{id}@example.com"), "firstName": "Ada", "isActive": deleted_at.is_none(),
             "banned": false, "createdAt": 1, "clerkVersion": format!("{:020}-fingerprint", 1), "callerEmail": "a@b.example",
@@ -54,12 +75,12 @@ impl Fixture {
             account["deletedAt"] = json!(at);
         }
         self.put("UsersTable", account).await;
-        for number in 0..chats {
-            let chat = json!({
-                "userId": id, "chatId": chat_id(number), "title": format!("Chat {number} of {id}"), "createdAt": number,
-                "updatedAt": number, "version": 1, "listPosition": format!("{number:015}#{}", chat_id(number)),
+        for number in 0..notes {
+            let note = json!({
+                "userId": id, "noteId": note_id(number), "title": format!("Note {number} of {id}"), "createdAt": number,
+                "updatedAt": number, "version": 1, "listPosition": format!("{number:015}#{}", note_id(number)),
             });
-            self.put("ChatsTable", chat).await;
+            self.put("NotesTable", note).await;
         }
         self.put("SessionsTable", json!({ "userId": id, "sessionId": "sess_1", "expiresAt": 9_999_999_999_u64 })).await;
     }
@@ -95,7 +116,7 @@ impl Fixture {
     }
 }
 
-fn chat_id(number: u64) -> String {
+fn note_id(number: u64) -> String {
     format!("01890a5d-ac96-774b-bcce-{number:012}")
 }
 
@@ -109,13 +130,13 @@ async fn an_export_holds_all_of_one_person_and_nothing_of_another() {
     fixture.person("user_ada", 60, None).await;
     fixture.person("user_eve", 3, None).await;
     let said = fixture.succeeds(&["export", "--user", "user_ada", "--page", "25"]).await;
-    assert_eq!(said, "A profile and 60 chats are in export-user_ada.json");
+    assert!(said.starts_with("export-user_ada.json holds ") && said.contains("60 notes, "), "{said}");
     let export = json_file(&fixture.folder.path().join("export-user_ada.json"));
     assert_eq!(export["profile"]["email"], "user_ada@example.com");
     assert_eq!(export["account"]["callerEmail"], "a@b.example", "what is stored, and not what is shown alone");
     assert_eq!(export["endedSessions"][0]["sessionId"], "sess_1");
-    let ids: Vec<_> = export["chats"].as_array().expect("a list").iter().map(|chat| chat["id"].clone()).collect();
-    assert_eq!(ids, (0..60).map(|number| json!(chat_id(number))).collect::<Vec<_>>());
+    let ids: Vec<_> = export["notes"].as_array().expect("a list").iter().map(|note| note["id"].clone()).collect();
+    assert_eq!(ids, (0..60).map(|number| json!(note_id(number))).collect::<Vec<_>>());
     assert!(!export.to_string().contains("user_eve"));
     assert_eq!(fs::read_dir(fixture.folder.path()).expect("a folder").count(), 1, "nothing else is left");
 }
@@ -127,29 +148,29 @@ async fn tombstones_of_chats_are_erased_and_not_exported() {
     fixture.person("user_gone", 0, Some(LONG_AGO)).await;
     for user in ["user_ada", "user_gone"] {
         let tombstone = json!({
-            "userId": user, "chatId": chat_id(7), "version": 2, "write1": "w", "expiresAt": 9_999_999_999_u64,
+            "userId": user, "noteId": note_id(7), "version": 2, "write1": "w", "expiresAt": 9_999_999_999_u64,
         });
-        fixture.put("ChatsTable", tombstone).await;
+        fixture.put("NotesTable", tombstone).await;
     }
     fixture.succeeds(&["export", "--user", "user_ada", "--output", "ada.json", "--page", "1"]).await;
     let export = json_file(&fixture.folder.path().join("ada.json"));
-    assert_eq!(export["chats"].as_array().map(Vec::len), Some(2));
+    assert_eq!(export["notes"].as_array().map(Vec::len), Some(2));
 
-    assert_eq!(fixture.succeeds(&["erase"]).await, "1 people erased, with 2 chats and ended sessions");
-    assert_eq!(fixture.items("ChatsTable", "user_gone").await, Vec::<Value>::new());
+    assert_eq!(fixture.succeeds(&["erase"]).await, "1 users erased, with 2 items");
+    assert_eq!(fixture.items("NotesTable", "user_gone").await, Vec::<Value>::new());
 }
 
 #[tokio::test]
 async fn an_export_holds_only_what_is_stored_now() {
     let fixture = Fixture::new().await;
     fixture.person("user_ada", 3, None).await;
-    // What a run of an earlier release left when it was broken off, since when a chat was deleted; or what was planted.
-    let line = |number| json!({ "id": chat_id(number), "title": "planted" }).to_string() + "\n";
-    fs::write(fixture.folder.path().join("ada.json.user_ada.chats"), line(0) + &line(9)).expect("written");
+    // What a run of an earlier release left when it was broken off, since when a note was deleted; or what was planted.
+    let line = |number| json!({ "id": note_id(number), "title": "planted" }).to_string() + "\n";
+    fs::write(fixture.folder.path().join("ada.json.user_ada.notes"), line(0) + &line(9)).expect("written");
     fixture.succeeds(&["export", "--user", "user_ada", "--output", "ada.json", "--page", "2"]).await;
     let export = json_file(&fixture.folder.path().join("ada.json"));
-    let ids: Vec<_> = export["chats"].as_array().expect("a list").iter().map(|chat| chat["id"].clone()).collect();
-    assert_eq!(ids, (0..3).map(|number| json!(chat_id(number))).collect::<Vec<_>>());
+    let ids: Vec<_> = export["notes"].as_array().expect("a list").iter().map(|note| note["id"].clone()).collect();
+    assert_eq!(ids, (0..3).map(|number| json!(note_id(number))).collect::<Vec<_>>());
     assert!(!export.to_string().contains("planted"));
 }
 
@@ -162,7 +183,7 @@ async fn an_export_follows_no_link_and_is_private() {
     let elsewhere = tempfile::tempdir().expect("a folder");
     let target = elsewhere.path().join("target");
     fs::write(&target, "untouched").expect("written");
-    for name in ["ada.json", "ada.json.user_ada.chats"] {
+    for name in ["ada.json", "ada.json.user_ada.notes"] {
         symlink(&target, fixture.folder.path().join(name)).expect("linked");
     }
     fixture.succeeds(&["export", "--user", "user_ada", "--output", "ada.json"]).await;
@@ -188,23 +209,23 @@ async fn who_was_deleted_long_enough_ago_is_erased_to_a_tombstone() {
     fixture.person("user_late", 2, Some(yesterday)).await;
     fixture.person("user_here", 2, None).await;
 
-    assert_eq!(fixture.succeeds(&["erase", "--dry-run"]).await, "user_gone\n1 people would be erased");
-    assert_eq!(fixture.items("ChatsTable", "user_gone").await.len(), 60, "a dry run changes nothing");
+    assert_eq!(fixture.succeeds(&["erase", "--dry-run"]).await, "user_gone\n1 users would be erased");
+    assert_eq!(fixture.items("NotesTable", "user_gone").await.len(), 60, "a dry run changes nothing");
 
-    assert_eq!(fixture.succeeds(&["erase"]).await, "1 people erased, with 61 chats and ended sessions");
-    assert_eq!(fixture.items("ChatsTable", "user_gone").await, Vec::<Value>::new());
+    assert_eq!(fixture.succeeds(&["erase"]).await, "1 users erased, with 61 items");
+    assert_eq!(fixture.items("NotesTable", "user_gone").await, Vec::<Value>::new());
     assert_eq!(fixture.items("SessionsTable", "user_gone").await, Vec::<Value>::new());
     let mut tombstone = fixture.items("UsersTable", "user_gone").await.remove(0);
     assert!(tombstone["erasedAt"].take().is_number());
     let bare = json!({ "userId": "user_gone", "isActive": false, "deletedAt": LONG_AGO, "erasedAt": null });
     assert_eq!(tombstone, bare);
-    for (user, chats) in [("user_late", 2), ("user_here", 2)] {
-        assert_eq!(fixture.items("ChatsTable", user).await.len(), chats, "{user}");
+    for (user, notes) in [("user_late", 2), ("user_here", 2)] {
+        assert_eq!(fixture.items("NotesTable", user).await.len(), notes, "{user}");
         assert_eq!(fixture.items("UsersTable", user).await[0]["firstName"], "Ada", "{user}");
     }
 
-    assert_eq!(fixture.succeeds(&["erase"]).await, "0 people erased, with 0 chats and ended sessions");
-    assert_eq!(fixture.succeeds(&["erase", "--days", "1"]).await, "1 people erased, with 3 chats and ended sessions");
+    assert_eq!(fixture.succeeds(&["erase"]).await, "0 users erased, with 0 items");
+    assert_eq!(fixture.succeeds(&["erase", "--days", "1"]).await, "1 users erased, with 3 items");
 }
 
 #[tokio::test]
@@ -213,8 +234,8 @@ async fn an_erasure_that_was_broken_off_goes_on_with_who_is_left() {
     for user in ["user_1", "user_2", "user_3"] {
         fixture.person(user, 1, Some(LONG_AGO)).await;
     }
-    assert!(fixture.succeeds(&["erase", "--limit", "2"]).await.starts_with("2 people erased"));
-    assert!(fixture.succeeds(&["erase"]).await.starts_with("1 people erased"));
+    assert!(fixture.succeeds(&["erase", "--limit", "2"]).await.starts_with("2 users erased"));
+    assert!(fixture.succeeds(&["erase"]).await.starts_with("1 users erased"));
 }
 
 #[tokio::test]
@@ -224,13 +245,13 @@ async fn one_person_is_erased_on_request_if_they_are_deleted() {
     fixture.person("user_gone", 1, Some(LONG_AGO)).await;
     assert!(fixture.fails(&["erase", "--user", "user_here"]).await.contains("user_here is not deleted"));
     assert!(fixture.fails(&["erase", "--user", "user_nobody"]).await.contains("there is no account user_nobody"));
-    assert!(fixture.succeeds(&["erase", "--user", "user_gone"]).await.starts_with("1 people erased"));
-    assert_eq!(fixture.items("ChatsTable", "user_here").await.len(), 1);
+    assert!(fixture.succeeds(&["erase", "--user", "user_gone"]).await.starts_with("1 users erased"));
+    assert_eq!(fixture.items("NotesTable", "user_here").await.len(), 1);
 
     let now = u64::try_from(std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_millis()).expect("before long");
     fixture.person("user_going", 1, Some(now)).await;
     assert!(fixture.fails(&["erase", "--user", "user_going"]).await.contains("was deleted a moment ago"));
-    assert!(fixture.succeeds(&["erase", "--days", "0"]).await.starts_with("0 people erased"));
+    assert!(fixture.succeeds(&["erase", "--days", "0"]).await.starts_with("0 users erased"));
 }
 
 #[tokio::test]
@@ -251,8 +272,8 @@ async fn erasure_waits_from_the_receipt_of_the_deletion() {
     }
     let failure = fixture.fails(&["erase", "--user", "user_just_now"]).await;
     assert!(failure.contains("user_just_now was deleted a moment ago"), "{failure}");
-    assert_eq!(fixture.succeeds(&["erase", "--dry-run"]).await, "user_ahead\n1 people would be erased");
-    assert!(fixture.succeeds(&["erase"]).await.starts_with("1 people erased"));
+    assert_eq!(fixture.succeeds(&["erase", "--dry-run"]).await, "user_ahead\n1 users would be erased");
+    assert!(fixture.succeeds(&["erase"]).await.starts_with("1 users erased"));
     let mut tombstone = fixture.items("UsersTable", "user_ahead").await.remove(0);
     assert!(tombstone["erasedAt"].take().is_number());
     let bare = json!({
@@ -260,8 +281,8 @@ async fn erasure_waits_from_the_receipt_of_the_deletion() {
         "deletionReceivedAt": now - days(31), "erasedAt": null,
     });
     assert_eq!(tombstone, bare);
-    assert!(fixture.succeeds(&["erase", "--days", "0"]).await.starts_with("1 people erased"));
-    assert_eq!(fixture.items("ChatsTable", "user_just_now").await.len(), 1);
+    assert!(fixture.succeeds(&["erase", "--days", "0"]).await.starts_with("1 users erased"));
+    assert_eq!(fixture.items("NotesTable", "user_just_now").await.len(), 1);
 }
 
 #[tokio::test]
@@ -271,7 +292,7 @@ async fn settings_in_the_environment_conflict_with_no_option() {
     let output = fixture.command(&["erase", "--user", "user_gone"]).env("ERASE_AFTER_DAYS", "60000").output().await;
     let output = output.expect("operate runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(String::from_utf8_lossy(&output.stdout).starts_with("1 people erased"));
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("1 users erased"));
 }
 
 #[tokio::test]
@@ -295,11 +316,11 @@ async fn what_a_restored_table_brought_back_is_erased_again() {
         let session = json!({ "userId": user, "sessionId": "sess_1", "expiresAt": 9_999_999_999_u64 });
         fixture.put("SessionsTable", session).await;
     }
-    assert!(fixture.succeeds(&["erase"]).await.starts_with("0 people erased"), "they are erased already");
+    assert!(fixture.succeeds(&["erase"]).await.starts_with("0 users erased"), "they are erased already");
     let said = fixture.succeeds(&["erase", "--user", "user_1"]).await;
-    assert_eq!(said, "1 people erased, with 1 chats and ended sessions");
+    assert_eq!(said, "1 users erased, with 1 items");
     let said = fixture.succeeds(&["erase", "--again"]).await;
-    assert_eq!(said, "2 people erased, with 1 chats and ended sessions");
+    assert_eq!(said, "2 users erased, with 1 items");
     let left = [fixture.items("UsersTable", "user_1").await, fixture.items("UsersTable", "user_2").await];
     assert_eq!(left, tombstones);
 }
@@ -308,27 +329,27 @@ async fn what_a_restored_table_brought_back_is_erased_again() {
 async fn what_an_export_of_another_person_left_behind_stays_out_of_this_one() {
     let fixture = Fixture::new().await;
     fixture.person("user_eve", 1, None).await;
-    let theirs = json!({ "id": chat_id(9), "title": "a secret" }).to_string() + "\n";
-    for name in ["out.json.user_ada.chats", "out.chats", "out.whole"] {
+    let theirs = json!({ "id": note_id(9), "title": "a secret" }).to_string() + "\n";
+    for name in ["out.json.user_ada.notes", "out.notes", "out.whole"] {
         fs::write(fixture.folder.path().join(name), &theirs).expect("written");
     }
     fixture.succeeds(&["export", "--user", "user_eve", "--output", "out.json"]).await;
     let export = json_file(&fixture.folder.path().join("out.json"));
-    assert_eq!(export["chats"].as_array().map(Vec::len), Some(1));
+    assert_eq!(export["notes"].as_array().map(Vec::len), Some(1));
     assert!(!export.to_string().contains("a secret"));
 }
 
 #[tokio::test]
 async fn an_export_shows_what_the_api_does_not() {
     let fixture = Fixture::new().await;
-    let chat = json!({
-        "userId": "user_ada", "chatId": chat_id(1), "title": "Better", "fingerprint": "f", "createdAt": 1,
+    let note = json!({
+        "userId": "user_ada", "noteId": note_id(1), "title": "Better", "fingerprint": "f", "createdAt": 1,
         "updatedAt": 2, "version": 2, "firstVersion": 1,
     });
-    fixture.put("ChatsTable", chat).await;
+    fixture.put("NotesTable", note).await;
     fixture.succeeds(&["export", "--user", "user_ada", "--output", "out.json"]).await;
-    let chat = &json_file(&fixture.folder.path().join("out.json"))["chats"][0];
-    assert_eq!((&chat["title"], &chat["fingerprint"]), (&json!("Better"), &json!("f")));
+    let note = &json_file(&fixture.folder.path().join("out.json"))["notes"][0];
+    assert_eq!((&note["title"], &note["fingerprint"]), (&json!("Better"), &json!("f")));
 }
 
 #[tokio::test]
@@ -339,14 +360,14 @@ async fn a_tag_is_what_the_logs_say() {
 }
 
 #[tokio::test]
-async fn a_stack_that_is_not_running_is_told_of() {
+async fn a_stack_that_is_not_running_is_reported() {
     let fixture = Fixture::new().await;
     // Nothing listens on this port.
     let mut command = fixture.command(&["erase", "--dynamodb-port", "1"]);
     command.env_remove("DYNAMODB_PORT");
     let output = command.output().await.expect("it runs");
     assert!(!output.status.success());
-    assert!(String::from_utf8_lossy(&output.stderr).starts_with("error: accounts cannot be read"));
+    assert!(String::from_utf8_lossy(&output.stderr).starts_with("error: tables cannot be listed"));
 
     let output = command.env("LOCAL_DATA", fixture.engine.data().join("nothing")).output().await.expect("it runs");
     assert!(!output.status.success());
@@ -362,27 +383,44 @@ async fn errors_hold_no_text_of_a_response() {
     let broken = json!({ "Items": [{ "title": { "S": MARKER } }], "Item": { "title": { "S": MARKER } } }).to_string();
     let broken = broken[..broken.len() - 3].to_owned();
     let error = json!({ "__type": "com.amazon.coral.validate#ValidationException", "message": MARKER }).to_string();
-    let unreadable = json!({ "Items": [{ "chatId": { "S": MARKER }, "createdAt": { "S": MARKER } }] }).to_string();
+    let unreadable = json!({ "Items": [], "Item": { "isActive": { "S": MARKER } } }).to_string();
+    let listed = json!({ "TableNames": ["UsersTable", "SessionsTable", "NotesTable"] }).to_string();
+    let keys = json!([{ "AttributeName": "userId", "KeyType": "HASH" }]);
+    let table = json!({ "Table": { "KeySchema": keys } }).to_string();
+    let response = |status: &str, body: &str| {
+        let length = body.len();
+        format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}")
+    };
     for (status, body, code) in
         [("200 OK", broken, ""), ("400 Bad Request", error, "ValidationException"), ("200 OK", unreadable, "")]
     {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let port = listener.local_addr().expect("its address").port().to_string();
-        let length = body.len();
-        let response = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}");
-        tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let mut request = [0; 4096];
-                // The request is small, and the response does not depend on it.
-                let _ = stream.read(&mut request).await;
-                let _ = stream.write_all(response.as_bytes()).await;
-            }
-        });
-        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_operate"));
-        command.args(["export", "--user", "user_ada", "--dynamodb-port", &port]).env_remove("STACK");
-        let output = command.env("LOCAL_DATA", fixture.engine.data()).output().await.expect("it runs");
-        let said = String::from_utf8([output.stdout, output.stderr].concat()).expect("UTF-8");
-        assert!(said.contains("error: ") && said.contains(code), "{said}");
-        assert!(!said.contains(MARKER), "{said}");
+        // The tables are found, or not even those.
+        for finds_tables in [true, false] {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+            let port = listener.local_addr().expect("its address").port().to_string();
+            let [listed, table, canned] =
+                [("200 OK", &listed), ("200 OK", &table), (status, &body)].map(|(status, body)| response(status, body));
+            tokio::spawn(async move {
+                while let Ok((mut stream, _)) = listener.accept().await {
+                    let mut request = [0; 4096];
+                    // The request is small.
+                    let length = stream.read(&mut request).await.unwrap_or_default();
+                    let request = String::from_utf8_lossy(&request[..length]);
+                    let response = match () {
+                        () if finds_tables && request.contains("ListTables") => &listed,
+                        () if finds_tables && request.contains("DescribeTable") => &table,
+                        () => &canned,
+                    };
+                    let _ = stream.write_all(response.as_bytes()).await;
+                }
+            });
+            let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_operate"));
+            command.args(["export", "--user", "user_ada", "--dynamodb-port", &port]).env_remove("STACK");
+            let output = command.env("LOCAL_DATA", fixture.engine.data()).output().await.expect("it runs");
+            let said = String::from_utf8([output.stdout, output.stderr].concat()).expect("UTF-8");
+            assert!(said.contains("error: ") && said.contains(code), "{said}");
+            assert!(!said.contains(MARKER), "{said}");
+            assert_eq!(said.contains("tables"), !finds_tables, "{said}");
+        }
     }
 }
