@@ -2,14 +2,15 @@
 
 use std::{
     fs::{self, File},
-    net::TcpListener,
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use reqwest::{Client, header::HOST};
 use serde_json::Value;
 
@@ -46,34 +47,31 @@ impl Aws {
         // What an earlier run left.
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).expect("the target folder can be written to");
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
         let log = File::create(folder.join("emulator.log")).expect("the target folder can be written to");
         let python = workspace().join(".tools/ministack/bin/python");
         assert!(python.exists(), "{} is missing; `make test-deploy` sets it up", python.display());
 
         let mut emulator = Command::new(python);
         emulator.arg(workspace().join("tests/deploy/emulator.py")).current_dir(&folder);
-        environment(&mut emulator, port);
-        let process = emulator
-            .env("BIND_HOST", "127.0.0.1")
-            .env("GATEWAY_PORT", port.to_string())
-            .env("TMPDIR", &folder)
-            .stdin(Stdio::piped())
-            .stdout(log.try_clone().expect("a second handle"))
-            .stderr(log)
-            .spawn()
-            .expect("Python starts");
+        environment(&mut emulator, None);
+        emulator.env("BIND_HOST", "127.0.0.1").env("TMPDIR", &folder);
+        let process = emulator.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).spawn();
+        let mut process = process.expect("Python starts");
         // A connection for each request: the emulator closes idle ones while a command runs, which blocks this thread, and
         // what is sent on one before the closing has been seen is lost.
         let http = Client::builder().no_proxy().pool_max_idle_per_host(0).build().expect("a client");
-        let mut aws = Self { port, folder, http, process };
+        let mut line = String::new();
+        let printed = BufReader::new(process.stdout.take().expect("standard output is piped")).read_line(&mut line);
+        printed.expect("it is UTF-8");
+        let mut aws = Self { port: 0, folder, http, process };
+        aws.port = line.trim().parse().unwrap_or_else(|_| panic!("the emulator prints no port:\n{}", aws.log()));
         let deadline = Instant::now() + START_TIMEOUT;
         let health = format!("{}/_ministack/health", aws.url());
         while !aws.http.get(&health).send().await.is_ok_and(|answer| answer.status().is_success()) {
             if let Some(status) = aws.process.try_wait().expect("it can be asked") {
                 panic!("the emulator has stopped ({status}):\n{}", aws.log());
             }
-            assert!(Instant::now() < deadline, "the emulator does not answer on port {port}:\n{}", aws.log());
+            assert!(Instant::now() < deadline, "the emulator does not answer on port {}:\n{}", aws.port, aws.log());
             thread::sleep(Duration::from_millis(50));
         }
         aws
@@ -100,7 +98,7 @@ impl Aws {
     /// Runs the SAM CLI as somebody who deploys does, in the project's folder and with its samconfig.toml.
     pub(crate) fn sam(&self, arguments: &[&str]) -> Output {
         let mut sam = Command::new(workspace().join(".tools/sam/bin/sam"));
-        environment(&mut sam, self.port);
+        environment(&mut sam, Some(self.port));
         sam.args(arguments).current_dir(workspace()).stdin(Stdio::null()).output().expect("the SAM CLI runs")
     }
 
@@ -115,7 +113,7 @@ impl Aws {
     /// Runs an operator's command, which has to succeed, and gives what it printed.
     pub(crate) fn operate(&self, arguments: &[&str]) -> String {
         let mut operate = Command::new(env!("CARGO"));
-        environment(&mut operate, self.port);
+        environment(&mut operate, Some(self.port));
         operate.args(["run", "--quiet", "--package", "operate", "--"]).args(arguments).current_dir(workspace());
         let output = operate.output().expect("cargo runs");
         let said = String::from_utf8_lossy(&output.stderr);
@@ -145,37 +143,32 @@ impl Aws {
         (answer, version.expect("a version"))
     }
 
-    /// Asks CloudFormation to do something with a stack.
-    pub(crate) async fn cloudformation(&self, action: &str, stack: &str) {
-        let url = format!("{}/?Action={action}&StackName={stack}&Version=2010-05-15", self.url());
-        let response = self.http.post(url).send().await.expect("the emulator answers");
-        let (status, said) = (response.status(), response.text().await.unwrap_or_default());
-        assert!(status.is_success(), "{action}: {said}");
+    /// What the SDK's clients need to find the emulator.
+    fn config(&self) -> SdkConfig {
+        SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(REGION))
+            .credentials_provider(SharedCredentialsProvider::new(Credentials::new("test", "test", None, None, "test")))
+            .endpoint_url(self.url())
+            .http_client(aws::http_client(None))
+            .build()
+    }
+
+    pub(crate) fn cloudformation(&self) -> aws_sdk_cloudformation::Client {
+        aws_sdk_cloudformation::Client::new(&self.config())
     }
 
     pub(crate) fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
-        let config = aws_sdk_dynamodb::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new(REGION))
-            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
-            .endpoint_url(self.url())
-            .http_client(aws::http_client(None));
-        aws_sdk_dynamodb::Client::from_conf(config.build())
+        aws_sdk_dynamodb::Client::new(&self.config())
     }
 
     pub(crate) fn secrets_manager(&self) -> aws_sdk_secretsmanager::Client {
-        let config = aws_sdk_secretsmanager::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new(REGION))
-            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
-            .endpoint_url(self.url())
-            .http_client(aws::http_client(None));
-        aws_sdk_secretsmanager::Client::from_conf(config.build())
+        aws_sdk_secretsmanager::Client::new(&self.config())
     }
 }
 
-/// Leads a program to the emulator, and nowhere else. The functions inherit it from the emulator.
-fn environment(command: &mut Command, port: u16) {
+/// Leads a program to the emulator, and nowhere else. The functions inherit it from the emulator, which adds its port.
+fn environment(command: &mut Command, port: Option<u16>) {
     for (name, _) in std::env::vars_os() {
         let name_text = name.to_string_lossy().to_uppercase();
         if name_text.starts_with("AWS_") || name_text.starts_with("CLERK_") || name_text.ends_with("_PROXY") {
@@ -188,6 +181,8 @@ fn environment(command: &mut Command, port: u16) {
         .env("AWS_CONFIG_FILE", "/dev/null")
         .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
         .env("AWS_DEFAULT_REGION", REGION)
-        .env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}"))
         .env("SAM_CLI_TELEMETRY", "0");
+    if let Some(port) = port {
+        command.env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}"));
+    }
 }

@@ -1,13 +1,27 @@
 """Starts MiniStack, an emulator of AWS, with what it lacks for template.yaml. It ends when its standard input closes.
 
+It prints its port, on a line of its own, and logs to standard error.
+
 Each part says what CloudFormation does and MiniStack does not; the rest of the emulator is as it comes.
 """
 
 import os
 import signal
+import socket
 import sys
 import threading
 from unittest import mock
+
+from hypercorn.config import Config
+
+# The system chooses the port. The server gets the socket itself, so that no other program takes the port in between.
+listener = socket.socket()
+listener.bind(("127.0.0.1", 0))
+PORT = str(listener.getsockname()[1])
+os.environ["GATEWAY_PORT"] = PORT
+# For the functions, which inherit it.
+os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{PORT}"
+Config.bind = property(lambda _: [f"fd://{listener.fileno()}"], lambda *_: None)
 
 from ministack.app import main
 from ministack.services import dynamodb
@@ -89,4 +103,6 @@ def end_with_standard_input():
 
 
 threading.Thread(target=end_with_standard_input, daemon=True).start()
+print(PORT, flush=True)
+os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 main()

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     path::Path,
     time::{Duration, Instant},
 };
@@ -10,10 +11,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 use test_support::{ORIGIN, SigningKey};
 
-use crate::{
-    aws::{Aws, workspace},
-    seconds_now,
-};
+pub(crate) use crate::aws::workspace;
+use crate::{aws::Aws, sample::Sample, seconds_now};
 
 pub(crate) const NAME: &str = "deployed";
 /// How long the stack may take to go.
@@ -28,7 +27,9 @@ pub(crate) struct Stack<'a> {
     key: SigningKey,
     outputs: BTreeMap<String, String>,
     /// The names of the functions, by logical id.
-    functions: BTreeMap<String, String>,
+    pub(crate) functions: BTreeMap<String, String>,
+    /// The names of the tables, by logical id: of one of a nested stack, after the stack's.
+    tables: BTreeMap<String, String>,
 }
 
 /// What the API answered.
@@ -40,16 +41,16 @@ pub(crate) struct Answer {
 
 impl<'a> Stack<'a> {
     /// Deploys as to production, with `more` parameters.
-    pub(crate) fn deploy(aws: &'a Aws, template: &Path, more: &[&str]) -> Self {
+    pub(crate) async fn deploy(aws: &'a Aws, template: &Path, more: &[&str]) -> Self {
         let key = SigningKey::generate().expect("a key");
-        let (outputs, functions) = (BTreeMap::new(), BTreeMap::new());
-        let mut stack = Self { aws, key, outputs, functions };
-        stack.update(template, more);
+        let [outputs, functions, tables] = [const { BTreeMap::new() }; 3];
+        let mut stack = Self { aws, key, outputs, functions, tables };
+        stack.update(template, more).await;
         stack
     }
 
     /// Deploys over what is there.
-    pub(crate) fn update(&mut self, template: &Path, more: &[&str]) {
+    pub(crate) async fn update(&mut self, template: &Path, more: &[&str]) {
         let pem = self.key.public_key_pem().expect("a key");
         let parameters = [
             "Stage=prod".to_owned(),
@@ -57,7 +58,6 @@ impl<'a> Stack<'a> {
             format!("ClerkIssuer={ISSUER}"),
             format!("ClerkJwtKey=\"{}\"", pem.trim().replace('\n', "\\n")),
             format!("ClerkAuthorizedParties={ORIGIN}"),
-            format!("ClerkInstanceId={INSTANCE}"),
             format!("AllowedOrigins={ORIGIN},https://app.example.com"),
             "WebhookConcurrency=5".to_owned(),
             "AlarmEmail=alarms@example.com".to_owned(),
@@ -69,39 +69,53 @@ impl<'a> Stack<'a> {
         arguments.extend(["--template-file", template, "--parameter-overrides"]);
         arguments.extend(parameters.iter().map(String::as_str).chain(more.iter().copied()));
         self.aws.sam_succeeds(&arguments);
-        self.outputs = self.list("stack-outputs", ["OutputKey", "OutputValue"]);
-        let resources = self.list("resources", ["LogicalResourceId", "PhysicalResourceId"]);
-        self.functions = resources.into_iter().filter(|(logical, _)| logical.ends_with("Function")).collect();
+        let described = self.aws.cloudformation().describe_stacks().stack_name(NAME).send().await.expect("described");
+        let outputs = described.stacks().iter().flat_map(aws_sdk_cloudformation::types::Stack::outputs);
+        let text = |text: Option<&str>| text.expect("it is there").to_owned();
+        self.outputs = outputs.map(|output| (text(output.output_key()), text(output.output_value()))).collect();
+        self.find_resources().await;
+    }
+
+    /// Finds the functions and tables, those of nested stacks included.
+    async fn find_resources(&mut self) {
+        let mut stacks = vec![(String::new(), NAME.to_owned())];
+        while let Some((prefix, stack)) = stacks.pop() {
+            let resources = self.aws.cloudformation().list_stack_resources().stack_name(stack).into_paginator().items();
+            for resource in resources.send().collect::<Result<Vec<_>, _>>().await.expect("they are listed") {
+                let id = format!("{prefix}{}", resource.logical_resource_id().expect("an id"));
+                let name = resource.physical_resource_id().expect("a name").to_owned();
+                match resource.resource_type().expect("a type") {
+                    "AWS::CloudFormation::Stack" => stacks.push((id, name)),
+                    "AWS::DynamoDB::Table" => drop(self.tables.insert(id, name)),
+                    "AWS::Lambda::Function" => drop(self.functions.insert(id, name)),
+                    _ => {}
+                }
+            }
+        }
     }
 
     /// Deletes the stack. (`sam delete` does not: it takes the address of a nested template in the emulator for none of S3.)
     pub(crate) async fn delete(&self) {
-        self.aws.cloudformation("DeleteStack", NAME).await;
+        let cloudformation = self.aws.cloudformation();
+        cloudformation.delete_stack().stack_name(NAME).send().await.expect("it is deleted");
         // It is gone once it cannot be described any more.
-        let list = || self.aws.sam(&["list", "stack-outputs", "--stack-name", NAME, "--output", "json"]);
         let deadline = Instant::now() + DELETE_TIMEOUT;
-        while list().status.success() {
+        while cloudformation.describe_stacks().stack_name(NAME).send().await.is_ok() {
             assert!(Instant::now() < deadline, "the stack is still there");
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 
-    fn list(&self, what: &str, [key, value]: [&str; 2]) -> BTreeMap<String, String> {
-        let listed = self.aws.sam_succeeds(&["list", what, "--stack-name", NAME, "--output", "json"]);
-        let listed: Value = serde_json::from_str(&listed).expect("JSON");
-        let text = |item: &Value, member: &str| item[member].as_str().expect("a string").to_owned();
-        listed.as_array().expect("a list").iter().map(|item| (text(item, key), text(item, value))).collect()
-    }
-
     /// The name that a table was given.
-    pub(crate) fn table(&self, logical_id: &str) -> &str {
-        &self.outputs[&format!("{logical_id}Name")]
+    pub(crate) fn table(&self, id: &str) -> &str {
+        &self.tables[id]
     }
 
     /// All that is in the tables.
     pub(crate) async fn items(&self) -> Vec<std::collections::HashMap<String, AttributeValue>> {
         let mut items = Vec::new();
-        for table in ["ChatsTable", "UsersTable", "SessionsTable"] {
-            let scan = self.aws.dynamodb().scan().table_name(self.table(table)).send().await;
+        for table in self.tables.values() {
+            let scan = self.aws.dynamodb().scan().table_name(table).send().await;
             items.extend(scan.expect("the table is there").items.unwrap_or_default());
         }
         items
@@ -139,35 +153,37 @@ impl<'a> Stack<'a> {
         tokio::time::timeout(Duration::from_secs(90), taken).await.expect("the function reads the secret again");
     }
 
-    /// A session token of somebody.
+    /// A user's session token.
     pub(crate) fn sign_in(&self, user_id: &str, session_id: &str) -> String {
         self.key.session_token(ISSUER, user_id, session_id, seconds_now(), &json!({})).expect("signed")
     }
 
     /// Calls the API: hands the function what API Gateway would.
     pub(crate) async fn call(&self, token: Option<&str>, method: &str, path: &str, body: Option<Value>) -> Answer {
-        let (answer, _) = self.aws.invoke(self.function_of(path), &event(token, method, path, body)).await;
+        let samples = Sample::all();
+        let sample = samples.iter().find(|sample| path.starts_with(&sample.path));
+        let function = sample.map_or("profile", |sample| &sample.function);
+        let (answer, _) = self.aws.invoke(&format!("{NAME}-{function}"), &event(token, method, path, body)).await;
         let status = answer["statusCode"].as_u64().unwrap_or_else(|| panic!("no answer of HTTP: {answer}"));
         let body = answer["body"].as_str().unwrap_or_default();
         Answer { status, body: serde_json::from_str(body).unwrap_or(Value::Null) }
     }
 
-    fn function_of(&self, path: &str) -> &str {
-        &self.functions[if path == "/profile" { "ProfileFunction" } else { "ChatsFunction" }]
-    }
-
-    /// The versions that are live, of chats, profile and clerk-webhook.
-    pub(crate) async fn versions(&self) -> [String; 3] {
+    /// The version of each function that is live, by logical id.
+    pub(crate) async fn versions(&self) -> BTreeMap<String, String> {
         let event = &event(None, "GET", "/", None);
-        let version = async |logical: &str| self.aws.invoke(&self.functions[logical], event).await.1;
-        [version("ChatsFunction").await, version("ProfileFunction").await, version("ClerkWebhookFunction").await]
+        let mut versions = BTreeMap::new();
+        for (id, name) in &self.functions {
+            versions.insert(id.clone(), self.aws.invoke(name, event).await.1);
+        }
+        versions
     }
 }
 
 /// An event of API Gateway, in payload format 2.0: a sample with another request in it.
 fn event(token: Option<&str>, method: &str, path: &str, body: Option<Value>) -> Value {
     let sample =
-        std::fs::read_to_string(workspace().join("infra/events/get-profile.json")).expect("the sample is there");
+        fs::read_to_string(workspace().join("functions/profile/events/get-profile.json")).expect("the sample is there");
     let mut event: Value = serde_json::from_str(&sample).expect("JSON");
     event["rawPath"] = path.into();
     event["requestContext"]["http"]["method"] = method.into();
