@@ -8,11 +8,11 @@ export SAM_CLI_TELEMETRY := 0
 ARCH ?= arm64
 # Which part of samconfig.toml is deployed.
 STAGE ?= dev
-TEMPLATES := template.yaml infra/monitoring.yaml
+TEMPLATES := template.yaml $(wildcard infra/*.yaml)
 DENY := $(TOOLS)/cargo-deny/bin/cargo-deny
 # Functions built to run on this machine, for Docker and for the emulated AWS.
 HERE := .aws-sam/here
-# What `make invoke` runs, and on which sample of infra/events.
+# What `make invoke` runs, and on which sample of functions/FUNCTION/events.
 FUNCTION ?= chats
 EVENT ?= list-chats
 # The web workspace's npm, with the Node of infra/tools/node.txt.

@@ -63,7 +63,7 @@ fn is_identifier(word: &str) -> bool {
 #[test]
 fn every_name_in_the_documents_exists() {
     // Names of AWS's API and configuration, and of a library that was rejected.
-    const FOREIGN: &[&str] = &["DescribeStacks", "PassThrough", "lambda_http"];
+    const FOREIGN: &[&str] = &["ForEach", "ListStackResources", "PassThrough", "lambda_http"];
     let sources = ["rs", "toml", "yaml", "yml", "json", "ts", "tsx", "css", "py", "mjs", "js"];
     let sources: Vec<_> = files(workspace()).into_iter().filter(|path| has_extension(path, &sources)).collect();
     let mut known: BTreeSet<String> = FOREIGN.iter().map(|name| (*name).to_owned()).collect();
@@ -144,17 +144,25 @@ fn the_readme_lists_every_code_under_its_status() {
     assert!(missing.is_empty(), "the README lacks {missing:?}");
 }
 
+/// The templates, by path.
+fn templates() -> Vec<(String, String)> {
+    let nested = files(&workspace().join("infra")).into_iter().filter(|path| has_extension(path, &["yaml"]));
+    let nested =
+        nested.map(|path| path.strip_prefix(workspace()).expect("it is in the workspace").display().to_string());
+    nested.chain(["template.yaml".to_owned()]).map(|path| (path.clone(), file(&path))).collect()
+}
+
 /// The alarms of the templates, and those among them that roll a deployment back.
 fn alarms() -> (BTreeSet<String>, BTreeSet<String>) {
-    let template = file("template.yaml");
-    let all = template.clone() + &file("infra/monitoring.yaml");
+    let all: String = templates().into_iter().map(|(_, text)| text).collect();
     let lines: Vec<_> = all.lines().collect();
     let is_alarm = |pair: &&[&str]| matches!(pair, [_, kind] if kind.trim() == "Type: AWS::CloudWatch::Alarm");
     let declared = lines.windows(2).filter(is_alarm).filter_map(|pair| pair.first());
     let declared = declared.map(|name| name.trim().trim_end_matches(':').to_owned()).collect();
     // The alarms of a DeploymentPreference are references.
-    let preferences = template.lines().filter(|line| line.trim().starts_with("Alarms: [")).map(words);
-    (declared, preferences.flatten().map(str::to_owned).collect())
+    let preferences =
+        lines.iter().filter(|line| line.trim().starts_with("DeploymentPreference: {")).flat_map(|line| words(line));
+    (declared, preferences.map(str::to_owned).collect())
 }
 
 #[test]
@@ -178,8 +186,8 @@ fn the_runbook_names_every_alarm_and_those_that_roll_back() {
 #[test]
 fn every_alarm_leads_to_its_section_of_the_runbook() {
     let runbook = file("docs/runbook.md");
-    for template in ["template.yaml", "infra/monitoring.yaml"] {
-        for description in file(template).lines().filter(|line| line.contains("AlarmDescription:")) {
+    for (_, text) in templates() {
+        for description in text.lines().filter(|line| line.contains("AlarmDescription:")) {
             let heading = description.split('"').nth(1).unwrap_or_else(|| panic!("no section is named: {description}"));
             assert!(runbook.contains(&format!("### {heading}\n")), "the runbook has no section {heading:?}");
         }

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::{
     client::User,
-    events::SAMPLES,
+    events::sample_events,
     stack::{program, stack, workspace},
 };
 
@@ -60,12 +60,13 @@ fn each_function_succeeds_in_docker_on_its_sample() {
     if !is_ready("each_function_succeeds_in_docker_on_its_sample") {
         return;
     }
-    for (function, sample, status) in SAMPLES {
-        let output = local(&["invoke", function, sample]).output().expect("local runs");
+    for (function, sample) in sample_events() {
+        let output = local(&["invoke", &function, &sample]).output().expect("local runs");
         let (printed, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         // The last line is the answer; the function's log goes elsewhere.
         let answer: Value = printed.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
-        assert_eq!(answer["statusCode"], status, "{sample}: {printed}\n{said}");
+        let status = answer["statusCode"].as_u64();
+        assert!(status.is_some_and(|status| (200..300).contains(&status)), "{function} {sample}: {printed}\n{said}");
     }
 }
 
@@ -117,7 +118,7 @@ fn where_docker_is_missing_invoking_says_so() {
     if docker(&["info"]) {
         return;
     }
-    let invoked = stack().run(&["invoke", "chats", "list-chats"]);
+    let invoked = stack().run(&["invoke", "profile", "get-profile"]);
     let said = String::from_utf8_lossy(&invoked.stderr);
     assert!(!invoked.status.success(), "{said}");
     assert!(["Docker", "make invoke"].iter().any(|word| said.contains(word)), "{said}");

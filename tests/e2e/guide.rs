@@ -128,8 +128,7 @@ async fn the_guide_leads_to_a_resource_that_keeps_users_apart() {
     // The first step changes what other tests read.
     copy.cargo(&["test", "--offline", "--quiet", "--workspace", "--lib"]);
 
-    let template = fs::read_to_string(copy.0.join("template.yaml")).expect("it is copied");
-    let template = Template::parse(&template).expect("the guide's part fits");
+    let template = Template::read(&copy.0).expect("the guide's part fits");
     let database = in_memory_with(&template).await.expect("the engine starts");
     let key = SigningKey::generate().expect("a key");
     let pem = key.public_key_pem().expect("it has a public half");

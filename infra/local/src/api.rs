@@ -37,7 +37,7 @@ pub(crate) fn router(template: &Template, functions: SocketAddr, port: u16, orig
         };
         for route in &function.routes {
             api = match route {
-                Some(path) => api.route(path, any(to_function.clone())),
+                Some(path) => api.route(&path.replace("{proxy+}", "{*proxy}"), any(to_function.clone())),
                 None => api.fallback(to_function.clone()),
             };
         }

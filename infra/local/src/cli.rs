@@ -13,8 +13,8 @@ use crate::{
     docker, dynamodb, files,
     functions::url_path,
     reconcile::{Defaults, Reconcile},
-    samples,
-    stack::{self, Options},
+    samples::{self, Sample},
+    stack::{self, Options, Ports},
     template::Template,
 };
 
@@ -38,27 +38,6 @@ struct Place {
     /// Where the stack keeps its data [default: .local in the project]
     #[arg(long, env = "LOCAL_DATA", global = true)]
     data: Option<PathBuf>,
-}
-
-/// Where the stack listens, only on this machine. With 0, the system chooses a port.
-#[derive(Args, Clone, Copy)]
-pub(crate) struct Ports {
-    /// Port of the API and the function URL
-    #[arg(long = "api-port", env = "API_PORT", default_value_t = 9000, global = true)]
-    pub(crate) api: u16,
-    /// Port of the development Clerk
-    #[arg(long = "clerk-port", env = "CLERK_PORT", default_value_t = Self::CLERK, global = true)]
-    pub(crate) clerk: u16,
-    /// Port of DynamoDB
-    #[arg(long = "dynamodb-port", env = "DYNAMODB_PORT", default_value_t = 8000, global = true)]
-    pub(crate) dynamodb: u16,
-    /// Port of the example application
-    #[arg(long = "web-port", env = "WEB_PORT", default_value_t = 3000, global = true)]
-    pub(crate) web: u16,
-}
-
-impl Ports {
-    pub(crate) const CLERK: u16 = 4500;
 }
 
 #[derive(Subcommand)]
@@ -101,17 +80,15 @@ enum Command {
     },
     /// Print the signing secret of the webhooks, to send some of your own
     WebhookSecret,
-    /// Print a sample of infra/events, dated now and signed, so that it succeeds
+    /// Print a sample event of a function, dated now and signed, so that it succeeds
     Event {
-        /// Its name, such as list-chats
-        name: String,
+        #[command(flatten)]
+        sample: Sample,
     },
-    /// Run a function in Docker on a sample of infra/events, with `sam local invoke`
+    /// Run a function in Docker on a sample event, with `sam local invoke`
     Invoke {
-        /// The function's name, such as chats
-        function: String,
-        /// The sample's name, such as list-chats
-        event: String,
+        #[command(flatten)]
+        sample: Sample,
         /// Options of `sam local invoke`, such as --skip-pull-image
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<String>,
@@ -241,19 +218,14 @@ impl Cli {
                 println!("{}", clerk.token(&user).await?);
                 Ok(())
             }
-            Command::Event { name } => {
-                println!("{:#}", clerk.sample(&name, &secrets).await?);
+            Command::Event { sample } => {
+                println!("{:#}", clerk.event(&sample, &secrets).await?);
                 Ok(())
             }
-            Command::Invoke { function, event, options } => {
-                let event = clerk.sample(&event, &secrets).await?.to_string();
-                let functions = Template::load()?.functions;
-                let Some(known) = functions.iter().find(|known| known.binary == function) else {
-                    let names: Vec<_> = functions.iter().map(|known| known.binary.as_str()).collect();
-                    bail!("there is no function {function}; there are {}", names.join(", "));
-                };
-                let arguments =
-                    ["invoke".to_owned(), known.name.clone()].into_iter().chain(options).collect::<Vec<_>>();
+            Command::Invoke { sample, options } => {
+                let name = sample.function_id()?;
+                let event = clerk.event(&sample, &secrets).await?.to_string();
+                let arguments = ["invoke".to_owned(), name].into_iter().chain(options).collect::<Vec<_>>();
                 in_docker(&arguments, Some(event), ports, &origins, &folder, &secrets).await
             }
             Command::StartApi { port, options } => {
@@ -287,8 +259,10 @@ async fn in_docker(
     let access_key =
         dynamodb::access_key(folder)?.context("the local stack has never run; start it with `make run`")?;
     let origins = stack::origins(ports, origins);
+    let template = Template::load()?;
     let environment = |database| {
         let mut environment = stack::environment(ports, &origins, secrets, &access_key, database);
+        environment.extend(template.functions.into_iter().flat_map(|function| function.tables));
         environment.insert("CLERK_JWT_KEY".to_owned(), key);
         environment
     };
@@ -323,9 +297,9 @@ impl Backend {
         Ok(text(&session, "id")?.to_owned())
     }
 
-    /// A sample event, filled in. Signs its person up if need be.
-    async fn sample(&self, name: &str, secrets: &Secrets) -> Result<Value> {
-        let sample = samples::read(name)?;
+    /// A sample event, filled in. Signs its user up if need be.
+    async fn event(&self, sample: &Sample, secrets: &Secrets) -> Result<Value> {
+        let sample = sample.read()?;
         let mut token = String::new();
         if sample.contains(samples::TOKEN) {
             let known = self.ask(self.http.get(self.url(&format!("/v1/users/{}", samples::USER)))).await?;

@@ -19,7 +19,6 @@ use crate::{
     functions::workspace,
     guard::Guard,
     proxy::{Proxy, hidden_listener},
-    template::Template,
 };
 
 /// The folder that `make invoke` has `sam build` fill.
@@ -27,7 +26,7 @@ const BUILT: &str = ".aws-sam/here";
 /// By this name Docker Desktop leads containers to what listens on the machine's own loopback.
 const DESKTOP_HOST: &str = "host.docker.internal";
 
-/// Runs a command of `sam local`. `environment` makes the functions' environment, given the address of the database.
+/// Runs a command of `sam local`. `environment` makes the functions' environment, given the database's URL.
 pub(crate) async fn sam_local(
     arguments: &[String],
     event: Option<String>,
@@ -151,8 +150,8 @@ fn serve(listener: TcpListener, host: &str, dynamodb_port: u16) -> JoinHandle<st
     tokio::spawn(async move { axum::serve(listener, router).await })
 }
 
-/// Writes the built template with `environment` in each function, beside the tables' names, for as long as it is used.
-/// `sam local` has an option for that, but it leaves out what the template does not name, as the address of the database.
+/// Writes the built template with `environment` for all functions, for as long as it is used. `sam local` has an option for
+/// that, but it omits variables that the template does not name, such as the database's URL.
 fn write_template(folder: &Path, environment: &BTreeMap<String, String>) -> Result<NamedTempFile> {
     let built = fs::read_to_string(folder.join("template.yaml")).context("the built template cannot be read")?;
     // The environment has secrets: only its owner reads a temporary file.
@@ -161,21 +160,22 @@ fn write_template(folder: &Path, environment: &BTreeMap<String, String>) -> Resu
     Ok(file)
 }
 
+/// The environment becomes SAM's `Globals`, and functions have none of their own.
 fn with_environment(built: &str, environment: &BTreeMap<String, String>) -> Result<String> {
     let mut document: Value = yaml_serde::from_str(built).context("the built template cannot be read")?;
-    for function in Template::load()?.functions {
-        let path = ["Resources", &function.name, "Properties", "Environment", "Variables"];
-        let variables = path
-            .iter()
-            .try_fold(&mut document, |value, member| value.get_mut(member))
-            .with_context(|| format!("the built template has no {}; build it again", function.name))?;
-        *variables = environment
-            .iter()
-            .chain(&function.tables)
-            .map(|(name, value)| (name.as_str().into(), value.as_str().into()))
-            .collect::<Mapping>()
-            .into();
+    let resources = document.get_mut("Resources").and_then(Value::as_mapping_mut);
+    for (_, resource) in resources.context("the built template has no resources")? {
+        let properties = resource.get_mut("Properties").and_then(Value::as_mapping_mut);
+        if let Some(properties) = properties.filter(|properties| properties.contains_key("CodeUri")) {
+            properties.remove("Environment");
+        }
     }
+    let globals = document.get_mut("Globals").and_then(|globals| globals.get_mut("Function"));
+    let globals =
+        globals.and_then(Value::as_mapping_mut).context("the built template has no globals; build it again")?;
+    let variables: Mapping =
+        environment.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect();
+    globals.insert("Environment".into(), Mapping::from_iter([("Variables".into(), variables.into())]).into());
     Ok(yaml_serde::to_string(&document)?)
 }
 
@@ -233,21 +233,13 @@ mod tests {
         let built = include_str!("../../../template.yaml");
         let environment = [("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), "http://172.17.0.1:1".to_owned())].into();
         let written = with_environment(built, &environment).expect("the template is right");
+        assert!(!written.contains("CLERK_ISSUER"), "{written}");
         let document: Value = yaml_serde::from_str(&written).expect("YAML");
-        let chats = &document["Resources"]["ChatsFunction"]["Properties"];
-        let variables = chats["Environment"]["Variables"].as_mapping().expect("variables");
-        let mut variables: Vec<_> =
-            variables.iter().filter_map(|(name, value)| Some((name.as_str()?, value.as_str()?))).collect();
-        variables.sort_unstable();
-        assert_eq!(
-            variables,
-            [
-                ("AWS_ENDPOINT_URL_DYNAMODB", "http://172.17.0.1:1"),
-                ("CHATS_TABLE", "ChatsTable"),
-                ("SESSIONS_TABLE", "SessionsTable"),
-                ("USERS_TABLE", "UsersTable"),
-            ]
-        );
-        assert_eq!(chats["CodeUri"], "functions/chats", "the rest is as it was");
+        let variables = &document["Globals"]["Function"]["Environment"]["Variables"];
+        let variables: BTreeMap<String, String> = yaml_serde::from_value(variables.clone()).expect("variables");
+        assert_eq!(variables, environment);
+        let webhook = document["Resources"]["ClerkWebhookFunction"]["Properties"].as_mapping().expect("properties");
+        assert!(!webhook.contains_key("Environment"));
+        assert_eq!(webhook["CodeUri"], "functions/clerk-webhook", "the rest is as it was");
     }
 }

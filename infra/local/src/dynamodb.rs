@@ -161,20 +161,26 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("dynamodb.sqlite");
         let mut template = Template::load().expect("the template is right");
-        let chats = template.tables.iter_mut().find(|table| table.name == "ChatsTable").expect("it is declared");
-        let create = std::mem::take(&mut chats.create);
-        let key = |name, kind| json!({ "AttributeName": name, "KeyType": kind });
         let attribute = |name| json!({ "AttributeName": name, "AttributeType": "S" });
-        chats.create = json!({
-            "TableName": "ChatsTable", "BillingMode": "PAY_PER_REQUEST",
-            "AttributeDefinitions": [attribute("userId"), attribute("chatId")],
-            "KeySchema": [key("userId", "HASH"), key("chatId", "RANGE")],
-        });
+        let key = |name, kind| json!({ "AttributeName": name, "KeyType": kind });
+        template.tables = vec![Table {
+            name: "NotesTable".to_owned(),
+            create: json!({
+                "TableName": "NotesTable", "BillingMode": "PAY_PER_REQUEST",
+                "AttributeDefinitions": [attribute("userId"), attribute("noteId")],
+                "KeySchema": [key("userId", "HASH"), key("noteId", "RANGE")],
+            }),
+            ttl_attribute: None,
+        }];
         drop(open(&file, &template).expect("it opens"));
-        let chats = template.tables.iter_mut().find(|table| table.name == "ChatsTable").expect("it is declared");
-        chats.create = create;
+        let notes = template.tables.last_mut().expect("it was added");
+        notes.create["AttributeDefinitions"] =
+            json!([attribute("userId"), attribute("noteId"), attribute("listPosition")]);
+        let newest = [key("userId", "HASH"), key("listPosition", "RANGE")];
+        notes.create["LocalSecondaryIndexes"] =
+            json!([{ "IndexName": "newest", "KeySchema": newest, "Projection": { "ProjectionType": "ALL" } }]);
         let error = open(&file, &template).err().expect("it has no index");
         let text = format!("{error:#}");
-        assert!(text.contains("ChatsTable") && text.contains("FRESH=1"), "{text}");
+        assert!(text.contains("NotesTable") && text.contains("FRESH=1"), "{text}");
     }
 }

@@ -8,6 +8,7 @@
 mod api;
 pub mod clerk;
 mod cli;
+mod cloudformation;
 mod docker;
 pub mod dynamodb;
 mod files;

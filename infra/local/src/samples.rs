@@ -1,12 +1,13 @@
-//! The sample events of `infra/events`, filled in so that they succeed on the running stack.
+//! The sample events of functions, `functions/<name>/events/*.json`, filled in so that they succeed on the running stack.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::Path};
 
 use anyhow::{Context, Result, bail};
+use clap::Args;
 use serde_json::Value;
 use svix::webhooks::Webhook;
 
-use crate::{clerk::now_ms, functions::workspace};
+use crate::{clerk::now_ms, functions::workspace, template::Template};
 
 /// What stands for a session token of [`USER`].
 pub(crate) const TOKEN: &str = "$TOKEN";
@@ -14,25 +15,49 @@ pub(crate) const TOKEN: &str = "$TOKEN";
 const TIMESTAMP: &str = "$TIMESTAMP";
 /// What stands for the signature of the body.
 const SIGNATURE: &str = "$SIGNATURE";
-/// Whom the samples are of.
+/// The user of the samples.
 pub(crate) const USER: &str = "user_example";
 
-fn folder() -> PathBuf {
-    workspace().join("infra/events")
+/// Which sample.
+#[derive(Args)]
+pub(crate) struct Sample {
+    /// The function, such as profile
+    function: String,
+    /// The name of the sample, such as get-profile
+    event: String,
 }
 
-/// A sample as it is kept.
-pub(crate) fn read(name: &str) -> Result<String> {
-    if let Ok(sample) = fs::read_to_string(folder().join(format!("{name}.json"))) {
-        return Ok(sample);
+impl Sample {
+    /// The function's logical id in the template.
+    pub(crate) fn function_id(&self) -> Result<String> {
+        let functions = Template::load()?.functions;
+        let Some(known) = functions.iter().find(|known| known.binary == self.function) else {
+            let names: Vec<_> = functions.iter().map(|known| known.binary.as_str()).collect();
+            bail!("there is no function {}; there are {}", self.function, names.join(", "));
+        };
+        Ok(known.name.clone())
     }
+
+    /// The sample as it is stored.
+    pub(crate) fn read(&self) -> Result<String> {
+        let Self { function, event } = self;
+        self.function_id()?;
+        let folder = workspace().join("functions").join(function).join("events");
+        match fs::read_to_string(folder.join(format!("{event}.json"))) {
+            Ok(sample) => Ok(sample),
+            Err(_) => bail!("{function} has no sample {event}; there are {}", names(&folder)?.join(", ")),
+        }
+    }
+}
+
+fn names(folder: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
-    for entry in fs::read_dir(folder()).context("infra/events cannot be read")? {
+    for entry in fs::read_dir(folder).with_context(|| format!("{} cannot be read", folder.display()))? {
         let path = entry?.path();
         names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
     }
     names.sort();
-    bail!("there is no sample {name}; there are {}", names.join(", "))
+    Ok(names)
 }
 
 /// Dates a sample now and signs it as Clerk does; `token` is for samples that have one.

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use clap::Args;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -18,7 +19,6 @@ use tokio::{
 use crate::{
     api,
     clerk::{self, Clerk, Secrets},
-    cli::Ports,
     dynamodb, files,
     functions::{self, Functions, url_path, workspace},
     template::Template,
@@ -29,6 +29,27 @@ use crate::{
 fn private_files(folder: &Path) -> impl Iterator<Item = PathBuf> {
     let names = dynamodb::FILES.iter().chain(&clerk::FILES).chain([&dynamodb::CREDENTIALS]);
     names.map(|name| folder.join(name))
+}
+
+/// Where the stack listens, only on this machine. With 0, the system chooses a port.
+#[derive(Args, Clone, Copy)]
+pub(crate) struct Ports {
+    /// Port of the API and the function URL
+    #[arg(long = "api-port", env = "API_PORT", default_value_t = 9000, global = true)]
+    pub(crate) api: u16,
+    /// Port of the development Clerk
+    #[arg(long = "clerk-port", env = "CLERK_PORT", default_value_t = Self::CLERK, global = true)]
+    pub(crate) clerk: u16,
+    /// Port of DynamoDB
+    #[arg(long = "dynamodb-port", env = "DYNAMODB_PORT", default_value_t = 8000, global = true)]
+    pub(crate) dynamodb: u16,
+    /// Port of the example application
+    #[arg(long = "web-port", env = "WEB_PORT", default_value_t = 3000, global = true)]
+    pub(crate) web: u16,
+}
+
+impl Ports {
+    pub(crate) const CLERK: u16 = 4500;
 }
 
 /// How to start.

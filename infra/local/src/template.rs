@@ -1,13 +1,15 @@
-//! `template.yaml`, as far as the local stack follows it, so that the two cannot drift apart.
+//! `template.yaml` and the templates that are nested in it, as far as the local stack follows them, so that the two cannot
+//! drift apart.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context, Result};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
 use yaml_serde::Value;
 
-const TEMPLATE: &str = include_str!("../../../template.yaml");
+pub use crate::cloudformation::Resource;
+use crate::{cloudformation::Stack, functions::workspace};
 
 /// What the template declares.
 #[derive(Debug)]
@@ -16,7 +18,9 @@ pub struct Template {
     pub tables: Vec<Table>,
     /// The functions.
     pub functions: Vec<Function>,
-    /// What API Gateway says to browsers of other origins.
+    /// All resources, those of nested stacks included. One of a nested stack has that stack's logical id before its own.
+    pub resources: BTreeMap<String, Resource>,
+    /// What API Gateway tells browsers of other origins.
     pub(crate) cors: Cors,
 }
 
@@ -30,12 +34,12 @@ pub(crate) struct Cors {
     pub(crate) max_age: u32,
 }
 
-/// A table; its local name is its logical id.
+/// A table.
 #[derive(Debug)]
 pub struct Table {
-    /// The logical id.
+    /// The name of the resource, which is the table's name in the local stack.
     pub name: String,
-    /// What `CreateTable` takes.
+    /// The request of `CreateTable`.
     pub create: serde_json::Value,
     /// The attribute that holds the time an item expires at.
     pub ttl_attribute: Option<String>,
@@ -50,26 +54,16 @@ pub struct Function {
     pub binary: String,
     /// Environment variables that hold a table's name, with that name.
     pub tables: BTreeMap<String, String>,
-    /// The paths of the HTTP API that lead to it, as `/chats/{id}`; none for the default route.
+    /// The paths of the HTTP API that lead to it, such as `/chats/{proxy+}`; none for the default route.
     pub routes: Vec<Option<String>>,
     /// Whether it has a function URL.
     pub has_url: bool,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Document {
-    resources: BTreeMap<String, Resource>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Resource {
-    r#type: String,
-    #[serde(default)]
-    metadata: Value,
-    #[serde(default)]
-    properties: Value,
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct Globals {
+    function: FunctionProperties,
 }
 
 #[derive(Deserialize)]
@@ -106,16 +100,15 @@ struct BuildProperties {
     binary: String,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
 struct FunctionProperties {
     environment: Environment,
-    #[serde(default)]
     events: BTreeMap<String, Event>,
     function_url_config: Option<Value>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Environment {
     variables: BTreeMap<String, Value>,
@@ -137,30 +130,34 @@ struct EventProperties {
 impl Template {
     /// The project's template.
     pub fn load() -> Result<Self> {
-        Self::parse(TEMPLATE).context("template.yaml cannot be read")
+        Self::read(&workspace())
     }
 
-    /// A template of this kind.
-    pub fn parse(text: &str) -> Result<Self> {
-        let document: Document = yaml_serde::from_str(text)?;
-        let of_type =
-            |kind: &'static str| document.resources.iter().filter(move |(_, resource)| resource.r#type == kind);
+    /// The template in a folder that has the project's layout.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let stack = Stack::read(&folder.join("template.yaml"))?;
+        let resources = stack.resources()?;
+        let of_type = |kind: &'static str| resources.iter().filter(move |(_, resource)| resource.kind == kind);
         let tables = of_type("AWS::DynamoDB::Table")
             .map(|(name, resource)| Table::new(name, resource).with_context(|| name.clone()))
             .collect::<Result<Vec<_>>>()?;
-        let is_table = |name: &str| tables.iter().any(|table| table.name == name);
+        let globals: Globals = yaml_serde::from_value(stack.globals()?).context("the globals")?;
         let functions = of_type("AWS::Serverless::Function")
-            .map(|(name, resource)| Function::new(name, resource, is_table).with_context(|| name.clone()))
+            .map(|(name, resource)| Function::new(name, resource, &globals, &tables).with_context(|| name.clone()))
             .collect::<Result<_>>()?;
-        let api = of_type("AWS::Serverless::HttpApi").next().context("there is no API")?.1;
-        let ApiProperties { cors_configuration } = yaml_serde::from_value(api.properties.clone()).context("the API")?;
-        Ok(Self { tables, functions, cors: cors_configuration })
+        let (_, api) = of_type("AWS::Serverless::HttpApi").next().context("there is no API")?;
+        let ApiProperties { cors_configuration } = properties(api).context("the API")?;
+        Ok(Self { tables, functions, resources, cors: cors_configuration })
     }
+}
+
+fn properties<T: DeserializeOwned>(resource: &Resource) -> Result<T> {
+    Ok(yaml_serde::from_value(resource.properties.clone())?)
 }
 
 impl Table {
     fn new(name: &str, resource: &Resource) -> Result<Self> {
-        let properties: TableProperties = yaml_serde::from_value(resource.properties.clone())?;
+        let properties: TableProperties = properties(resource)?;
         Ok(Self {
             name: name.to_owned(),
             create: json!({
@@ -176,21 +173,17 @@ impl Table {
 }
 
 impl Function {
-    fn new(name: &str, resource: &Resource, is_table: impl Fn(&str) -> bool) -> Result<Self> {
+    fn new(name: &str, resource: &Resource, globals: &Globals, tables: &[Table]) -> Result<Self> {
         let metadata: FunctionMetadata = yaml_serde::from_value(resource.metadata.clone())?;
-        let properties: FunctionProperties = yaml_serde::from_value(resource.properties.clone())?;
-        let table = |value: Value| match value {
-            Value::Tagged(tagged) if tagged.tag == "Ref" => {
-                tagged.value.as_str().filter(|name| is_table(name)).map(str::to_owned)
-            }
-            _ => None,
-        };
-        let variables = properties.environment.variables.into_iter();
+        let properties: FunctionProperties = properties(resource)?;
+        let variables = globals.function.environment.variables.iter().chain(&properties.environment.variables);
+        let table =
+            |value: &Value| tables.iter().find(|table| value == table.name.as_str()).map(|table| table.name.clone());
         let events = properties.events.into_values().filter(|event| event.r#type == "HttpApi");
         Ok(Self {
             name: name.to_owned(),
             binary: metadata.build_properties.binary,
-            tables: variables.filter_map(|(name, value)| Some((name, table(value)?))).collect(),
+            tables: variables.filter_map(|(name, value)| Some((name.clone(), table(value)?))).collect(),
             routes: events.map(|event| event.properties.path).collect(),
             has_url: properties.function_url_config.is_some(),
         })
@@ -206,22 +199,48 @@ mod tests {
         let template = Template::load().expect("the template is right");
         let tables: Vec<_> =
             template.tables.iter().map(|table| (table.name.as_str(), table.ttl_attribute.as_deref())).collect();
-        for declared in [("ChatsTable", Some("expiresAt")), ("SessionsTable", Some("expiresAt")), ("UsersTable", None)]
-        {
+        for declared in [("SessionsTable", Some("expiresAt")), ("UsersTable", None)] {
             assert!(tables.contains(&declared), "{tables:?} lack {declared:?}");
         }
-        let key = |name, kind| json!({ "AttributeName": name, "KeyType": kind });
-        let chats = template.tables.iter().find(|table| table.name == "ChatsTable").expect("it is declared");
-        assert_eq!(chats.create["KeySchema"], json!([key("userId", "HASH"), key("chatId", "RANGE")]));
-
         let function = |binary| template.functions.iter().find(|function| function.binary == binary).expect(binary);
-        let chats = function("chats");
-        assert_eq!(chats.tables["CHATS_TABLE"], "ChatsTable");
-        let routes = ["/chats", "/chats/{id}"].map(|path| Some(path.to_owned()));
-        assert!(routes.iter().chain([&None]).all(|route| chats.routes.contains(route)), "{chats:?}");
-        assert!(!chats.has_url);
-        assert_eq!(function("profile").routes, [Some("/profile".to_owned())]);
+        let profile = function("profile");
+        assert_eq!(profile.routes, [None, Some("/profile".to_owned())]);
+        assert_eq!(profile.tables.keys().collect::<Vec<_>>(), ["SESSIONS_TABLE", "USERS_TABLE"]);
+        assert!(!profile.has_url);
         let webhook = function("clerk-webhook");
         assert!(webhook.has_url && webhook.routes.is_empty(), "{webhook:?}");
+    }
+
+    /// A resource's part of the template: its table is in the nested stack.
+    #[test]
+    fn a_resource_has_its_table_and_its_routes() {
+        const PART: &str = r#"
+  SketchesFunction:
+    Type: AWS::Serverless::Function
+    Metadata: { BuildProperties: { Binary: sketches } }
+    Properties:
+      Environment: { Variables: { SKETCHES_TABLE: !GetAtt Sketches.Outputs.Table } }
+      Events:
+        Collection: { Type: HttpApi, Properties: { ApiId: !Ref Api, Path: /sketches, Method: ANY } }
+        Items: { Type: HttpApi, Properties: { ApiId: !Ref Api, Path: "/sketches/{proxy+}", Method: ANY } }
+  Sketches:
+    Type: AWS::CloudFormation::Stack
+    Properties: { TemplateURL: infra/resource.yaml, Parameters: { SortKey: sketchId } }
+"#;
+        let folder = tempfile::tempdir().expect("a folder");
+        std::os::unix::fs::symlink(workspace().join("infra"), folder.path().join("infra")).expect("linked");
+        let template = std::fs::read_to_string(workspace().join("template.yaml")).expect("it is there");
+        let template = template.replacen("\nResources:\n", &format!("\nResources:\n{PART}"), 1);
+        std::fs::write(folder.path().join("template.yaml"), template).expect("written");
+        let template = Template::read(folder.path()).expect("the part fits");
+
+        let table = template.tables.iter().find(|table| table.name == "SketchesTable").expect("it is declared");
+        let key = |name, kind| json!({ "AttributeName": name, "KeyType": kind });
+        assert_eq!(table.create["KeySchema"], json!([key("userId", "HASH"), key("sketchId", "RANGE")]));
+        let sketches =
+            template.functions.iter().find(|function| function.binary == "sketches").expect("it is declared");
+        assert_eq!(sketches.tables["SKETCHES_TABLE"], "SketchesTable");
+        assert_eq!(sketches.tables["USERS_TABLE"], "UsersTable", "of the globals");
+        assert_eq!(sketches.routes, ["/sketches", "/sketches/{proxy+}"].map(|path| Some(path.to_owned())));
     }
 }
