@@ -10,6 +10,13 @@ use crate::{
     stack::file,
 };
 
+/// The members that a creation requires.
+pub(super) fn required_members(sample: &Sample) -> BTreeSet<String> {
+    let document = document();
+    let schema = schema(&document, &document["paths"][&sample.route]["post"]["requestBody"]);
+    required(schema).into_iter().map(str::to_owned).collect()
+}
+
 fn document() -> Value {
     serde_json::from_str(&file("docs/openapi.json")).expect("the document is JSON")
 }
