@@ -1,4 +1,4 @@
-//! AWS's services as they fail: answers that cannot be parsed, and credentials that are rejected.
+//! AWS's services when they fail: responses that cannot be parsed, and credentials that are rejected.
 
 use std::sync::{
     Arc, Mutex,
@@ -14,23 +14,16 @@ use axum::{
 };
 use serde_json::{Value, json};
 use test_support::{Engine, in_memory};
-use tokio::net::TcpListener;
 
 use crate::{
     events::event,
-    standalone::{ISSUER, signed_in, start_with},
+    sample::Sample,
+    standalone::{ISSUER, serve, signed_in, start},
 };
 
 const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 /// Stands for a title, a name, an email address or a secret in a response.
 const MARKER: &str = "whsec_C2FVsBQIhrscChlQIMV";
-
-async fn serve(router: Router) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let url = format!("http://{}", listener.local_addr().expect("its address"));
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    url
-}
 
 fn webhook_event() -> Value {
     let mut event = event("POST", "/", "");
@@ -49,18 +42,16 @@ async fn canned(State(canned): State<Canned>) -> Response {
 
 #[tokio::test]
 async fn logs_hold_no_text_of_a_response() {
+    let sample = Sample::first();
     let response = Canned::new(Mutex::new((StatusCode::OK, String::new())));
     let url = serve(Router::new().fallback(canned).with_state(Arc::clone(&response))).await;
     let (key, token) = signed_in(&json!({}));
     let pem = key.public_key_pem().expect("it has a public half");
     let variables = [
         ("AWS_ENDPOINT_URL", url.as_str()),
-        ("CHATS_TABLE", "ChatsTable"),
         ("CLERK_ISSUER", ISSUER),
         ("CLERK_JWT_KEY", &pem),
         ("CLERK_WEBHOOK_SIGNING_SECRET_ARN", "arn"),
-        ("SESSIONS_TABLE", "SessionsTable"),
-        ("USERS_TABLE", "UsersTable"),
     ];
     let container =
         [&variables[..], &[("AWS_ACCESS_KEY_ID", ""), ("AWS_CONTAINER_CREDENTIALS_FULL_URI", &url)]].concat();
@@ -93,16 +84,16 @@ async fn logs_hold_no_text_of_a_response() {
         *response.lock().expect("no test fails while it holds this") =
             (StatusCode::from_u16(status).expect("a status"), body.clone());
         // Each starts anew, since starting is when connections are opened and the secret is read.
-        let chats = start_with("chats", &variables).await;
-        let without_credentials = start_with("chats", &container).await;
-        let webhook = start_with("clerk-webhook", &variables).await;
-        let mut post = event("POST", "/chats", &token);
-        post["body"] = json!({ "title": "plans" }).to_string().into();
+        let resource = start(&sample.function, &variables).await;
+        let without_credentials = start(&sample.function, &container).await;
+        let webhook = start("clerk-webhook", &variables).await;
+        let mut post = event("POST", &sample.path, &token);
+        post["body"] = sample.create.to_string().into();
         let mut failed = 0;
         for (function, event) in [
-            (&chats, event("GET", "/chats", &token)),
-            (&chats, post),
-            (&without_credentials, event("GET", "/chats", &token)),
+            (&resource, event("GET", &sample.path, &token)),
+            (&resource, post),
+            (&without_credentials, event("GET", &sample.path, &token)),
             (&webhook, webhook_event()),
         ] {
             let (status, _, problem) = function.invoke(event).await;
@@ -172,14 +163,12 @@ async fn rejected_credentials_are_fetched_again() {
         ("AWS_ACCESS_KEY_ID", ""),
         ("AWS_CONTAINER_CREDENTIALS_FULL_URI", &container),
         ("AWS_ENDPOINT_URL", &aws),
-        ("CHATS_TABLE", "ChatsTable"),
         ("CLERK_ISSUER", ISSUER),
         ("CLERK_JWT_KEY", &pem),
         ("CLERK_WEBHOOK_SIGNING_SECRET_ARN", "arn"),
-        ("SESSIONS_TABLE", "SessionsTable"),
-        ("USERS_TABLE", "UsersTable"),
     ];
-    let chats = start_with("chats", &variables).await;
+    let sample = Sample::first();
+    let resource = start(&sample.function, &variables).await;
     for code in [
         "AuthFailure",
         "ExpiredToken",
@@ -195,19 +184,19 @@ async fn rejected_credentials_are_fetched_again() {
         "UnrecognizedClientException",
     ] {
         rotation.reject(code, rotation.fetched.load(Ordering::SeqCst));
-        let (status, _, body) = chats.invoke(event("GET", "/chats", &token)).await;
+        let (status, _, body) = resource.invoke(event("GET", &sample.path, &token)).await;
         assert_eq!(status, 200, "{code}: {body}");
         rotation.reject(code, usize::MAX);
-        let (status, _, body) = chats.invoke(event("GET", "/chats", &token)).await;
+        let (status, _, body) = resource.invoke(event("GET", &sample.path, &token)).await;
         assert_eq!((&status, &body["code"]), (&json!(503), &json!("unavailable")), "{code}");
     }
     // Permissions do not come with other credentials: it stays our fault.
     rotation.reject("AccessDeniedException", usize::MAX);
-    assert_eq!(chats.invoke(event("GET", "/chats", &token)).await.0, 500);
+    assert_eq!(resource.invoke(event("GET", &sample.path, &token)).await.0, 500);
 
     // The webhook's secret is read when the function starts.
     rotation.reject("ExpiredTokenException", rotation.fetched.load(Ordering::SeqCst) + 1);
-    let webhook = start_with("clerk-webhook", &variables).await;
+    let webhook = start("clerk-webhook", &variables).await;
     let (_, _, problem) = webhook.invoke(webhook_event()).await;
     assert_eq!(problem["code"], "webhook_stale", "the secret is known: {problem}");
 }
@@ -217,22 +206,16 @@ async fn aws_ca_bundle_names_the_roots_for_aws_and_ssl_cert_file_does_not() {
     let engine = in_memory().await.expect("the engine starts");
     let (key, token) = signed_in(&json!({}));
     let pem = key.public_key_pem().expect("it has a public half");
-    let start = async |variable| {
-        let variables = [
-            ("AWS_ENDPOINT_URL_DYNAMODB", engine.url()),
-            ("CHATS_TABLE", "ChatsTable"),
-            ("CLERK_ISSUER", ISSUER),
-            ("CLERK_JWT_KEY", &pem),
-            ("SESSIONS_TABLE", "SessionsTable"),
-            ("USERS_TABLE", "UsersTable"),
-            variable,
-        ];
-        start_with("chats", &variables).await
+    let sample = Sample::first();
+    let start_with = async |variable| {
+        let variables =
+            [("AWS_ENDPOINT_URL_DYNAMODB", engine.url()), ("CLERK_ISSUER", ISSUER), ("CLERK_JWT_KEY", &pem), variable];
+        start(&sample.function, &variables).await
     };
-    let others = start(("SSL_CERT_FILE", "/nonexistent")).await;
-    assert_eq!(others.invoke(event("GET", "/chats", &token)).await.0, 200);
-    let unreadable = start(("AWS_CA_BUNDLE", "/nonexistent")).await;
-    assert_eq!(unreadable.invoke(event("GET", "/chats", &token)).await.0, 503);
+    let others = start_with(("SSL_CERT_FILE", "/nonexistent")).await;
+    assert_eq!(others.invoke(event("GET", &sample.path, &token)).await.0, 200);
+    let unreadable = start_with(("AWS_CA_BUNDLE", "/nonexistent")).await;
+    assert_eq!(unreadable.invoke(event("GET", &sample.path, &token)).await.0, 503);
     let log = unreadable.log_until(|line| line["status"] == 503).await;
     assert!(log.iter().any(|line| line.contains("the roots of AWS_CA_BUNDLE")), "{log:#?}");
 }

@@ -19,13 +19,13 @@ use axum::{
 use http_body::{Body as HttpBody, Frame};
 use serde_json::{Value, json};
 use test_support::{Engine, Runtime, in_memory};
-use tokio::{net::TcpListener, process::Command, sync::Notify, time::sleep};
+use tokio::{process::Command, sync::Notify, time::sleep};
 
 use crate::{
     events::event,
     sample::{Sample, contains, items},
     stack::program,
-    standalone::{ISSUER, signed_in, start},
+    standalone::{ISSUER, serve, signed_in, start},
 };
 
 const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
@@ -166,10 +166,7 @@ impl Stack {
             released: Notify::new(),
             calls: Mutex::default(),
         });
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let url = format!("http://{}", listener.local_addr().expect("its address"));
-        let router = Router::new().fallback(relay).with_state(Arc::clone(&proxy));
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let url = serve(Router::new().fallback(relay).with_state(Arc::clone(&proxy))).await;
 
         let (key, token) = signed_in(&json!({}));
         let pem = key.public_key_pem().expect("it has a public half");
@@ -397,5 +394,5 @@ async fn erasure_waits_for_writes_in_flight() {
     let ((status, _), [of_user, of_all]) = tokio::join!(write, erasure);
     assert_eq!(status, 201, "its session check passed before the deletion");
     assert!(of_user.contains("was deleted a moment ago"), "{of_user}");
-    assert!(of_all.contains("0 people erased"), "{of_all}");
+    assert!(of_all.contains("0 users erased"), "{of_all}");
 }

@@ -91,7 +91,7 @@ async fn every_listener_rejects_rebound_hosts_and_pages_of_other_origins() {
 }
 
 #[tokio::test]
-async fn the_api_port_reaches_nothing_but_the_functions() {
+async fn the_api_port_reaches_only_the_functions() {
     let api = stack().api();
     let Sample { function, path: list, .. } = Sample::first();
     for (method, path) in [
@@ -111,7 +111,7 @@ async fn the_api_port_reaches_nothing_but_the_functions() {
 }
 
 #[tokio::test]
-async fn the_database_is_opened_by_its_access_key() {
+async fn the_database_requires_its_access_key() {
     let answer = Response::to(list_tables(&access_key())).await;
     let tables = answer.body["TableNames"].as_array().expect("the tables' names");
     assert!(answer.status == 200 && tables.contains(&json!("UsersTable")), "{answer:?}");

@@ -15,13 +15,13 @@ use axum::{
 use reqwest::Client;
 use serde_json::{Value, json};
 use test_support::{Engine, Runtime, SigningKey, in_memory};
-use tokio::{net::TcpListener, process::Command, sync::Barrier};
+use tokio::{process::Command, sync::Barrier};
 
 use crate::{
     events::event,
     sample::{Sample, items},
     stack::{now, program},
-    standalone::tables,
+    standalone::{serve, tables},
 };
 
 const CONCURRENCY: usize = 16;
@@ -61,13 +61,6 @@ async fn gather(State(gathering): State<Arc<Gathering>>, headers: HeaderMap, bod
     (sent.status(), sent.headers().clone(), sent.bytes().await.expect("a body")).into_response()
 }
 
-async fn serve(router: Router) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("bound").to_string();
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    address
-}
-
 #[tokio::test]
 async fn one_environment_handles_sixteen_requests_at_once() {
     let sample = Sample::first();
@@ -85,10 +78,10 @@ async fn one_environment_handles_sixteen_requests_at_once() {
     command
         .env_clear()
         .env("AWS_LAMBDA_MAX_CONCURRENCY", CONCURRENCY.to_string())
-        .env("AWS_ENDPOINT_URL", format!("http://{}", serve(dynamodb).await))
+        .env("AWS_ENDPOINT_URL", serve(dynamodb).await)
         .envs([("AWS_LAMBDA_FUNCTION_NAME", sample.function.as_str()), ("AWS_LAMBDA_FUNCTION_VERSION", "1")])
         .envs([("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"), ("AWS_REGION", "us-east-1")])
-        .env("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("http://{}", serve(container).await))
+        .env("AWS_CONTAINER_CREDENTIALS_FULL_URI", serve(container).await)
         .env("AWS_CONTAINER_AUTHORIZATION_TOKEN", CONTAINER_TOKEN)
         .envs(tables(&sample.function))
         .env("CLERK_ISSUER", ISSUER)

@@ -18,7 +18,11 @@ use serde_json::Value;
 use test_support::{Runtime, in_memory};
 use tokio::{net::TcpListener, process::Command, sync::OnceCell};
 
-use crate::{events::event, stack::program, standalone::start_with};
+use crate::{
+    events::event,
+    stack::program,
+    standalone::{serve, start},
+};
 
 /// The function's URL: hands requests over as events, once the function is known.
 async fn function_url(
@@ -72,7 +76,7 @@ impl Damaged {
 }
 
 #[tokio::test]
-async fn reconciling_repairs_damaged_profiles_where_an_instance_id_is_set() {
+async fn reconciling_repairs_damaged_profiles_with_an_instance_id() {
     let engine = in_memory().await.expect("the engine starts");
     let config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -81,10 +85,7 @@ async fn reconciling_repairs_damaged_profiles_where_an_instance_id_is_set() {
         .endpoint_url(engine.url())
         .http_client(aws::http_client(None));
     let function = Arc::new(OnceCell::new());
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let webhook = format!("http://{}", listener.local_addr().expect("its address"));
-    let router = Router::new().fallback(function_url).with_state(Arc::clone(&function));
-    tokio::spawn(async move { axum::serve(listener, router).await });
+    let webhook = serve(Router::new().fallback(function_url).with_state(Arc::clone(&function))).await;
 
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let port = listener.local_addr().expect("its address").port();
@@ -98,10 +99,8 @@ async fn reconciling_repairs_damaged_profiles_where_an_instance_id_is_set() {
         ("AWS_ENDPOINT_URL_DYNAMODB", engine.url()),
         ("CLERK_INSTANCE_ID", instance["id"].as_str().expect("an id")),
         ("CLERK_WEBHOOK_SIGNING_SECRET", &clerk.secrets().webhook_secret),
-        ("SESSIONS_TABLE", "SessionsTable"),
-        ("USERS_TABLE", "UsersTable"),
     ];
-    assert!(function.set(start_with("clerk-webhook", &variables).await).is_ok());
+    assert!(function.set(start("clerk-webhook", &variables).await).is_ok());
     let damaged = Damaged { clerk: port, folder, webhook, client: Client::from_conf(config.build()) };
 
     for (user, name) in [("user_ada", "Ada"), ("user_bob", "Bob"), ("user_eve", "Eve")] {

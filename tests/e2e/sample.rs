@@ -38,11 +38,10 @@ impl Sample {
             .filter_map(|entry| {
                 let folder = entry.expect("the folder is readable").path();
                 let text = fs::read_to_string(folder.join("sample.json")).ok()?;
-                let mut sample: Self =
+                let sample: Self =
                     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-                sample.function = folder.file_name()?.to_str()?.to_owned();
-                sample.path = with_ids(&sample.route);
-                Some(sample)
+                let function = folder.file_name()?.to_str()?.to_owned();
+                Some(Self { function, path: with_ids(&sample.route), ..sample })
             })
             .collect();
         samples.sort_by(|one, other| one.function.cmp(&other.function));

@@ -55,6 +55,14 @@ pub(crate) fn tables(function: &str) -> BTreeMap<String, String> {
     declared.unwrap_or_else(|| panic!("the template declares {function}")).tables
 }
 
+/// Serves a router on a free port, and returns its URL.
+pub(crate) async fn serve(router: Router) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("its address"));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    url
+}
+
 /// A key, and a token that it signed for a user that no webhook has reported.
 pub(crate) fn signed_in(extra: &Value) -> (SigningKey, String) {
     let key = SigningKey::generate().expect("a key");
@@ -167,10 +175,7 @@ async fn webhooks_that_cannot_be_stored_are_503_so_that_svix_retries() {
 /// Serves `secret` as Secrets Manager does, at every stage.
 async fn secrets_manager(secret: &'static str) -> String {
     let response = move || async move { json!({ "ARN": "arn", "Name": "name", "SecretString": secret }).to_string() };
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("its address");
-    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(response)).await });
-    format!("http://{address}")
+    serve(Router::new().fallback(response)).await
 }
 
 #[tokio::test]

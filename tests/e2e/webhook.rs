@@ -47,7 +47,7 @@ fn user(id: &str, name: &str, updated_at: u64) -> Value {
 }
 
 #[tokio::test]
-async fn a_signed_event_is_taken_once_and_again() {
+async fn signed_events_are_applied_and_repeats_change_nothing() {
     let ada = User::sign_up("Ada");
     let later = u64::try_from(seconds_now()).expect("after 1970") * 1000 + 60_000;
     for _ in 0..2 {
@@ -60,7 +60,7 @@ async fn a_signed_event_is_taken_once_and_again() {
 }
 
 #[tokio::test]
-async fn a_body_that_arrives_as_base64_is_verified_as_it_was_sent() {
+async fn base64_bodies_are_verified_as_sent() {
     let ada = User::sign_up("Ada");
     let later = u64::try_from(seconds_now()).expect("after 1970") * 1000 + 60_000;
     let body = user(&ada.id, "Grüße 👩‍🚀", later).to_string();
@@ -71,7 +71,7 @@ async fn a_body_that_arrives_as_base64_is_verified_as_it_was_sent() {
 }
 
 #[tokio::test]
-async fn what_is_not_signed_by_clerk_changes_nothing() {
+async fn events_without_a_valid_signature_change_nothing() {
     let ada = User::sign_up("Ada");
     let before = ada.get("/profile").await.body;
     let later = u64::try_from(seconds_now()).expect("after 1970") * 1000 + 60_000;
@@ -125,7 +125,7 @@ async fn invalid_events_are_counted_for_the_alarm() {
 }
 
 #[tokio::test]
-async fn a_ban_takes_effect_whatever_metadata_the_user_wrote() {
+async fn bans_take_effect_whatever_the_users_metadata() {
     for metadata in [format!("{}{}", "[".repeat(130), "]".repeat(130)), r#""\ud83d""#.to_owned()] {
         let ada = User::sign_up("Ada");
         let later = seconds_now() * 1000 + 60_000;
@@ -138,7 +138,7 @@ async fn a_ban_takes_effect_whatever_metadata_the_user_wrote() {
 }
 
 #[tokio::test]
-async fn reconciling_changes_nothing_where_nothing_was_missed() {
+async fn reconciling_changes_nothing_if_no_event_was_missed() {
     let ada = User::sign_up("Ada");
     let before = ada.get("/profile").await.body;
     assert!(stack().local(&["reconcile"]).contains(" 0 failed"));
@@ -146,7 +146,7 @@ async fn reconciling_changes_nothing_where_nothing_was_missed() {
 }
 
 #[tokio::test]
-async fn an_update_before_its_creation_and_one_after_a_deletion_do_the_right_thing() {
+async fn updates_before_the_creation_and_after_the_deletion_are_accepted() {
     let ada = User::sign_up("Ada");
     let stranger = format!("user_{}", Uuid::now_v7().simple());
     assert_eq!(deliver(&user(&stranger, "first", 5000)).await.status, 200);

@@ -57,7 +57,11 @@ async fn bodies_that_are_not_declared_as_json_are_415() {
                 response.is_problem(415, "unsupported_media_type");
             }
         }
-        assert_eq!(items(&ada.get(&sample.path).await.body), &[created.body.clone()], "nothing was written");
+        assert_eq!(
+            items(&ada.get(&sample.path).await.body),
+            std::slice::from_ref(&created.body),
+            "nothing was written"
+        );
         for (method, path, body) in writes(&sample, created.header("location")) {
             for json in ["application/json; charset=utf-8", "Application/JSON"] {
                 let response = send(&ada, &method, path, json, body.to_string()).await;

@@ -14,7 +14,7 @@ async fn ids_in_paths_that_are_not_uuidv7_are_400() {
         let ada = User::sign_up("Ada");
         for id in ["nonsense", "67e55044-10b1-426f-9247-bb680e5fe0c8", "01890a5dac96774bbcceb302099a8057", "%FF", "%00"]
         {
-            for (method, path, body) in sample.operations(&sample.item(&id)) {
+            for (method, path, body) in sample.operations(&sample.item(id)) {
                 if path != sample.path {
                     let response = ada.send(method, &path, &body).await;
                     response.is_problem(400, "invalid_id");
