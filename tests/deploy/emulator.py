@@ -24,7 +24,7 @@ os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{PORT}"
 Config.bind = property(lambda _: [f"fd://{listener.fileno()}"], lambda *_: None)
 
 from ministack.app import main
-from ministack.services import dynamodb
+from ministack.services import cloudformation, dynamodb
 from ministack.services.cloudformation import changesets, engine, handlers, language_extensions, provisioners
 from samtranslator.intrinsics.resolver import IntrinsicsResolver
 from samtranslator.translator import transform as sam
@@ -69,6 +69,20 @@ def create_whole_table(logical_id, properties, stack):
 
 
 RESOURCES["AWS::DynamoDB::Table"]["create"] = create_whole_table
+
+# Of a nested stack, what its template retains; it deletes everything.
+delete_nested_stack = RESOURCES["AWS::CloudFormation::Stack"]["delete"]
+
+
+def delete_nested_stack_without_retained(physical_id, properties):
+    stack = cloudformation._stacks.get(provisioners._nested_stack_lookup_name(physical_id), {})
+    for logical_id, resource in stack.get("_template", {}).get("Resources", {}).items():
+        if resource.get("DeletionPolicy") == "Retain":
+            stack["_resources"].pop(logical_id, None)
+    delete_nested_stack(physical_id, properties)
+
+
+RESOURCES["AWS::CloudFormation::Stack"]["delete"] = delete_nested_stack_without_retained
 
 # SAM is handed the parameters' values, and, where AWS::LanguageExtensions goes before it, a template with the values in
 # place of the references to them.

@@ -142,7 +142,7 @@ async fn an_export_holds_all_of_one_person_and_nothing_of_another() {
 }
 
 #[tokio::test]
-async fn tombstones_of_chats_are_erased_and_not_exported() {
+async fn tombstones_are_erased_and_not_exported() {
     let fixture = Fixture::new().await;
     fixture.person("user_ada", 2, None).await;
     fixture.person("user_gone", 0, Some(LONG_AGO)).await;
