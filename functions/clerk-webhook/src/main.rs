@@ -5,20 +5,13 @@ mod secret;
 
 use std::{process::ExitCode, sync::Arc};
 
-use api::{required, var};
-use store::{Accounts, Database, Profiles};
-
 use routes::Receiver;
 use secret::Secret;
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    api::run(async || {
-        let (users, sessions) = (required("USERS_TABLE")?, required("SESSIONS_TABLE")?);
-        let (secret, database) = (Secret::from_env().await, Database::from_env(var));
-        let profiles = Profiles::new(&database, users.clone());
-        let accounts = Accounts::new(&database, users, sessions);
+fn main() -> ExitCode {
+    api::run("clerk_webhook", async |environment| {
+        let (profiles, accounts) = (environment.get()?, environment.get()?);
+        let secret = Secret::from_env().await;
         Ok(routes::router().with_state(Arc::new(Receiver { secret, profiles, accounts })))
     })
-    .await
 }

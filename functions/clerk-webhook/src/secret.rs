@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use api::{Problem, required, var};
+use api::{Problem, var};
 use aws_sdk_secretsmanager::{
     Client,
     config::{self, timeout::TimeoutConfig},
@@ -137,7 +137,7 @@ impl Secret {
 
     async fn read(&self) -> Result<WebhookVerifier, Failure> {
         let Source::Manager { client, id } = &self.source else {
-            return Ok(verifier(&required(SECRET)?)?);
+            return Ok(verifier(&var(SECRET).ok_or(ConfigError::new(SECRET, "is not set"))?)?);
         };
         // The previous secret is valid as well while Secrets Manager keeps it: Svix signs with both for a day.
         let (newest, previous) = tokio::join!(version(client, id, "AWSCURRENT"), version(client, id, "AWSPREVIOUS"));

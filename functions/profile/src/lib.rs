@@ -1,5 +1,6 @@
-//! The caller's profile, behind the HTTP API.
+//! The user's profile, behind the HTTP API.
 
+mod details;
 mod routes;
 
-pub use routes::{Document, router};
+pub use routes::router;

@@ -1,51 +1,114 @@
-use api::{Author, Body, Context, Identity, Problem, Table, problems};
-use axum::{Router, http::StatusCode, routing::get};
-use store::{Details, Profile, Profiles, Put};
-use utoipa::OpenApi;
+use api::{Body, Context, OpenApiRouter, Problem, ReadSession, WriteSession, problems, routes};
+use axum::{extract::State, http::StatusCode};
+use serde::{Deserialize, Serialize};
+use store::{ProfileUpdate, Profiles, UpsertOutcome};
+use utoipa::ToSchema;
 
-/// Where each path leads.
-pub fn router() -> Router<Context<Profiles>> {
-    Router::new().route("/profile", get(read).put(write))
+use crate::details::{Email, ImageUrl, Name, unless_blank};
+
+/// The operations of the profile.
+pub fn router() -> OpenApiRouter<Context<Profiles>> {
+    OpenApiRouter::new().routes(routes!(read, update))
 }
 
-/// This function's part of the API's document.
-#[derive(OpenApi)]
-#[openapi(paths(read, write), components(schemas(Profile)))]
-pub struct Document;
-
 problems!(ReadProblems: NotFound);
-problems!(WriteProblems: body, ClaimMismatch);
+problems!(UpdateProblems: body, ClaimMismatch);
 
-/// The caller's profile.
+/// A user's profile.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Profile {
+    /// Clerk's id of the user.
+    id: String,
+    /// The primary email address.
+    #[schema(required)]
+    email: Option<String>,
+    /// The first name.
+    #[schema(required)]
+    first_name: Option<String>,
+    /// The last name.
+    #[schema(required)]
+    last_name: Option<String>,
+    /// The picture's URL.
+    #[schema(required)]
+    image_url: Option<String>,
+    /// Milliseconds since the epoch: when the account was created or, until Clerk has reported it, the profile.
+    created_at: u64,
+    /// Milliseconds since the epoch.
+    updated_at: u64,
+    /// False once the account is deleted, and while it is banned.
+    is_active: bool,
+}
+
+impl From<store::Profile> for Profile {
+    fn from(profile: store::Profile) -> Self {
+        let store::Profile { id, email, first_name, last_name, image_url, created_at, updated_at, is_active } = profile;
+        Self { id, email, first_name, last_name, image_url, created_at, updated_at, is_active }
+    }
+}
+
+/// What the user supplies. An omitted or blank member stays as it is.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ProfileChange {
+    /// An email address.
+    #[serde(default, deserialize_with = "unless_blank")]
+    email: Option<Email>,
+    /// A first name.
+    #[serde(default, deserialize_with = "unless_blank")]
+    first_name: Option<Name>,
+    /// A last name.
+    #[serde(default, deserialize_with = "unless_blank")]
+    last_name: Option<Name>,
+    /// The URL of a picture.
+    #[serde(default, deserialize_with = "unless_blank")]
+    image_url: Option<ImageUrl>,
+}
+
+impl From<ProfileChange> for ProfileUpdate {
+    fn from(change: ProfileChange) -> Self {
+        let ProfileChange { email, first_name, last_name, image_url } = change;
+        Self {
+            email: email.map(Into::into),
+            first_name: first_name.map(Into::into),
+            last_name: last_name.map(Into::into),
+            image_url: image_url.map(Into::into),
+        }
+    }
+}
+
+/// The user's profile.
 ///
-/// Clerk's webhook makes it when somebody signs up; until it has landed there is none, and `PUT` makes one.
+/// Clerk's webhook creates it when the user signs up. Until the webhook has arrived there is none, and `PATCH` creates
+/// it.
 #[utoipa::path(
     get, path = "/profile", operation_id = "getProfile", tag = "profile",
     responses((status = 200, description = "The profile.", body = Profile), ReadProblems)
 )]
-async fn read(identity: Identity, Table(profiles): Table<Profiles>) -> Result<Body<Profile>, Problem> {
-    profiles.of(&identity).get().await?.map(Body).ok_or_else(Problem::not_found)
+async fn read(session: ReadSession, State(profiles): State<Profiles>) -> Result<Body<Profile>, Problem> {
+    let profile = profiles.get(&session).await?.ok_or_else(Problem::not_found)?;
+    Ok(Body(profile.into()))
 }
 
-/// Creates the caller's profile or brings it up to date.
+/// Creates or updates the user's profile.
 ///
-/// The token's claims are Clerk's word; the body fills only what Clerk has not said yet.
+/// The token's claims are values that Clerk has verified. The body fills only what Clerk has not reported yet.
 #[utoipa::path(
-    put, path = "/profile", operation_id = "putProfile", tag = "profile",
-    request_body = Details,
+    patch, path = "/profile", operation_id = "updateProfile", tag = "profile",
+    request_body = ProfileChange,
     responses(
-        (status = 201, description = "There was no profile; this is it now.", body = Profile),
+        (status = 201, description = "There was no profile. This is the new one.", body = Profile),
         (status = 200, description = "The profile as it is now.", body = Profile),
-        WriteProblems,
+        UpdateProblems,
     )
 )]
-async fn write(
-    Author(author): Author,
-    Table(profiles): Table<Profiles>,
-    Body(details): Body<Details>,
+async fn update(
+    session: WriteSession,
+    State(profiles): State<Profiles>,
+    Body(change): Body<ProfileChange>,
 ) -> Result<(StatusCode, Body<Profile>), Problem> {
-    Ok(match profiles.of_author(&author).put(&details).await? {
-        Put::Created(profile) => (StatusCode::CREATED, Body(profile)),
-        Put::Present(profile) => (StatusCode::OK, Body(profile)),
+    Ok(match profiles.update(&session, &change.into()).await? {
+        UpsertOutcome::Created(profile) => (StatusCode::CREATED, Body(profile.into())),
+        UpsertOutcome::Updated(profile) => (StatusCode::OK, Body(profile.into())),
     })
 }

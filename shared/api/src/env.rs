@@ -1,11 +1,70 @@
-use clerk_auth::ConfigError;
+use clerk_auth::{Config, ConfigError};
+use store::{Accounts, Database, Profiles, Resource, Table};
 
-/// An environment variable; an empty one counts as unset, since a template's parameter can be empty but not absent.
+use crate::Auth;
+
+/// An environment variable. An empty one counts as unset, since a template's parameter can be empty but not absent.
 pub fn var(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// An environment variable that has to be there.
-pub fn required(name: &'static str) -> Result<String, ConfigError> {
-    var(name).ok_or(ConfigError::new(name, "is not set"))
+/// An environment variable that must be set.
+fn required(name: &str) -> Result<String, ConfigError> {
+    var(name).ok_or_else(|| ConfigError::new(name.to_owned(), "is not set"))
+}
+
+/// What a function's environment variables configure. The one place that reads them.
+pub struct Environment {
+    database: Database,
+}
+
+impl Environment {
+    /// Makes no request yet.
+    pub(crate) fn new() -> Self {
+        Self { database: Database::from_env(var) }
+    }
+
+    /// A part of the function's state. An error names the variable that is missing or invalid.
+    pub fn get<T: FromEnvironment>(&self) -> Result<T, ConfigError> {
+        T::from_environment(self)
+    }
+}
+
+/// A part of a function's state that environment variables configure.
+pub trait FromEnvironment: Sized {
+    /// An error names the variable that is missing or invalid.
+    fn from_environment(environment: &Environment) -> Result<Self, ConfigError>;
+}
+
+/// Verifies tokens as `CLERK_ISSUER` and the other variables of [`Config::from_env`] say, and checks sessions in the
+/// tables of [`Accounts`].
+impl FromEnvironment for Auth {
+    fn from_environment(environment: &Environment) -> Result<Self, ConfigError> {
+        let config = Config::from_env(var)?;
+        tracing::info!(?config, "configured");
+        Ok(Self::new(config, environment.get()?))
+    }
+}
+
+/// The tables in `USERS_TABLE` and `SESSIONS_TABLE`.
+impl FromEnvironment for Accounts {
+    fn from_environment(Environment { database }: &Environment) -> Result<Self, ConfigError> {
+        Ok(Self::new(database, required("USERS_TABLE")?, required("SESSIONS_TABLE")?))
+    }
+}
+
+/// The table in `USERS_TABLE`.
+impl FromEnvironment for Profiles {
+    fn from_environment(Environment { database }: &Environment) -> Result<Self, ConfigError> {
+        Ok(Self::new(database, required("USERS_TABLE")?))
+    }
+}
+
+/// The table in the variable of the resource's plural name, such as `CHATS_TABLE`.
+impl<R: Resource> FromEnvironment for Table<R> {
+    fn from_environment(Environment { database }: &Environment) -> Result<Self, ConfigError> {
+        let variable = format!("{}_TABLE", R::PLURAL.to_uppercase());
+        let name = required(&variable)?;
+        Self::new(database, name).map_err(|error| ConfigError::new(variable, error.to_string()))
+    }
 }

@@ -1,17 +1,17 @@
-//! What the functions share: problems, extractors, start-up and logging.
+//! What the HTTP functions share: a resource's operations, extractors, problems, start-up and logging.
 //!
-//! A handler says in its signature what it needs. An argument of type [`Identity`] makes it one for signed-in people:
-//! without a token that verifies, it is not called. A handler without one gets no identity, and without an identity the
-//! [`store`] opens nobody's data. A handler that writes has an [`Author`] instead.
+//! A [`resource`] gets its routes and its document from its type. Every other handler is an ordinary one of axum, whose
+//! signature says what it may do: it reads with a [`ReadSession`] and writes with a [`WriteSession`]. Without one of them,
+//! the [`store`] opens no user's data; with one, only that user's.
 //!
 //! ```
-//! use api::{Body, Identity, Problem, Table};
-//! use store::{Chats, Limit, Page};
+//! use api::{Listed, Problem, ReadSession};
+//! use axum::extract::State;
+//! use store::{Limit, Resource, Table};
 //!
-//! async fn newest(identity: Identity, Table(chats): Table<Chats>) -> Result<Body<Page>, Problem> {
-//!     Ok(Body(chats.of(&identity).list(Limit::default(), None).await?))
+//! async fn newest<R: Resource>(session: ReadSession, State(table): State<Table<R>>) -> Result<Listed<R>, Problem> {
+//!     Ok(Listed(table.reader(&session).list(Limit::default(), None).await?))
 //! }
-//! # let _: axum::routing::MethodRouter<api::Context<Chats>> = axum::routing::get(newest);
 //! ```
 
 mod body;
@@ -19,18 +19,27 @@ mod code;
 mod context;
 mod env;
 pub mod events;
+mod if_match;
 mod log;
+mod members;
 pub mod openapi;
 mod params;
 mod problem;
+mod resource;
 mod run;
+mod session;
+mod text;
 
 pub use body::Body;
-pub use clerk_auth::Identity;
 pub use code::Code;
-pub use context::{Author, Context, Table};
-pub use env::{required, var};
+pub use context::Context;
+pub use env::{Environment, FromEnvironment, var};
+pub use if_match::IfMatch;
 pub use log::EventOutcome;
-pub use params::{Path, Query};
+pub use params::{Path, Query, Scoped};
 pub use problem::{Problem, etag};
-pub use run::{Service, run};
+pub use resource::{Listed, Operation, Operations, Tagged, resource};
+pub use run::{run, serve};
+pub use session::{Auth, ReadSession, WriteSession};
+pub use text::{Line, LineFormat, Text, TextFormat};
+pub use utoipa_axum::{router::OpenApiRouter, routes};

@@ -1,18 +1,25 @@
-//! What the functions' documentation shares. None of it is called by a function: the document is made by a test, and
-//! kept in `docs/openapi.json`.
+//! The functions' part of the API's document. A test writes the whole to `docs/openapi.json`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, marker::PhantomData};
 
+use serde::de::DeserializeOwned;
+use store::{Id, Limit, Resource};
 use utoipa::{
-    PartialSchema, ToSchema,
+    IntoParams, PartialSchema, ToSchema,
     openapi::{
-        AllOfBuilder, Content, HeaderBuilder, ObjectBuilder, Ref, RefOr, ResponseBuilder,
+        AllOfBuilder, Content, HeaderBuilder, ObjectBuilder, Ref, RefOr, Required, ResponseBuilder,
+        link::LinkBuilder,
+        path::{Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn},
+        request_body::{RequestBody, RequestBodyBuilder},
         response::Response,
-        schema::{Schema, Type},
+        schema::{
+            AdditionalProperties, ArrayBuilder, KnownFormat, Object, OneOfBuilder, Schema, SchemaFormat, SchemaType,
+            Type,
+        },
     },
 };
 
-use crate::Code;
+use crate::{Code, IfMatch, members::Change};
 
 /// The problems of every call of a signed-in user.
 const AUTHORIZED: &[Code] = &[
@@ -121,4 +128,258 @@ fn response(codes: &[Code]) -> Response {
         response = response.header("ETag", header);
     }
     response.build()
+}
+
+/// The operations of a resource, described by its types.
+pub(crate) struct Describe<R>(PhantomData<R>);
+
+impl<R: Resource<Update: ToSchema> + ToSchema> Describe<R> {
+    pub(crate) fn new() -> Self {
+        Self(PhantomData)
+    }
+
+    pub(crate) fn list(&self) -> OperationBuilder {
+        let page = ResponseBuilder::new().description("A page of them.").content(JSON, content(&page_name::<R>()));
+        let limit = integer().minimum(Some(1)).maximum(Some(Limit::MAX)).default(Some(Limit::DEFAULT.into()));
+        let query = |name: &str, description: &str, schema: ObjectBuilder| {
+            let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Query);
+            parameter.required(Required::False).description(Some(description)).schema(Some(schema))
+        };
+        operation("list", R::PLURAL, format!("The user's {}, newest created first.", R::PLURAL))
+            .parameter(query("limit", "How many items a page holds at most.", limit))
+            .parameter(query("cursor", "Where the page begins: the `cursor` of the page before it.", cursor()))
+            .response("200", page)
+            .problems(false, &[Code::InvalidQuery])
+    }
+
+    pub(crate) fn create(&self) -> OperationBuilder {
+        let link = |verb: &str| {
+            LinkBuilder::new().operation_id(operation_id(verb, R::NAME)).parameter("id", "$response.body#/id").build()
+        };
+        let location = HeaderBuilder::new().schema(Some(String::schema())).description(Some("Its path."));
+        let created = tagged::<R>("The new item.")
+            .header("Location", location.build())
+            .link("get", link("get"))
+            .link("update", link("update"))
+            .link("delete", link("delete"));
+        operation("create", R::NAME, format!("Creates one of the user's {}.", R::PLURAL))
+            .description(Some("The same request with the same id, sent again, creates nothing and returns the item."))
+            .request_body(Some(request_body(&new_name::<R>())))
+            .response("201", created)
+            .response("200", tagged::<R>("The same creation took effect before. The item as it is now."))
+            .problems(true, &[Code::IdConflict])
+    }
+
+    pub(crate) fn get(&self) -> OperationBuilder {
+        operation("get", R::NAME, format!("One of the user's {}.", R::PLURAL))
+            .parameters(Some(ItemPath::into_params(|| None)))
+            .response("200", tagged::<R>("The item."))
+            .problems(false, &[Code::InvalidId, Code::NotFound])
+    }
+
+    pub(crate) fn update(&self) -> OperationBuilder {
+        operation("update", R::NAME, format!("Changes one of the user's {}.", R::PLURAL))
+            .parameters(Some(ItemPath::into_params(|| None)))
+            .parameters(Some(IfMatch::into_params(|| None)))
+            .request_body(Some(request_body(&R::Update::name())))
+            .response("200", tagged::<R>("The changed item."))
+            .problems(true, &[Code::InvalidId, Code::InvalidIfMatch, Code::NotFound, Code::VersionMismatch])
+    }
+
+    pub(crate) fn delete(&self) -> OperationBuilder {
+        operation("delete", R::NAME, format!("Deletes one of the user's {}.", R::PLURAL))
+            .parameters(Some(ItemPath::into_params(|| None)))
+            .parameters(Some(IfMatch::into_params(|| None)))
+            .response("204", ResponseBuilder::new().description("The item is deleted."))
+            .problems(false, &[Code::InvalidId, Code::InvalidIfMatch, Code::NotFound, Code::VersionMismatch])
+    }
+
+    /// An operation at `path`.
+    pub(crate) fn finish(&self, path: &str, operation: OperationBuilder) -> Operation {
+        let parents = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+        let parents = parents.filter(|name| *name != "id").map(|name| id_parameter(name, "An id in the path."));
+        parents.fold(operation, OperationBuilder::parameter).tag(R::PLURAL).build()
+    }
+
+    /// The resource as clients create, change and see it, a page of it, and what these refer to.
+    pub(crate) fn schemas(&self) -> Vec<(String, RefOr<Schema>)> {
+        let mut schemas = Vec::new();
+        R::schemas(&mut schemas);
+        R::Update::schemas(&mut schemas);
+        schemas.push((R::name().into_owned(), item_schema::<R>().into()));
+
+        let mut new = members_schema::<R>();
+        new.description = None;
+        let id = id_schema().description(Some("An id that the client makes, so that it can retry the creation."));
+        new.properties.insert("id".to_owned(), nullable(id.build().into()));
+        schemas.push((new_name::<R>(), Schema::Object(new).into()));
+
+        let mut update = members_schema::<R::Update>();
+        for (member, schema) in &mut update.properties {
+            if !accepts_null::<R::Update>(member) {
+                *schema = without_null(std::mem::take(schema));
+            }
+        }
+        schemas.push((R::Update::name().into_owned(), Schema::Object(update).into()));
+
+        let items =
+            ArrayBuilder::new().items(Ref::from_schema_name(R::name())).description(Some("Newest created first."));
+        let next = cursor().description(Some("Where the next page begins. Null on the last page."));
+        let next = next.schema_type(SchemaType::from_iter([Type::String, Type::Null]));
+        let page = ObjectBuilder::new().property(R::PLURAL, items).required(R::PLURAL);
+        schemas.push((page_name::<R>(), page.property("cursor", next).required("cursor").into()));
+        schemas
+    }
+}
+
+const JSON: &str = "application/json";
+
+trait Problems {
+    fn problems(self, has_body: bool, own: &[Code]) -> Self;
+}
+
+impl Problems for OperationBuilder {
+    fn problems(self, has_body: bool, own: &[Code]) -> Self {
+        responses(has_body, own)
+            .into_iter()
+            .fold(self, |operation, (status, problem)| operation.response(status, problem))
+    }
+}
+
+fn operation(verb: &str, name: &str, summary: String) -> OperationBuilder {
+    OperationBuilder::new().operation_id(Some(operation_id(verb, name))).summary(Some(summary))
+}
+
+/// `createChat` of `create` and `chat`.
+fn operation_id(verb: &str, name: &str) -> String {
+    let mut letters = name.chars();
+    let capital = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters);
+    verb.chars().chain(capital).collect()
+}
+
+fn new_name<R: ToSchema>() -> String {
+    format!("New{}", R::name())
+}
+
+fn page_name<R: ToSchema>() -> String {
+    format!("{}Page", R::name())
+}
+
+fn content(name: &str) -> Content {
+    Content::new(Some(Ref::from_schema_name(name)))
+}
+
+fn request_body(name: &str) -> RequestBody {
+    RequestBodyBuilder::new().content(JSON, content(name)).required(Some(Required::True)).build()
+}
+
+fn tagged<R: ToSchema>(description: &str) -> ResponseBuilder {
+    let etag = HeaderBuilder::new().schema(Some(String::schema())).description(Some("Its version, as an entity tag."));
+    ResponseBuilder::new().description(description).header("ETag", etag.build()).content(JSON, content(&R::name()))
+}
+
+/// The parameter `{id}` of a path, for `#[utoipa::path(params(ItemPath))]`.
+pub struct ItemPath;
+
+impl IntoParams for ItemPath {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![id_parameter("id", "The item's id.")]
+    }
+}
+
+impl IntoParams for IfMatch {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let tag = ObjectBuilder::new().schema_type(Type::String).pattern(Some(r#"^(\*|"[0-9]{1,19}")$"#));
+        let header = ParameterBuilder::new().name("If-Match").parameter_in(ParameterIn::Header);
+        let header = header.required(Required::False).schema(Some(tag)).example(Some("\"1\"".into()));
+        vec![header.description(Some("The ETag that the item must have. Any without the header.")).build()]
+    }
+}
+
+fn id_parameter(name: &str, description: &str) -> Parameter {
+    let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path).required(Required::True);
+    parameter.description(Some(description)).schema(Some(id_schema())).build()
+}
+
+/// The schema of an [`Id`].
+fn id_schema() -> ObjectBuilder {
+    const PATTERN: &str = "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-7[0-9a-fA-F]{3}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$";
+    let id = ObjectBuilder::new().schema_type(Type::String).pattern(Some(PATTERN));
+    id.description(Some("A UUIDv7 (RFC 9562, section 5.7).")).examples([Id::EXAMPLE])
+}
+
+/// The schema of a [`store::Cursor`].
+fn cursor() -> ObjectBuilder {
+    let opaque = "A place in a list, opaque: only a response's `cursor` is one.";
+    ObjectBuilder::new().schema_type(Type::String).description(Some(opaque))
+}
+
+fn integer() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::Integer)
+}
+
+/// What is particular to a resource.
+fn members_schema<T: ToSchema>() -> Object {
+    let mut members = match T::schema() {
+        RefOr::T(Schema::Object(object)) => object,
+        _ => Object::new(),
+    };
+    members.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
+    members
+}
+
+/// A resource as clients see it. New members can come at any time.
+fn item_schema<R: Resource + ToSchema>() -> Schema {
+    let mut item = members_schema::<R>();
+    item.additional_properties = None;
+    let number = |description| {
+        integer()
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
+            .minimum(Some(0))
+            .description(Some(description))
+    };
+    // Shown always, also those that a creation may omit.
+    item.required = item.properties.keys().cloned().collect();
+    for (name, schema) in [
+        ("id", id_schema()),
+        ("createdAt", number("Milliseconds since the epoch.")),
+        ("updatedAt", number("Milliseconds since the epoch.")),
+        ("version", number("1 at creation, and one more with each change.")),
+    ] {
+        item.properties.insert(name.to_owned(), schema.into());
+        item.required.push(name.to_owned());
+    }
+    Schema::Object(item)
+}
+
+fn nullable(schema: RefOr<Schema>) -> RefOr<Schema> {
+    OneOfBuilder::new().item(schema).item(ObjectBuilder::new().schema_type(Type::Null)).into()
+}
+
+/// Whether a change accepts null for `member`. utoipa describes `Option` and `Option<Option<_>>` alike.
+fn accepts_null<U: DeserializeOwned>(member: &str) -> bool {
+    let body = serde_json::json!({ member: null }).to_string();
+    let mut json = serde_json::Deserializer::from_str(&body);
+    // Another member may be missing, which is not an error of this one.
+    match serde_path_to_error::deserialize::<_, Change<U>>(&mut json) {
+        Ok(_) => true,
+        Err(error) => error.path().to_string() != member,
+    }
+}
+
+fn without_null(schema: RefOr<Schema>) -> RefOr<Schema> {
+    let is_null = |item: &RefOr<Schema>| matches!(item, RefOr::T(Schema::Object(object)) if object.schema_type == Type::Null.into());
+    match schema {
+        RefOr::T(Schema::OneOf(one_of)) => one_of.items.into_iter().find(|item| !is_null(item)).unwrap_or_default(),
+        RefOr::T(Schema::Object(mut object)) => {
+            if let SchemaType::Array(types) = &mut object.schema_type {
+                types.retain(|kind| *kind != Type::Null);
+                if let [only] = types.as_slice() {
+                    object.schema_type = only.clone().into();
+                }
+            }
+            Schema::Object(object).into()
+        }
+        other => other,
+    }
 }

@@ -130,14 +130,14 @@ impl From<store::Error> for Problem {
             store::Error::SessionEnded => {
                 Self::token_rejected(Code::SessionEnded, "The session has ended. Sign in again.".to_owned())
             }
-            store::Error::Contradicted(member) => Self::new(
+            store::Error::ClaimMismatch(member) => Self::new(
                 Code::ClaimMismatch,
                 format!("`{member}` does not match your session token. Change it in Clerk, or omit it."),
             ),
-            store::Error::Taken => {
+            store::Error::IdConflict => {
                 Self::new(Code::IdConflict, "You have a different item with this id. Use a new id, or omit it.")
             }
-            store::Error::Changed { current } => Self::new(
+            store::Error::VersionMismatch { current } => Self::new(
                 Code::VersionMismatch,
                 "The item has changed since you read it. Fetch it again and retry with its current ETag.",
             )

@@ -2,7 +2,7 @@ use std::{any::type_name_of_val, process::ExitCode};
 
 use axum::{
     Router,
-    extract::Request,
+    extract::{FromRef, Request},
     http::{Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -15,23 +15,54 @@ use lambda_runtime::{
 };
 use mimalloc::MiMalloc;
 
-use crate::{Code, Problem, context, events, log};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::{Auth, Code, Environment, FromEnvironment, Problem, events, log};
 
 /// Of every function. The SDK allocates much: with glibc's allocator a request takes a tenth more of the processor.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// What a function serves, once it is configured.
-pub type Service = Router;
-
-/// Runs a function: `build` configures it, then it answers events until Lambda ends it.
+/// Runs a function that serves signed-in users until Lambda ends it. Its state is made from the environment.
 ///
-/// What `build` lacks is logged by name, and the function does not start.
-pub async fn run(build: impl AsyncFnOnce() -> Result<Service, ConfigError>) -> ExitCode {
-    // The closure's type begins with the name of the crate that wrote it.
-    log::init(type_name_of_val(&build).split("::").next().unwrap_or_default());
+/// A function whose configuration is invalid does not start; its log names the variable.
+pub fn serve<S>(router: impl FnOnce() -> OpenApiRouter<S>) -> ExitCode
+where
+    S: FromEnvironment + Clone + Send + Sync + 'static,
+    Auth: FromRef<S>,
+{
+    // The type of a function such as `chats::router` begins with the name of its crate.
+    let name = crate_name(type_name_of_val(&router));
+    run(name, async |environment| {
+        let state: S = environment.get()?;
+        // While a function starts, Lambda gives it a whole processor, so that TLS costs the first request nothing.
+        Auth::from_ref(&state).accounts.connect().await;
+        let (router, _) = router().split_for_parts();
+        Ok(router.with_state(state))
+    })
+}
+
+fn crate_name(type_name: &str) -> &str {
+    type_name.split("::").next().unwrap_or_default()
+}
+
+/// Runs a function until Lambda ends it. `crate_name` is the crate whose messages are logged at the function's level.
+///
+/// A function whose configuration is invalid does not start; its log names the variable.
+pub fn run(crate_name: &str, router: impl AsyncFnOnce(Environment) -> Result<Router, ConfigError>) -> ExitCode {
+    log::init(crate_name);
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(serve_events(router)),
+        Err(error) => {
+            tracing::error!(%error, "the runtime does not start");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve_events(router: impl AsyncFnOnce(Environment) -> Result<Router, ConfigError>) -> ExitCode {
     // Opening the connections makes large futures, which are of no use later.
-    let service = match Box::pin(build()).await {
+    let service = match Box::pin(router(Environment::new())).await {
         Ok(service) => finish(service),
         Err(error) => {
             tracing::error!(%error, "the function is not configured");
@@ -63,9 +94,8 @@ pub async fn run(build: impl AsyncFnOnce() -> Result<Service, ConfigError>) -> E
     }
 }
 
-/// Answers in the API's own form where no route or method fits, lets no answer out to whom it is not due, and logs
-/// every request.
-fn finish(service: Service) -> Service {
+/// Responds with a problem where no route or method matches, and logs every request.
+fn finish(service: Router) -> Router {
     service
         .fallback(async || Problem::new(Code::RouteNotFound, "No such path."))
         .method_not_allowed_fallback(async || {
@@ -74,7 +104,6 @@ fn finish(service: Service) -> Service {
                 "This path does not accept this method. The Allow header lists those it accepts.",
             )
         })
-        .layer(middleware::from_fn(context::gate))
         .layer(middleware::from_fn(log::request))
         .layer(middleware::from_fn(preflight))
 }

@@ -1,4 +1,4 @@
-use std::{fmt, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
 use url::Url;
 
@@ -14,14 +14,14 @@ const DEFAULT_TOKEN_LIFETIME: Duration = Duration::from_mins(2);
 #[derive(Debug, thiserror::Error)]
 #[error("{variable} {problem}")]
 pub struct ConfigError {
-    variable: &'static str,
-    problem: &'static str,
+    variable: Cow<'static, str>,
+    problem: Cow<'static, str>,
 }
 
 impl ConfigError {
     /// `problem` continues a sentence that begins with the variable's name.
-    pub fn new(variable: &'static str, problem: &'static str) -> Self {
-        Self { variable, problem }
+    pub fn new(variable: impl Into<Cow<'static, str>>, problem: impl Into<Cow<'static, str>>) -> Self {
+        Self { variable: variable.into(), problem: problem.into() }
     }
 }
 

@@ -1,19 +1,23 @@
-//! Whether a verified token still counts: the account is active, and the session has not ended.
+//! The session check: whether a verified token still counts, because its account is active and its session has not
+//! ended.
 //!
-//! A token lives on for up to a minute after its session ended or its account was deleted. Clerk's webhooks say so at
-//! once; what they said is looked up with every call, so a token stops counting when the webhook has landed.
+//! A token stays valid for up to a minute after its session ended or its account was deleted. Clerk reports both by
+//! webhooks at once. The check reads what they reported, so a token stops counting when the webhook has arrived.
+
+use std::collections::HashMap;
 
 use aws_sdk_dynamodb::{
     Client, Config,
     config::retry::RetryConfig,
+    operation::batch_get_item::builders::BatchGetItemFluentBuilder,
     types::{KeysAndAttributes, ReturnValue},
 };
 use clerk_auth::{EndedSession, Identity};
 use serde::Deserialize;
 
 use crate::{
-    Database, Error,
-    item::{self, Attributes, applied, now, number, string},
+    Database, Error, ReadSession, WriteSession,
+    item::{self, Attributes, conditional, now, number, string},
 };
 
 /// How long the end of a session is remembered after its event was received, in seconds. It must be longer than any token
@@ -21,24 +25,15 @@ use crate::{
 const SESSION_END_TTL: u64 = 48 * 60 * 60;
 const _: () = assert!(SESSION_END_TTL > clerk_auth::MAX_TOKEN_LIFETIME.as_secs(), "a token outlives its session's end");
 
+/// What the session check reads of an account.
+const ACCOUNT_ATTRIBUTES: &str = "isActive, banned";
+
 /// The tables of accounts and of ended sessions.
 #[derive(Clone)]
 pub struct Accounts {
     client: Client,
     users: String,
     sessions: String,
-}
-
-/// Somebody whose account and session were found good. Only [`Accounts::authorize`] makes one, and every write asks for
-/// one.
-#[derive(Clone, Debug)]
-pub struct Authorized(Identity);
-
-impl Authorized {
-    /// Who it is.
-    pub fn identity(&self) -> &Identity {
-        &self.0
-    }
 }
 
 #[derive(Deserialize)]
@@ -60,42 +55,79 @@ impl Accounts {
         Self { client: database.0.clone(), users, sessions }
     }
 
-    /// Opens the connections that a reading request uses, one for the read and one for the look beside it, so that the
-    /// first request finds them, and the credentials. It looks up nobody, twice, and does not mind if that fails: the
-    /// first request tries again, and tells.
+    /// Opens the two connections of a reading request, one for the read and one for the session check beside it, so that
+    /// the first request finds them open. Reads a nonexistent user on both. Failures are logged and otherwise ignored.
     pub async fn connect(&self) {
-        let look = || async {
-            let nobody = wanted(Attributes::from([("userId".to_owned(), string("-"))]), "userId")?;
-            let request = self.client.batch_get_item().request_items(&self.users, nobody);
+        let read = || async {
+            let user = keys(Attributes::from([("userId".to_owned(), string("-"))]), Some("userId"))?;
+            let request = self.client.batch_get_item().request_items(&self.users, user);
             let once = Config::builder().retry_config(RetryConfig::disabled());
             request.customize().config_override(once).send().await.map_err(Error::from_sdk)
         };
-        if let Err(error) = tokio::try_join!(look(), look()) {
+        if let Err(error) = tokio::try_join!(read(), read()) {
             tracing::warn!(%error, "DynamoDB cannot be reached yet");
         }
     }
 
-    /// Finds out whether `identity` still counts, with one request. Fails closed: where nothing can be found out, there
-    /// is nobody.
-    pub async fn authorize(&self, identity: Identity) -> Result<Authorized, Error> {
+    /// The session of `identity`, to read with. Makes no request: the reads check it.
+    pub fn read_session(&self, identity: Identity) -> ReadSession {
+        ReadSession::new(self.clone(), identity)
+    }
+
+    /// The session of `identity`, to write with, once it has been checked.
+    pub async fn write_session(&self, identity: Identity) -> Result<WriteSession, Error> {
+        self.check(&identity).await?;
+        Ok(WriteSession(identity))
+    }
+
+    /// The session check: one request.
+    pub(crate) async fn check(&self, identity: &Identity) -> Result<(), Error> {
+        self.read(self.client.batch_get_item(), identity, Some(ACCOUNT_ATTRIBUTES)).await.map(drop)
+    }
+
+    /// The session check and the account itself, in one request.
+    pub(crate) async fn check_and_get_account(&self, identity: &Identity) -> Result<Option<Attributes>, Error> {
+        Ok(self.read(self.client.batch_get_item(), identity, None).await?.account)
+    }
+
+    /// The session check and an item of another table, in one request.
+    pub(crate) async fn check_and_get(
+        &self,
+        identity: &Identity,
+        table: &str,
+        item: KeysAndAttributes,
+    ) -> Result<Option<Attributes>, Error> {
+        let request = self.client.batch_get_item().request_items(table, item);
+        let mut found = self.read(request, identity, Some(ACCOUNT_ATTRIBUTES)).await?.others;
+        Ok(found.remove(table).unwrap_or_default().pop())
+    }
+
+    /// Sends `request` together with the session check. Fails closed: without an answer, the check fails.
+    async fn read(
+        &self,
+        request: BatchGetItemFluentBuilder,
+        identity: &Identity,
+        account: Option<&str>,
+    ) -> Result<Found, Error> {
         let user = Attributes::from([("userId".to_owned(), string(identity.user_id()))]);
         let session = identity.session_id().map(|session_id| {
             let mut key = user.clone();
             key.insert("sessionId".to_owned(), string(session_id));
             key
         });
-        let mut request = self.client.batch_get_item().request_items(&self.users, wanted(user, "isActive, banned")?);
+        let mut request = request.request_items(&self.users, keys(user, account)?);
         if let Some(key) = session {
-            request = request.request_items(&self.sessions, wanted(key, "sessionId")?);
+            request = request.request_items(&self.sessions, keys(key, Some("sessionId"))?);
         }
         let output = request.send().await.map_err(Error::from_sdk)?;
         if output.unprocessed_keys.is_some_and(|keys| !keys.is_empty()) {
             return Err(Error::Unavailable("DynamoDB left keys of a batch unread".to_owned()));
         }
         let mut found = output.responses.unwrap_or_default();
-        // An account that no webhook has told of yet is good.
-        if let Some(account) = found.remove(&self.users).unwrap_or_default().pop() {
-            let account: Account = item::read(Some(account))?;
+        let account = found.remove(&self.users).unwrap_or_default().pop();
+        // Accounts not yet reported by a webhook count as active.
+        if let Some(account) = &account {
+            let account: Account = item::read(account.clone())?;
             if !account.is_active || account.banned {
                 return Err(Error::AccountInactive);
             }
@@ -103,11 +135,11 @@ impl Accounts {
         if !found.remove(&self.sessions).unwrap_or_default().is_empty() {
             return Err(Error::SessionEnded);
         }
-        Ok(Authorized(identity))
+        Ok(Found { account, others: found })
     }
 
     /// Remembers that a session has ended, from now on: an event that arrives days late ends it as well, and a repeated
-    /// event prolongs the memory. Returns whether the end was news.
+    /// event prolongs the memory. Returns whether the end was new.
     pub async fn apply_end(&self, session: &EndedSession) -> Result<bool, Error> {
         let expires_at = now() / 1000 + SESSION_END_TTL;
         let update = self
@@ -121,12 +153,19 @@ impl Accounts {
             .condition_expression("attribute_not_exists(expiresAt) OR expiresAt < :at")
             .expression_attribute_values(":at", number(expires_at))
             .return_values(ReturnValue::AllOld);
-        Ok(applied(update.send().await)?.is_some_and(|before| before.is_empty()))
+        Ok(conditional(update.send().await)?.is_ok_and(|before| before.is_empty()))
     }
 }
 
-/// An item of which only the attributes in `projection` are needed, as of now.
-fn wanted(key: Attributes, projection: &str) -> Result<KeysAndAttributes, Error> {
-    let wanted = KeysAndAttributes::builder().keys(key).projection_expression(projection).consistent_read(true);
-    wanted.build().map_err(|error| Error::Internal(error.to_string()))
+/// What a request found, once its session check has passed.
+struct Found {
+    account: Option<Attributes>,
+    others: HashMap<String, Vec<Attributes>>,
+}
+
+/// An item, or only the attributes in `projection`, strongly consistent.
+fn keys(key: Attributes, projection: Option<&str>) -> Result<KeysAndAttributes, Error> {
+    let projection = projection.map(str::to_owned);
+    let keys = KeysAndAttributes::builder().keys(key).set_projection_expression(projection).consistent_read(true);
+    keys.build().map_err(|error| Error::Internal(error.to_string()))
 }

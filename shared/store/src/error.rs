@@ -6,35 +6,35 @@ use aws_sdk_dynamodb::{
     error::{ProvideErrorMetadata, SdkError},
 };
 
-/// Why an operation did not do what it was asked to.
+/// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The partition holds no such item.
-    #[error("there is no such item")]
+    /// The user has no such item.
+    #[error("no such item")]
     NotFound,
-    /// Clerk has told that the account was deleted or banned.
+    /// Clerk reported that the account was deleted or banned.
     #[error("the account is not active")]
     AccountInactive,
-    /// Clerk has told that the session is over.
+    /// Clerk reported that the session has ended.
     #[error("the session has ended")]
     SessionEnded,
-    /// What the caller says of themselves is not what the token says. Holds the member's name.
-    #[error("{0} contradicts the token")]
-    Contradicted(&'static str),
-    /// The item is not at the version the caller expected.
+    /// A user-supplied value does not match the token's. Holds the member's name.
+    #[error("{0} does not match the token")]
+    ClaimMismatch(&'static str),
+    /// The item is not at the version that the precondition names.
     #[error("the item has changed; its version is {current}")]
-    Changed {
-        /// The version it is at.
+    VersionMismatch {
+        /// Its version.
         current: u64,
     },
-    /// The id belongs to an item that was created otherwise.
-    #[error("the id is taken")]
-    Taken,
-    /// DynamoDB did not answer in time, or asks to be asked again later. Nothing is known to have been written.
+    /// The id belongs to an item with other content.
+    #[error("the id is in use")]
+    IdConflict,
+    /// DynamoDB did not respond in time, or asked for a retry. Nothing is known to have been written.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
-    /// A fault of ours: a permission, a table or a request that is wrong, or an item that cannot be read.
-    #[error("the database refused: {0}")]
+    /// Our fault: a permission, a table or a request that is wrong, or an item that cannot be read.
+    #[error("the database rejected the request: {0}")]
     Internal(String),
 }
 

@@ -1,25 +1,22 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// A `UUIDv7` (RFC 9562, section 5.7). Its time is that of the client's clock, so lists are not sorted by it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
-#[schema(
-    value_type = String,
-    pattern = "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-7[0-9a-fA-F]{3}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$",
-    example = "01890a5d-ac96-774b-bcce-b302099a8057"
-)]
 pub struct Id(pub(crate) Uuid);
 
 /// The text is not a `UUIDv7`.
 #[derive(Debug, thiserror::Error)]
-#[error("an id is a UUIDv7, like 01890a5d-ac96-774b-bcce-b302099a8057")]
+#[error("an id is a UUIDv7, such as {}", Id::EXAMPLE)]
 pub struct InvalidId;
 
 impl Id {
+    /// An id as it is written.
+    pub const EXAMPLE: &'static str = "01890a5d-ac96-774b-bcce-b302099a8057";
+
     /// An id later than all that were made before on this machine.
     pub fn new() -> Self {
         Self(Uuid::now_v7())

@@ -28,12 +28,10 @@ pub(crate) fn string(text: impl Into<String>) -> AttributeValue {
     AttributeValue::S(text.into())
 }
 
-/// Reads an item that DynamoDB was asked to answer with.
-pub(crate) fn read<T: DeserializeOwned>(item: Option<Attributes>) -> Result<T, Error> {
-    let item = item.ok_or_else(|| Error::Internal("DynamoDB left out the item it was asked for".to_owned()))?;
+pub(crate) fn read<T: DeserializeOwned>(item: Attributes) -> Result<T, Error> {
     let item = item.into_iter().map(|(name, value)| (name, value.into())).collect();
     let deserializer = serde_dynamo::Deserializer::from_attribute_value(serde_dynamo::AttributeValue::M(item));
-    // Only where it is, since the error's own text quotes the value.
+    // Without the error's own text, which quotes the value.
     serde_path_to_error::deserialize(deserializer)
         .map_err(|error| Error::Internal(format!("an item cannot be read: {}", error.path())))
 }
@@ -44,31 +42,39 @@ pub(crate) fn now() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The attributes that a conditional write returned. `None` means that its condition failed, which is not an error.
-pub(crate) fn applied(
+/// The condition of a write does not hold.
+pub(crate) struct ConditionFailure {
+    /// The item, if it exists and the write asked for it.
+    pub(crate) item: Option<Attributes>,
+}
+
+/// The attributes that a conditional write returned.
+pub(crate) fn conditional(
     result: Result<UpdateItemOutput, SdkError<UpdateItemError, HttpResponse>>,
-) -> Result<Option<Attributes>, Error> {
+) -> Result<Result<Attributes, ConditionFailure>, Error> {
     match result {
-        Ok(output) => Ok(Some(output.attributes.unwrap_or_default())),
+        Ok(output) => Ok(Ok(output.attributes.unwrap_or_default())),
         Err(error) => match error.as_service_error() {
-            Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
+            Some(UpdateItemError::ConditionalCheckFailedException(failure)) => {
+                Ok(Err(ConditionFailure { item: failure.item().cloned() }))
+            }
             _ => Err(Error::from_sdk(error)),
         },
     }
 }
 
-/// Names one change, however often the SDK has to send it.
+/// Identifies one write, however often the SDK sends it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub(crate) struct Change(String);
+pub(crate) struct WriteId(String);
 
-impl Change {
+impl WriteId {
     pub(crate) fn new() -> Self {
         Self(BASE64_URL_SAFE_NO_PAD.encode(Uuid::now_v7()))
     }
 }
 
-impl From<&Change> for String {
-    fn from(Change(name): &Change) -> Self {
-        name.clone()
+impl From<&WriteId> for String {
+    fn from(WriteId(id): &WriteId) -> Self {
+        id.clone()
     }
 }

@@ -1,35 +1,36 @@
 //! The DynamoDB tables.
 //!
-//! A person's items are reachable only with that person's verified [`Identity`](clerk_auth::Identity): a table handle
-//! such as [`Chats`] reads and writes nothing by itself, and [`Chats::of`] opens the one partition that the identity
-//! names. Profiles are written by verified webhooks as well ([`Profiles::apply_user`], [`Profiles::apply_deletion`]).
-//! There is no function that takes a user id.
+//! A user's items are reachable only with that user's session. A [`Table`] of a [`Resource`] reads with a [`ReadSession`]
+//! and writes with a [`WriteSession`], each within the partition of the session's user. There is no function that takes a
+//! user id. Both sessions come only from a verified [`Identity`](clerk_auth::Identity) and the session check: reads make
+//! it beside the read and withhold the result until it has passed, and it precedes every write.
 //!
-//! Reading asks for a verified [`Identity`](clerk_auth::Identity), writing for [`Authorized`]: an identity whose account
-//! and session were looked up and found good ([`Accounts::authorize`]), so that a session that was ended never writes.
+//! Profiles are written by verified webhooks as well ([`Profiles::apply_user`], [`Profiles::apply_deletion`]).
 //!
-//! Code that reaches another user's data, or writes without that check, does not compile: see `tests/isolation`.
-//!
-//! The crate knows nothing of HTTP.
+//! Code that reaches another user's data, or skips the check, does not compile: see `tests/isolation`.
 
 mod accounts;
 mod capacity;
-mod chats;
 mod database;
 mod error;
 mod id;
 mod item;
+mod page;
 mod profiles;
+mod resource;
+mod session;
+mod table;
+pub mod text;
 mod write;
 
-pub use accounts::{Accounts, Authorized};
+pub use accounts::Accounts;
 pub use capacity::ConsumedCapacity;
-pub use chats::{
-    AuthorChats, Chat, Chats, Created, Cursor, InvalidCursor, InvalidLimit, InvalidTitle, Limit, NewChat, Page, Title,
-    UserChats,
-};
 pub use database::Database;
 pub use error::Error;
 pub use id::{Id, InvalidId};
-pub use profiles::{AuthorProfile, Details, Email, ImageUrl, InvalidDetail, Name, Profile, Profiles, Put, UserProfile};
+pub use page::{Cursor, InvalidCursor, InvalidLimit, Limit, Page};
+pub use profiles::{Profile, ProfileUpdate, Profiles, UpsertOutcome};
+pub use resource::{CreateOutcome, InvalidResource, Item, NewItem, Resource, members};
+pub use session::{ReadSession, WriteSession};
+pub use table::{Reader, Table, Writer};
 pub use write::Precondition;

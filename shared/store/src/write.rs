@@ -13,21 +13,22 @@ use std::fmt;
 
 use aws_lc_rs::digest;
 use aws_sdk_dynamodb::{
-    operation::update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
+    operation::update_item::builders::UpdateItemFluentBuilder,
     types::{ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
     Error, Id,
-    item::{self, Attributes, Change, now, number, string},
+    item::{self, Attributes, ConditionFailure, WriteId, conditional, now, number, string},
 };
 
 /// How long a tombstone stays, in seconds.
 const TOMBSTONE_TTL: u64 = 30 * 24 * 60 * 60;
 
-/// What has to be true of an item before it is changed (RFC 9110, section 13.1.1).
+/// What must be true of an item before it is changed (RFC 9110, section 13.1.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Precondition {
     /// That it exists.
@@ -64,17 +65,16 @@ pub(crate) enum Outcome {
         /// The item as it is now, unless it has been deleted since. Later writes may have changed it.
         item: Option<Attributes>,
     },
-    /// Its condition does not hold. This is the item, if it exists.
-    Unmet(Option<Attributes>),
+    /// The condition does not hold. This is the item, if it exists.
+    ConditionFailed(Option<Attributes>),
 }
 
 /// The assignments by which an item remembers a write, whose id is the value `:write`; `:none` is an empty string.
-pub(crate) const REMEMBER: &str = "write1 = :write, write2 = if_not_exists(write1, :none), \
+pub(crate) const SHIFT_WRITE_IDS: &str = "write1 = :write, write2 = if_not_exists(write1, :none), \
                                    write3 = if_not_exists(write2, :none), write4 = if_not_exists(write3, :none)";
 
 /// The condition that the item does not remember the write. A comparison with an attribute that is missing is false.
-pub(crate) const NOT_REMEMBERED: &str =
-    "NOT (write1 = :write OR write2 = :write OR write3 = :write OR write4 = :write)";
+pub(crate) const IS_NEW_WRITE: &str = "NOT (write1 = :write OR write2 = :write OR write3 = :write OR write4 = :write)";
 
 /// The writes that an item remembers.
 #[derive(Deserialize)]
@@ -90,8 +90,8 @@ struct Writes {
 }
 
 /// How many writes came after `id`, if the item remembers it.
-pub(crate) fn later_writes(item: &Attributes, id: &Change) -> Result<Option<u64>, Error> {
-    let Writes { write1, write2, write3, write4 } = item::read(Some(item.clone()))?;
+pub(crate) fn later_writes(item: &Attributes, id: &WriteId) -> Result<Option<u64>, Error> {
+    let Writes { write1, write2, write3, write4 } = item::read(item.clone())?;
     let id = String::from(id);
     Ok((0..).zip([write1, write2, write3, write4]).find_map(|(later, write)| (write == id).then_some(later)))
 }
@@ -99,7 +99,7 @@ pub(crate) fn later_writes(item: &Attributes, id: &Change) -> Result<Option<u64>
 /// What is stored of an item beside its content and its writes.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Metadata {
+struct WriteMetadata {
     version: u64,
     /// The version of its creation, unless this is a tombstone.
     first_version: Option<u64>,
@@ -110,86 +110,98 @@ pub(crate) fn existing(item: Option<Attributes>) -> Option<Attributes> {
     item.filter(|item| item.contains_key("listPosition"))
 }
 
-/// Identifies the content that an item is created with, so that a creation that the client sends again is known.
-/// Members that hold a default must be skipped, or one that is added would change the fingerprints of what came before.
+/// Identifies the content that an item is created with, so that a creation that the client retries is recognized.
+///
+/// Members that are null, false, 0 or empty are skipped. So a member that a release adds with such a default does not
+/// change the fingerprints of creations that the release before it handled.
 pub(crate) fn fingerprint(id: Id, content: &impl Serialize) -> Result<String, Error> {
-    let content = serde_json::to_vec(&(id, content)).map_err(|error| Error::Internal(error.to_string()))?;
+    let internal = |error: serde_json::Error| Error::Internal(error.to_string());
+    let mut content = serde_json::to_value(content).map_err(internal)?;
+    if let Some(members) = content.as_object_mut() {
+        members.retain(|_, value| !is_empty(value));
+    }
+    let content = serde_json::to_vec(&(id, content)).map_err(internal)?;
     let digest = digest::digest(&digest::SHA256, &content);
-    // Half of it is enough, since it tells apart creations of one id only.
+    // Half of it is enough, since it distinguishes only creations of one id.
     Ok(BASE64_URL_SAFE_NO_PAD.encode(digest.as_ref().get(..16).unwrap_or_default()))
 }
 
-/// Creates an item if there is none. `update` has the table, the key and the values of `assignments`.
-pub(crate) async fn create(
-    update: UpdateItemFluentBuilder,
-    position: Position,
-    assignments: &str,
-) -> Result<Outcome, Error> {
-    let update = update.expression_attribute_values(":position", string(position.to_string()));
-    let assignments =
-        format!("{assignments}, listPosition = :position, firstVersion = if_not_exists(version, :zero) + :one");
-    send(update, ("attribute_not_exists(listPosition)".to_owned(), Vec::new()), &assignments, " REMOVE expiresAt").await
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Bool(true) => false,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+    }
 }
 
-/// Changes an item. `update` has the table, the key and the values of `assignments`.
-pub(crate) async fn change(
+/// Creates an item if there is none. `update` has the table, the key, and the names and values of `assignments`.
+pub(crate) async fn create(update: UpdateItemFluentBuilder, assignments: &str) -> Result<Outcome, Error> {
+    let assignments = format!("{assignments}, firstVersion = if_not_exists(version, :zero) + :one");
+    let condition = "attribute_not_exists(listPosition)".to_owned();
+    send(update, (condition, Vec::new()), &assignments, &["expiresAt".to_owned()]).await
+}
+
+/// Changes an item. `update` has the table, the key, and the names and values of `assignments` and `removals`.
+pub(crate) async fn update(
     update: UpdateItemFluentBuilder,
     precondition: &Precondition,
     assignments: &str,
+    removals: &[String],
 ) -> Result<Outcome, Error> {
-    send(update, precondition.expression(), assignments, "").await
+    send(update, precondition.expression(), assignments, removals).await
 }
 
-/// Deletes an item whose content is the attributes `content`. `update` has the table and the key.
+/// Deletes an item whose content is the attributes `content`. `update` has the table, the key, and the names of `content`.
 pub(crate) async fn delete(
     update: UpdateItemFluentBuilder,
     precondition: &Precondition,
-    content: &str,
+    content: &[String],
 ) -> Result<Outcome, Error> {
     let update = update.expression_attribute_values(":expiresAt", number(now() / 1000 + TOMBSTONE_TTL));
-    let remove = format!(" REMOVE listPosition, firstVersion, {content}");
-    send(update, precondition.expression(), "expiresAt = :expiresAt", &remove).await
+    let removals = [content, &["listPosition", "firstVersion"].map(str::to_owned)].concat();
+    send(update, precondition.expression(), "expiresAt = :expiresAt", &removals).await
 }
 
 async fn send(
     mut update: UpdateItemFluentBuilder,
     (condition, versions): (String, Vec<(String, u64)>),
     assignments: &str,
-    remove: &str,
+    removals: &[String],
 ) -> Result<Outcome, Error> {
-    let id = Change::new();
+    let id = WriteId::new();
     for (name, version) in versions {
         update = update.expression_attribute_values(name, number(version));
     }
+    let remove = if removals.is_empty() { String::new() } else { format!(" REMOVE {}", removals.join(", ")) };
     let update = update
         .update_expression(format!(
-            "SET {assignments}, version = if_not_exists(version, :zero) + :one, {REMEMBER}{remove}"
+            "SET {assignments}, version = if_not_exists(version, :zero) + :one, {SHIFT_WRITE_IDS}{remove}"
         ))
-        .condition_expression(format!("{condition} AND {NOT_REMEMBERED}"))
+        .condition_expression(format!("{condition} AND {IS_NEW_WRITE}"))
         .expression_attribute_values(":write", string(&id))
         .expression_attribute_values(":none", string(""))
         .expression_attribute_values(":zero", number(0))
         .expression_attribute_values(":one", number(1))
         .return_values(ReturnValue::AllNew)
         .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-    let item = match update.send().await {
-        Ok(output) => output.attributes,
-        Err(error) => match error.as_service_error() {
-            Some(UpdateItemError::ConditionalCheckFailedException(failure)) => failure.item().cloned(),
-            _ => return Err(Error::from_sdk(error)),
-        },
+    let item = match conditional(update.send().await)? {
+        Ok(item) => item,
+        Err(ConditionFailure { item: Some(item) }) => item,
+        Err(ConditionFailure { item: None }) => return Ok(Outcome::ConditionFailed(None)),
     };
-    let Some(item) = item else { return Ok(Outcome::Unmet(None)) };
     Ok(match later_writes(&item, &id)? {
         Some(later) => {
-            let Metadata { version, first_version } = item::read(Some(item.clone()))?;
+            let WriteMetadata { version, first_version } = item::read(item.clone())?;
             // Each write adds one to the version.
             let version = version.saturating_sub(later);
             // An item that was deleted and created again is another one.
             let item = existing(Some(item)).filter(|_| first_version.is_some_and(|first| first <= version));
             Outcome::Applied { version, item }
         }
-        None => Outcome::Unmet(existing(Some(item))),
+        None => Outcome::ConditionFailed(existing(Some(item))),
     })
 }
 

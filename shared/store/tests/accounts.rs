@@ -29,7 +29,7 @@ fn ended(kind: &str, user_id: &str, session_id: &str) -> Value {
 }
 
 async fn outcome(fixture: &Fixture, user_id: &str) -> Result<(), Error> {
-    fixture.accounts().authorize(identity(user_id).await).await.map(drop)
+    fixture.accounts().write_session(identity(user_id).await).await.map(drop)
 }
 
 #[tokio::test]
@@ -102,8 +102,8 @@ async fn a_deleted_or_banned_account_is_refused() {
 async fn where_nothing_can_be_found_out_there_is_nobody() {
     let ada = identity("user_ada").await;
     let away = Accounts::new(&nowhere(), "UsersTable".to_owned(), "SessionsTable".to_owned());
-    assert!(matches!(away.authorize(ada.clone()).await, Err(Error::Unavailable(_))));
+    assert!(matches!(away.write_session(ada.clone()).await, Err(Error::Unavailable(_))));
     let fixture = Fixture::new().await;
     let no_table = Accounts::new(&fixture.database, "UsersTable".to_owned(), "NoSuchTable".to_owned());
-    assert!(matches!(no_table.authorize(ada).await, Err(Error::Internal(_))));
+    assert!(matches!(no_table.write_session(ada).await, Err(Error::Internal(_))));
 }

@@ -4,39 +4,60 @@
 
 mod support;
 
-use store::{Chats, ConsumedCapacity, Limit, NewChat};
-use support::{Fixture, nowhere};
+use store::{Accounts, ConsumedCapacity, Id, Limit, NewItem, Profiles};
+use support::{Fixture, identity, note, notes, nowhere};
 
 #[tokio::test]
 async fn each_task_measures_its_own_requests() {
     let fixture = Fixture::new().await;
-    let chats = Chats::new(&fixture.database, "ChatsTable".to_owned());
+    let notes = notes(&fixture.database);
     let author = fixture.author("user_ada").await;
-    let title = |text: &str| NewChat { id: None, title: text.to_owned().try_into().expect("a title") };
+    let session = fixture.read_session("user_ada").await;
 
     let ((written, writing), (listed, reading)) = tokio::join!(
-        ConsumedCapacity::measure(async { chats.of_author(&author).create(title("Plans")).await }),
-        ConsumedCapacity::measure(async { chats.of(author.identity()).list(Limit::default(), None).await }),
+        ConsumedCapacity::measure(async {
+            notes.writer(&author).create(NewItem { id: None, value: note("plans") }).await
+        }),
+        ConsumedCapacity::measure(async { notes.reader(&session).list(Limit::default(), None).await }),
     );
     written.expect("created");
     listed.expect("listed");
     // The table's item and the index's.
     assert_eq!(writing, ConsumedCapacity { requests: 1, read_units: 0.0, write_units: 2.0 });
-    assert_eq!((reading.requests, reading.write_units), (1, 0.0));
+    // The list, and the session check with two missing items.
+    assert_eq!((reading.requests, reading.write_units), (2, 0.0));
 
     let accounts = fixture.accounts();
-    let (active, checking) = ConsumedCapacity::measure(Box::pin(accounts.authorize(author.identity().clone()))).await;
+    let checking = ConsumedCapacity::measure(Box::pin(accounts.write_session(author.identity().clone())));
+    let (active, checking) = checking.await;
     active.expect("the account is active");
     // Two missing items, read consistently.
     assert_eq!(checking, ConsumedCapacity { requests: 1, read_units: 2.0, write_units: 0.0 });
 }
 
 #[tokio::test]
-async fn failed_requests_are_counted() {
-    let chats = Chats::new(&nowhere(), "ChatsTable".to_owned());
-    let identity = support::identity("user_ada").await;
-    let list = Box::pin(async { chats.of(&identity).list(Limit::default(), None).await });
-    let (listed, consumed) = ConsumedCapacity::measure(list).await;
-    listed.expect_err("no database");
-    assert_eq!(consumed, ConsumedCapacity { requests: 1, read_units: 0.0, write_units: 0.0 });
+async fn an_item_or_a_profile_is_read_by_the_request_that_checks_the_session() {
+    let fixture = Fixture::new().await;
+    let (notes, profiles) = (notes(&fixture.database), Profiles::new(&fixture.database, "UsersTable".to_owned()));
+    let session = fixture.read_session("user_ada").await;
+    let (item, getting) =
+        ConsumedCapacity::measure(async { notes.reader(&session).get(Id::new()).await }).await;
+    item.expect_err("it does not exist");
+    assert_eq!(getting, ConsumedCapacity { requests: 1, read_units: 3.0, write_units: 0.0 });
+
+    // The profile is the account.
+    let (profile, getting) = ConsumedCapacity::measure(async { profiles.get(&session).await }).await;
+    assert_eq!(profile.expect("read"), None);
+    assert_eq!(getting, ConsumedCapacity { requests: 1, read_units: 2.0, write_units: 0.0 });
+}
+
+#[tokio::test]
+async fn failed_requests_count_as_well() {
+    let notes = notes(&nowhere());
+    let away = Accounts::new(&nowhere(), "UsersTable".to_owned(), "SessionsTable".to_owned());
+    let session = away.read_session(identity("user_ada").await);
+    let (listed, reading) =
+        ConsumedCapacity::measure(async { notes.reader(&session).list(Limit::default(), None).await }).await;
+    listed.expect_err("the database is unreachable");
+    assert_eq!(reading, ConsumedCapacity { requests: 2, read_units: 0.0, write_units: 0.0 });
 }

@@ -22,7 +22,7 @@ use proptest::{
     test_runner::{TestCaseResult, TestRunner},
 };
 use serde_json::{Value, json};
-use store::{Authorized, Details, Error, Profile, Profiles};
+use store::{Error, Profile, ProfileUpdate, Profiles, WriteSession};
 use support::{Fixture, erase, event, identity_at};
 use tokio::{runtime::Runtime, task::JoinSet};
 
@@ -42,7 +42,7 @@ enum Happening {
 #[derive(Clone)]
 enum Delivery {
     Webhook(Value),
-    Sync(Box<Authorized>),
+    Sync(Box<WriteSession>),
 }
 
 /// Few times and few names, so that many happen at once and many are the same.
@@ -127,8 +127,8 @@ impl Case<'_> {
             }
             Happening::Sync { user, seconds, claims } => {
                 let identity = identity_at(&self.user(user), *seconds, claims.clone()).await;
-                // Authorized before anything else of the history has arrived: the worst case, a call that takes long.
-                let author = self.worlds.empty.accounts().authorize(identity).await;
+                // Checked before anything else of the history has arrived: the worst case, a call that takes long.
+                let author = self.worlds.empty.accounts().write_session(identity).await;
                 Delivery::Sync(Box::new(author.expect("nothing is known of anybody")))
             }
         }
@@ -144,18 +144,17 @@ impl Case<'_> {
 
     /// All that can be seen of the state: profiles, and who may come in. Times at which this ran are no part of it.
     async fn state(&self, fixture: &Fixture) -> Vec<(Option<Profile>, &'static str)> {
-        let profiles = Profiles::new(&fixture.database, "UsersTable".to_owned());
         let mut state = Vec::new();
         for user in USERS {
             let identity = identity_at(&self.user(user), 1000, json!({})).await;
-            let profile = profiles.of(&identity).get().await.expect("read").map(|mut profile| {
+            let profile = fixture.profile(&self.user(user)).await.map(|mut profile| {
                 // Until Clerk has told, these are of the caller's own writes.
                 let callers = |time: u64| if time > 1_000_000_000 { 0 } else { time };
                 profile.created_at = callers(profile.created_at);
                 profile.updated_at = callers(profile.updated_at);
                 profile
             });
-            let access = match fixture.accounts().authorize(identity).await {
+            let access = match fixture.accounts().write_session(identity).await {
                 Ok(_) => "good",
                 Err(Error::AccountInactive) => "inactive",
                 Err(Error::SessionEnded) => "session ended",
@@ -176,7 +175,7 @@ async fn apply(fixture: &Fixture, delivery: &Delivery) {
             Event::SessionEnded(session) => drop(fixture.accounts().apply_end(&session).await.expect("written")),
             event => panic!("{event:?} is of no concern"),
         },
-        Delivery::Sync(author) => match profiles.of_author(author).put(&Details::default()).await {
+        Delivery::Sync(author) => match profiles.update(author, &ProfileUpdate::default()).await {
             Ok(_) | Err(Error::AccountInactive) => {}
             Err(error) => panic!("{error}"),
         },

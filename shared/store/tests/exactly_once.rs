@@ -25,9 +25,9 @@ use aws_smithy_runtime_api::client::{
     result::ConnectorError,
 };
 use store::{
-    AuthorChats, Authorized, Chats, Created, Database, Details, Error, Id, NewChat, Precondition, Profiles, Put, Title,
+    CreateOutcome, Database, Error, Id, NewItem, Precondition, Profiles, Table, UpsertOutcome, WriteSession, Writer,
 };
-use support::Fixture;
+use support::{Fixture, Note, change, details, note, notes};
 use tokio::sync::{mpsc, oneshot};
 
 /// An attempt on its way, and where its response is awaited.
@@ -89,7 +89,7 @@ impl Attempt {
 
 /// A device: a client of its own, on a network that the test controls.
 struct Device {
-    chats: Chats,
+    notes: Table<Note>,
     profiles: Profiles,
     attempts: mpsc::UnboundedReceiver<Attempt>,
 }
@@ -104,7 +104,7 @@ impl Device {
         let config = fixture.config().http_client(network).retry_config(retries).retry_partition(bucket);
         let database = Database::from(config);
         let profiles = Profiles::new(&database, "UsersTable".to_owned());
-        Self { chats: Chats::new(&database, "ChatsTable".to_owned()), profiles, attempts }
+        Self { notes: notes(&database), profiles, attempts }
     }
 
     async fn attempt(&mut self) -> Attempt {
@@ -127,7 +127,7 @@ const CALLS: [Call; 5] = [Call::Create, Call::Rename, Call::RenameIf(1), Call::D
 /// What a call is answered with: a title and a version, a deletion, or an error.
 #[derive(Clone, Debug, PartialEq)]
 enum Answer {
-    Chat(String, u64),
+    Item(String, u64),
     Deleted,
     NotFound,
     Changed(u64),
@@ -135,34 +135,26 @@ enum Answer {
     Unavailable,
 }
 
-fn title(text: &str) -> Title {
-    text.to_owned().try_into().expect("a title")
-}
-
-fn text(title: &Title) -> String {
-    serde_json::to_value(title).expect("JSON").as_str().expect("a string").to_owned()
-}
-
 impl Call {
-    async fn make(self, chats: AuthorChats<'_>, id: Id, name: &str) -> Answer {
+    async fn make(self, notes: Writer<'_, Note>, id: Id, name: &str) -> Answer {
         let precondition = match self {
             Self::RenameIf(version) | Self::DeleteIf(version) => Precondition::VersionIn(vec![version]),
             _ => Precondition::Exists,
         };
         let answered = match self {
-            Self::Create => match chats.create(NewChat { id: Some(id), title: title(name) }).await {
-                Ok(Created::New(chat) | Created::Already(chat)) => Ok(Some(chat)),
+            Self::Create => match notes.create(NewItem { id: Some(id), value: note(name) }).await {
+                Ok(CreateOutcome::Created(note) | CreateOutcome::Replayed(note)) => Ok(Some(note)),
                 Err(error) => Err(error),
             },
-            Self::Rename | Self::RenameIf(_) => chats.rename(id, title(name), &precondition).await.map(Some),
-            Self::Delete | Self::DeleteIf(_) => chats.delete(id, &precondition).await.map(|()| None),
+            Self::Rename | Self::RenameIf(_) => notes.update(id, change(name), &precondition).await.map(Some),
+            Self::Delete | Self::DeleteIf(_) => notes.delete(id, &precondition).await.map(|()| None),
         };
         match answered {
-            Ok(Some(chat)) => Answer::Chat(text(&chat.title), chat.version),
+            Ok(Some(note)) => Answer::Item(note.value.text, note.version),
             Ok(None) => Answer::Deleted,
             Err(Error::NotFound) => Answer::NotFound,
-            Err(Error::Changed { current }) => Answer::Changed(current),
-            Err(Error::Taken) => Answer::Taken,
+            Err(Error::VersionMismatch { current }) => Answer::Changed(current),
+            Err(Error::IdConflict) => Answer::Taken,
             Err(Error::Unavailable(_)) => Answer::Unavailable,
             Err(error) => panic!("{error}"),
         }
@@ -209,7 +201,7 @@ fn merges(first: usize, second: usize) -> Vec<Vec<bool>> {
     }
 }
 
-/// The sequential model: one chat, and what each of the two calls has done to it.
+/// The sequential model: one note, and what each of the two calls has done to it.
 #[derive(Clone, Debug, Default)]
 struct Model {
     title: Option<String>,
@@ -240,9 +232,9 @@ impl Model {
         }
         let (version, life) = effect.expect("it took effect");
         match call {
-            Call::Create => Answer::Chat(name.to_owned(), version),
+            Call::Create => Answer::Item(name.to_owned(), version),
             Call::Rename | Call::RenameIf(_) if self.title.is_some() && self.life == life => {
-                Answer::Chat(name.to_owned(), version)
+                Answer::Item(name.to_owned(), version)
             }
             Call::Rename | Call::RenameIf(_) => Answer::NotFound,
             Call::Delete | Call::DeleteIf(_) => Answer::Deleted,
@@ -250,7 +242,7 @@ impl Model {
     }
 }
 
-/// What was there before: nothing, a chat, or one that was deleted.
+/// What was there before: nothing, a note, or one that was deleted.
 #[derive(Clone, Copy, Debug)]
 enum Before {
     Nothing,
@@ -295,26 +287,25 @@ fn cases() -> Vec<Case> {
 
 const NAMES: [&str; 2] = ["a", "b"];
 
-/// Plays a case: the two answers and the chat in the end, as they are and as the model has them.
-async fn play(fixture: &Fixture, case: &Case, author: &Authorized) -> [([Answer; 2], Option<(String, u64)>); 2] {
-    let plain = Chats::new(&fixture.database, "ChatsTable".to_owned());
+/// Plays a case: the two answers and the note in the end, as they are and as the model has them.
+async fn play(fixture: &Fixture, case: &Case, author: &WriteSession) -> [([Answer; 2], Option<(String, u64)>); 2] {
+    let plain = notes(&fixture.database);
     let (id, mut model) = (Id::new(), Model::default());
     if !matches!(case.before, Before::Nothing) {
-        let new = NewChat { id: Some(id), title: title("old") };
-        plain.of_author(author).create(new).await.expect("created");
+        let new = NewItem { id: Some(id), value: note("old") };
+        plain.writer(author).create(new).await.expect("created");
         model = Model { title: Some("old".to_owned()), version: 1, life: 1, ..model };
     }
     if matches!(case.before, Before::Tombstone) {
-        plain.of_author(author).delete(id, &Precondition::Exists).await.expect("deleted");
+        plain.writer(author).delete(id, &Precondition::Exists).await.expect("deleted");
         model = Model { title: None, version: 2, ..model };
     }
 
     let mut devices = [Device::new(fixture), Device::new(fixture)];
-    let [first, second] = [0, 1].map(|device: usize| devices[device].chats.clone());
+    let [first, second] = [0, 1].map(|device: usize| devices[device].notes.clone());
     let [one, other] = case.calls;
     let [a, b] = NAMES;
-    let calls =
-        async { tokio::join!(one.make(first.of_author(author), id, a), other.make(second.of_author(author), id, b)) };
+    let calls = async { tokio::join!(one.make(first.writer(author), id, a), other.make(second.writer(author), id, b)) };
     let network = async {
         let mut expected = [Answer::Unavailable, Answer::Unavailable];
         let mut left = case.fates.map(|fate| fate.iter());
@@ -346,7 +337,8 @@ async fn play(fixture: &Fixture, case: &Case, author: &Authorized) -> [([Answer;
     };
     let ((one, other), expected) = tokio::join!(calls, network);
 
-    let there = plain.of(author.identity()).get(id).await.expect("read").map(|chat| (text(&chat.title), chat.version));
+    let session = fixture.accounts().read_session(author.identity().clone());
+    let there = plain.reader(&session).get(id).await.ok().map(|note| (note.value.text, note.version));
     [([one, other], there), (expected, model.title.map(|title| (title, model.version)))]
 }
 
@@ -383,25 +375,26 @@ const REMEMBERED: usize = 3;
 async fn a_call_is_known_through_three_writes_of_others() {
     let fixture = Fixture::new().await;
     let author = fixture.author("user_ada").await;
-    let plain = Chats::new(&fixture.database, "ChatsTable".to_owned());
+    let plain = notes(&fixture.database);
     for others in [REMEMBERED, REMEMBERED + 1] {
         let id = Id::new();
-        plain.of_author(&author).create(NewChat { id: Some(id), title: title("old") }).await.expect("created");
+        plain.writer(&author).create(NewItem { id: Some(id), value: note("old") }).await.expect("created");
         let mut device = Device::new(&fixture);
-        let chats = device.chats.clone();
+        let notes = device.notes.clone();
         let network = async {
             device.attempt().await.lose_response().await;
             for _ in 0..others {
-                plain.of_author(&author).rename(id, title("other"), &Precondition::Exists).await.expect("renamed");
+                plain.writer(&author).update(id, change("other"), &Precondition::Exists).await.expect("renamed");
             }
             device.attempt().await.answer().await;
         };
-        let (answer, ()) = tokio::join!(Call::Rename.make(chats.of_author(&author), id, "mine"), network);
-        let there = plain.of(author.identity()).get(id).await.expect("read").expect("there");
+        let (answer, ()) = tokio::join!(Call::Rename.make(notes.writer(&author), id, "mine"), network);
+        let session = fixture.accounts().read_session(author.identity().clone());
+        let there = plain.reader(&session).get(id).await.expect("there");
         let twice = others > REMEMBERED;
         // The documented limit: the fourth write of others makes the call forgotten, so it takes effect again.
-        assert_eq!(text(&there.title), if twice { "mine" } else { "other" }, "{others}");
-        assert_eq!(answer, Answer::Chat("mine".to_owned(), if twice { there.version } else { 2 }), "{others}");
+        assert_eq!(there.value.text, if twice { "mine" } else { "other" }, "{others}");
+        assert_eq!(answer, Answer::Item("mine".to_owned(), if twice { there.version } else { 2 }), "{others}");
     }
 }
 
@@ -410,22 +403,20 @@ async fn a_profile_is_written_once_however_often_the_call_is_sent() {
     let fixture = Fixture::new().await;
     let author = fixture.author("user_ada").await;
     let plain = Profiles::new(&fixture.database, "UsersTable".to_owned());
-    let details =
-        |name: &str| -> Details { serde_json::from_value(serde_json::json!({ "firstName": name })).expect("details") };
+    let details = |name: &str| details(&serde_json::json!({ "firstName": name }));
     for number in 0..2 {
         let mut device = Device::new(&fixture);
         let profiles = device.profiles.clone();
         let network = async {
             device.attempt().await.lose_response().await;
-            plain.of_author(&author).put(&details("Theirs")).await.expect("written");
+            plain.update(&author, &details("Theirs")).await.expect("written");
             device.attempt().await.answer().await;
         };
         let (details, author) = (details("Mine"), &author);
-        let (put, ()) =
-            tokio::join!(async { profiles.of_author(author).put(&details).await.expect("written") }, network);
+        let (put, ()) = tokio::join!(async { profiles.update(author, &details).await.expect("written") }, network);
         // The first call made the profile, although it learned so only after the other one.
-        assert_eq!(matches!(put, Put::Created(_)), number == 0);
-        let profile = plain.of(author.identity()).get().await.expect("read").expect("there");
+        assert_eq!(matches!(put, UpsertOutcome::Created(_)), number == 0);
+        let profile = fixture.profile("user_ada").await.expect("there");
         assert_eq!(serde_json::to_value(profile).expect("JSON")["firstName"], "Theirs");
     }
 }

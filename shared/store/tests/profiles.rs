@@ -11,8 +11,8 @@ mod support;
 
 use clerk_auth::Event;
 use serde_json::{Value, json};
-use store::{Authorized, Details, Error, Profile, Profiles, Put};
-use support::{Fixture, erase, event, identity, identity_at, now_ms};
+use store::{Error, Profile, Profiles, UpsertOutcome, WriteSession};
+use support::{Fixture, details, erase, event, identity, identity_at, now_ms};
 
 fn profiles(fixture: &Fixture) -> Profiles {
     Profiles::new(&fixture.database, "UsersTable".to_owned())
@@ -49,19 +49,11 @@ fn deletion(at: u64) -> Value {
     json!({ "type": "user.deleted", "timestamp": at, "data": { "id": "user_ada", "deleted": true } })
 }
 
-async fn profile(profiles: &Profiles) -> Option<Profile> {
-    profiles.of(&identity("user_ada").await).get().await.expect("read")
-}
-
-fn details(details: Value) -> Details {
-    serde_json::from_value(details).expect("details")
-}
-
 #[tokio::test]
 async fn a_snapshot_becomes_the_profile() {
     let fixture = Fixture::new().await;
     let profiles = profiles(&fixture);
-    assert_eq!(profile(&profiles).await, None);
+    assert_eq!(fixture.profile("user_ada").await, None);
     assert!(deliver(&profiles, &user("user.created", Some("Ada"), 1000)).await);
     let expected = Profile {
         id: "user_ada".to_owned(),
@@ -73,7 +65,7 @@ async fn a_snapshot_becomes_the_profile() {
         updated_at: 1000,
         is_active: true,
     };
-    assert_eq!(profile(&profiles).await, Some(expected));
+    assert_eq!(fixture.profile("user_ada").await, Some(expected));
 }
 
 #[tokio::test]
@@ -89,7 +81,7 @@ async fn any_order_and_any_repetition_of_events_leads_to_the_same_profile() {
     for event in &events {
         assert!(deliver(&in_order, event).await);
     }
-    let expected = profile(&in_order).await.expect("there");
+    let expected = fixture.profile("user_ada").await.expect("there");
     assert_eq!((expected.first_name.as_deref(), expected.is_active, expected.updated_at), (None, false, 4000));
 
     for order in permutations(events.len()) {
@@ -98,7 +90,7 @@ async fn any_order_and_any_repetition_of_events_leads_to_the_same_profile() {
         for index in order.iter().chain(&order) {
             deliver(&profiles, &events[*index]).await;
         }
-        assert_eq!(profile(&profiles).await.as_ref(), Some(&expected), "{order:?}");
+        assert_eq!(fixture.profile("user_ada").await.as_ref(), Some(&expected), "{order:?}");
     }
 }
 
@@ -121,7 +113,7 @@ async fn a_ban_comes_and_goes_with_clerk() {
     let profiles = profiles(&fixture);
     for (event, active) in [(banned(true, 2000), false), (banned(false, 3000), true), (banned(true, 2500), true)] {
         deliver(&profiles, &event).await;
-        assert_eq!(profile(&profiles).await.expect("there").is_active, active, "{event}");
+        assert_eq!(fixture.profile("user_ada").await.expect("there").is_active, active, "{event}");
     }
 }
 
@@ -144,7 +136,7 @@ async fn of_equal_updates_the_later_announced_wins() {
             for index in order.iter().chain(&order) {
                 deliver(&profiles, &events[*index]).await;
             }
-            assert_eq!(profile(&profiles).await.expect("there").is_active, first_banned, "{order:?}");
+            assert_eq!(fixture.profile("user_ada").await.expect("there").is_active, first_banned, "{order:?}");
         }
     }
 }
@@ -162,7 +154,7 @@ async fn a_version_of_an_earlier_release_yields_to_an_event_of_the_same_time() {
         fixture.put("UsersTable", old).await;
         assert!(!deliver(&profiles, &banned(false, 4999)).await, "{fingerprint}");
         assert!(deliver(&profiles, &tie(true)[1]).await, "{fingerprint}");
-        assert!(profile(&profiles).await.expect("there").is_active, "{fingerprint}");
+        assert!(fixture.profile("user_ada").await.expect("there").is_active, "{fingerprint}");
         assert!(!deliver(&profiles, &tie(true)[0]).await, "{fingerprint}");
         assert!(deliver(&profiles, &banned(true, 5001)).await, "{fingerprint}");
     }
@@ -183,7 +175,7 @@ async fn a_repeated_snapshot_that_was_announced_later_repairs_what_was_damaged()
     fixture.put("UsersTable", item).await;
     event["timestamp"] = 8000.into();
     assert!(deliver(&profiles, &event).await);
-    let repaired = profile(&profiles).await.expect("there");
+    let repaired = fixture.profile("user_ada").await.expect("there");
     assert_eq!(repaired.first_name.as_deref(), Some("Ada"));
     assert_eq!(repaired.image_url.as_deref(), Some("https://img.example/a"));
 }
@@ -208,9 +200,9 @@ async fn redelivery_changes_nothing() {
     let profiles = profiles(&fixture);
     for event in [user("user.created", Some("Ada"), 1000), deletion(4000)] {
         assert!(deliver(&profiles, &event).await);
-        let before = profile(&profiles).await;
+        let before = fixture.profile("user_ada").await;
         assert!(!deliver(&profiles, &event).await);
-        assert_eq!(profile(&profiles).await, before);
+        assert_eq!(fixture.profile("user_ada").await, before);
     }
 }
 
@@ -219,51 +211,56 @@ async fn the_callers_word_stands_until_clerk_speaks() {
     let fixture = Fixture::new().await;
     let profiles = profiles(&fixture);
     let ada = fixture.author("user_ada").await;
-    let hers = profiles.of_author(&ada);
 
-    let first = hers.put(&details(json!({ "email": "a@example.com", "firstName": "A" }))).await.expect("written");
-    let Put::Created(first) = first else { panic!("it is new") };
+    let first =
+        profiles.update(&ada, &details(&json!({ "email": "a@example.com", "firstName": "A" }))).await.expect("written");
+    let UpsertOutcome::Created(first) = first else { panic!("it is new") };
     assert_eq!((first.email.as_deref(), first.first_name.as_deref()), (Some("a@example.com"), Some("A")));
-    let second = hers.put(&details(json!({ "firstName": "Ada", "lastName": null }))).await.expect("written");
-    let Put::Present(second) = second else { panic!("it is known") };
+    let second =
+        profiles.update(&ada, &details(&json!({ "firstName": "Ada", "lastName": null }))).await.expect("written");
+    let UpsertOutcome::Updated(second) = second else { panic!("it is known") };
     assert_eq!((second.email.as_deref(), second.first_name.as_deref()), (Some("a@example.com"), Some("Ada")));
     assert_eq!(second.created_at, first.created_at);
 
     // A snapshot is the whole truth, older though it is than what the caller said.
     assert!(deliver(&profiles, &user("user.created", None, 1000)).await);
-    let clerks = profile(&profiles).await.expect("there");
+    let clerks = fixture.profile("user_ada").await.expect("there");
     assert_eq!((clerks.email.as_deref(), clerks.first_name.as_deref()), (Some("ada@example.com"), None));
-    let kept = hers.put(&details(json!({ "email": "eve@example.com", "firstName": "Eve" }))).await.expect("answered");
-    let Put::Present(kept) = kept else { panic!("it is known") };
+    let kept = profiles
+        .update(&ada, &details(&json!({ "email": "eve@example.com", "firstName": "Eve" })))
+        .await
+        .expect("answered");
+    let UpsertOutcome::Updated(kept) = kept else { panic!("it is known") };
     assert_eq!(kept, clerks, "it is no part of what is shown");
-    assert_eq!(profile(&profiles).await, Some(clerks));
+    assert_eq!(fixture.profile("user_ada").await, Some(clerks));
 }
 
 #[tokio::test]
 async fn a_deleted_person_does_not_come_back() {
     let fixture = Fixture::new().await;
     let profiles = profiles(&fixture);
-    // Authorized a moment before the webhook landed.
+    // Checked a moment before the webhook landed.
     let ada = fixture.author("user_ada").await;
     assert!(deliver(&profiles, &deletion(4000)).await);
-    let put = profiles.of_author(&ada).put(&details(json!({ "firstName": "Ada" }))).await;
-    let Put::Present(profile) = put.expect("answered") else { panic!("a mark is there") };
+    let put = profiles.update(&ada, &details(&json!({ "firstName": "Ada" }))).await;
+    let UpsertOutcome::Updated(profile) = put.expect("answered") else { panic!("a mark is there") };
     assert!(!profile.is_active);
-    assert!(matches!(fixture.accounts().authorize(identity("user_ada").await).await, Err(Error::AccountInactive)));
+    assert!(matches!(fixture.accounts().write_session(identity("user_ada").await).await, Err(Error::AccountInactive)));
 }
 
 #[tokio::test]
 async fn what_was_erased_stays_erased_whatever_still_arrives() {
     let fixture = Fixture::new().await;
     let profiles = profiles(&fixture);
-    // Authorized before the deletion landed: one whose token says who she is, and one whose token does not.
+    // Checked before the deletion landed: one whose token says who she is, and one whose token does not.
     let claims = json!({ "email": "ada@example.com", "firstName": "Ada" });
-    let with_claims = fixture.accounts().authorize(identity_at("user_ada", 9000, claims).await).await.expect("good");
+    let with_claims =
+        fixture.accounts().write_session(identity_at("user_ada", 9000, claims).await).await.expect("good");
     let without = fixture.author("user_ada").await;
     assert!(deliver(&profiles, &user("user.created", Some("Ada"), 1000)).await);
     assert!(deliver(&profiles, &deletion(4000)).await);
     erase(&fixture, "user_ada").await;
-    let bare = profile(&profiles).await.expect("the tombstone stays");
+    let bare = fixture.profile("user_ada").await.expect("the tombstone stays");
     let Profile { email, first_name, last_name, image_url, created_at, updated_at, is_active, .. } = bare.clone();
     assert_eq!((email, first_name, last_name, image_url), (None, None, None, None));
     assert_eq!((created_at, updated_at, is_active), (4000, 4000, false));
@@ -277,54 +274,12 @@ async fn what_was_erased_stays_erased_whatever_still_arrives() {
     ] {
         assert!(!deliver(&profiles, &event).await, "{event}");
     }
-    let said = details(json!({ "lastName": "Lovelace", "imageUrl": "https://img.example/a" }));
+    let said = details(&json!({ "lastName": "Lovelace", "imageUrl": "https://img.example/a" }));
     for author in [&with_claims, &without] {
-        let refused = profiles.of_author(author).put(&said).await;
+        let refused = profiles.update(author, &said).await;
         assert!(matches!(refused, Err(Error::AccountInactive)), "{refused:?}");
     }
-    assert_eq!(profile(&profiles).await, Some(bare));
-}
-
-#[test]
-fn details_are_checked() {
-    let good = [
-        json!({}),
-        json!({ "email": null }),
-        json!({ "email": "", "firstName": "", "lastName": "", "imageUrl": "" }),
-        json!({ "email": " ", "firstName": "\u{3000}", "lastName": "\u{200d} \t", "imageUrl": "\n" }),
-        json!({ "email": " ada@example.com\t", "firstName": "👩‍🚀", "lastName": "نیم‌فاصله", "imageUrl": " https://img.example/a " }),
-        json!({ "email": "ada@example.com", "firstName": " Ada ", "lastName": "Lovelace", "imageUrl": "https://img.example/a" }),
-    ];
-    for body in good {
-        assert!(serde_json::from_value::<Details>(body.clone()).is_ok(), "{body}");
-    }
-    let bad = [
-        json!({ "email": "ada" }),
-        json!({ "email": "@example.com" }),
-        json!({ "email": "ada@" }),
-        json!({ "email": "ada lovelace@example.com" }),
-        json!({ "email": format!("{}@example.com", "a".repeat(250)) }),
-        json!({ "email": 1 }),
-        json!({ "email": "ada\u{202e}@example.com" }),
-        json!({ "email": "ada\u{200b}@example.com" }),
-        json!({ "firstName": "Ada\u{202e}" }),
-        json!({ "firstName": "\u{2066}Ada" }),
-        json!({ "firstName": "A\u{200b}da" }),
-        json!({ "firstName": "\u{3164}" }),
-        json!({ "firstName": "\u{0}" }),
-        json!({ "lastName": "a\nb" }),
-        json!({ "lastName": "a\u{2028}b" }),
-        json!({ "lastName": "a".repeat(201) }),
-        json!({ "imageUrl": "javascript:alert(1)" }),
-        json!({ "imageUrl": "http://img.example/a" }),
-        json!({ "imageUrl": "a.png" }),
-        json!({ "imageUrl": format!("https://img.example/{}", "a".repeat(2048)) }),
-        json!({ "id": "user_eve" }),
-        json!({ "isActive": true }),
-    ];
-    for body in bad {
-        assert!(serde_json::from_value::<Details>(body.clone()).is_err(), "{body}");
-    }
+    assert_eq!(fixture.profile("user_ada").await, Some(bare));
 }
 
 #[tokio::test]
@@ -333,10 +288,10 @@ async fn of_what_clerk_vouched_for_the_newest_wins_wherever_it_came_from() {
     let profiles = profiles(&fixture);
     let at = async |seconds, name: &str| {
         let claims = json!({ "firstName": name, "email": "token@example.com" });
-        fixture.accounts().authorize(identity_at("user_ada", seconds, claims).await).await.expect("good")
+        fixture.accounts().write_session(identity_at("user_ada", seconds, claims).await).await.expect("good")
     };
-    let put = async |author: &Authorized| match profiles.of_author(author).put(&details(json!({}))).await {
-        Ok(Put::Created(profile) | Put::Present(profile)) => profile,
+    let put = async |author: &WriteSession| match profiles.update(author, &details(&json!({}))).await {
+        Ok(UpsertOutcome::Created(profile) | UpsertOutcome::Updated(profile)) => profile,
         Err(error) => panic!("{error}"),
     };
     // Snapshots are dated in milliseconds, tokens in seconds.
@@ -351,7 +306,7 @@ async fn of_what_clerk_vouched_for_the_newest_wins_wherever_it_came_from() {
     // A token that was issued before, used late.
     assert_eq!(put(&at(1000, "token of 1000").await).await.first_name.as_deref(), Some("token of 1001"));
     assert!(deliver(&profiles, &user("user.updated", Some("snapshot of 1002"), 1_002_000)).await);
-    assert_eq!(profile(&profiles).await.expect("there").first_name.as_deref(), Some("snapshot of 1002"));
+    assert_eq!(fixture.profile("user_ada").await.expect("there").first_name.as_deref(), Some("snapshot of 1002"));
 }
 
 #[tokio::test]
@@ -360,18 +315,19 @@ async fn the_callers_word_must_not_contradict_the_token() {
     let profiles = profiles(&fixture);
     let claims = json!({ "email": "ada@example.com", "firstName": "Ada" });
     let ada = identity_at("user_ada", 1000, claims).await;
-    let ada = fixture.accounts().authorize(ada).await.expect("good");
-    let hers = profiles.of_author(&ada);
+    let ada = fixture.accounts().write_session(ada).await.expect("good");
     for (body, member) in [
         (json!({ "email": "eve@example.com" }), "email"),
         (json!({ "email": "ada@example.com", "firstName": "Eve" }), "firstName"),
     ] {
-        let refused = hers.put(&details(body)).await;
-        assert!(matches!(refused, Err(Error::Contradicted(named)) if named == member), "{refused:?}");
+        let refused = profiles.update(&ada, &details(&body)).await;
+        assert!(matches!(refused, Err(Error::ClaimMismatch(named)) if named == member), "{refused:?}");
     }
-    assert_eq!(profile(&profiles).await, None, "a refusal writes nothing");
-    let said = details(json!({ "email": "ada@example.com", "lastName": "Lovelace" }));
-    let Put::Created(created) = hers.put(&said).await.expect("written") else { panic!("it is new") };
+    assert_eq!(fixture.profile("user_ada").await, None, "a refusal writes nothing");
+    let said = details(&json!({ "email": "ada@example.com", "lastName": "Lovelace" }));
+    let UpsertOutcome::Created(created) = profiles.update(&ada, &said).await.expect("written") else {
+        panic!("it is new")
+    };
     assert_eq!((created.first_name.as_deref(), created.last_name.as_deref()), (Some("Ada"), Some("Lovelace")));
 }
 
@@ -388,13 +344,14 @@ async fn shown(source: &str, [email, name, image_url]: [&str; 3]) -> [Option<Str
         }
         "token" => {
             let claims = json!({ "email": email, "firstName": name });
-            let ada = fixture.accounts().authorize(identity_at("user_ada", 1000, claims).await).await.expect("good");
-            profiles.of_author(&ada).put(&details(json!({ "imageUrl": image_url }))).await.expect("written");
+            let ada =
+                fixture.accounts().write_session(identity_at("user_ada", 1000, claims).await).await.expect("good");
+            profiles.update(&ada, &details(&json!({ "imageUrl": image_url }))).await.expect("written");
         }
         "caller" => {
-            let said = details(json!({ "email": email, "firstName": name, "imageUrl": image_url }));
+            let said = details(&json!({ "email": email, "firstName": name, "imageUrl": image_url }));
             let ada = fixture.author("user_ada").await;
-            profiles.of_author(&ada).put(&said).await.expect("written");
+            profiles.update(&ada, &said).await.expect("written");
         }
         // Written by an earlier release.
         _ => {
@@ -405,7 +362,7 @@ async fn shown(source: &str, [email, name, image_url]: [&str; 3]) -> [Option<Str
             fixture.put("UsersTable", item).await;
         }
     }
-    let Profile { email, first_name, image_url, .. } = profile(&profiles).await.expect("there");
+    let Profile { email, first_name, image_url, .. } = fixture.profile("user_ada").await.expect("there");
     [email, first_name, image_url]
 }
 
@@ -454,9 +411,9 @@ async fn blank_claims_are_missing() {
     let profiles = profiles(&fixture);
     assert!(deliver(&profiles, &user("user.created", Some("Ada"), 1_000_000)).await);
     let claims = json!({ "email": " ada@example.com ", "firstName": "", "lastName": " " });
-    let ada = fixture.accounts().authorize(identity_at("user_ada", 1001, claims).await).await.expect("good");
-    let said = details(json!({ "email": "ada@example.com", "firstName": "Augusta", "lastName": "Lovelace" }));
-    let put = profiles.of_author(&ada).put(&said).await;
-    let Put::Present(profile) = put.expect("no contradiction") else { panic!("it is known") };
+    let ada = fixture.accounts().write_session(identity_at("user_ada", 1001, claims).await).await.expect("good");
+    let said = details(&json!({ "email": "ada@example.com", "firstName": "Augusta", "lastName": "Lovelace" }));
+    let put = profiles.update(&ada, &said).await;
+    let UpsertOutcome::Updated(profile) = put.expect("no contradiction") else { panic!("it is known") };
     assert_eq!((profile.email.as_deref(), profile.first_name.as_deref()), (Some("ada@example.com"), Some("Ada")));
 }

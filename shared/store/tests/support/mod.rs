@@ -10,10 +10,14 @@ use std::{
 use aws_sdk_dynamodb::{
     Client,
     config::{self, BehaviorVersion, Credentials, Region, retry::RetryConfig},
-    types::AttributeValue,
+    types::{
+        AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, LocalSecondaryIndex, Projection,
+        ProjectionType, ScalarAttributeType,
+    },
 };
 use clerk_auth::{Config, Event, Identity, Verifier, WebhookVerifier};
-use store::{Accounts, Authorized, Database};
+use serde::{Deserialize, Serialize};
+use store::{Accounts, Database, Profile, ProfileUpdate, ReadSession, Resource, Table, WriteSession};
 use test_support::{Engine, SigningKey};
 
 const ISSUER: &str = "https://clerk.example.com";
@@ -30,8 +34,91 @@ impl Fixture {
         let engine = test_support::in_memory().await.expect("the engine starts");
         let (client, database) =
             (Client::from_conf(config(engine.url()).build()), Database::from(config(engine.url())));
+        create_notes_table(&client).await;
         Self { engine, client, database }
     }
+}
+
+/// The resource of these tests.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(crate) struct Note {
+    pub(crate) text: String,
+    /// Added by a later release, with a default.
+    #[serde(default)]
+    pub(crate) pinned: bool,
+    /// Its name is one of DynamoDB's reserved words.
+    pub(crate) date: Option<u64>,
+    /// It was renamed: items keep the attribute `colour`.
+    pub(crate) color: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct NoteUpdate {
+    pub(crate) text: Option<String>,
+    pub(crate) date: Option<Option<u64>>,
+    pub(crate) color: Option<Option<String>>,
+}
+
+impl Resource for Note {
+    const NAME: &str = "note";
+    const PLURAL: &str = "notes";
+    type Update = NoteUpdate;
+
+    fn attribute(member: &'static str) -> &'static str {
+        if member == "color" { "colour" } else { member }
+    }
+}
+
+pub(crate) fn note(text: &str) -> Note {
+    Note { text: text.to_owned(), pinned: false, date: None, color: None }
+}
+
+/// A change of the text.
+pub(crate) fn change(text: &str) -> NoteUpdate {
+    NoteUpdate { text: Some(text.to_owned()), ..NoteUpdate::default() }
+}
+
+pub(crate) fn notes(database: &Database) -> Table<Note> {
+    Table::new(database, "NotesTable".to_owned()).expect("a resource")
+}
+
+/// What a user supplies.
+pub(crate) fn details(members: &serde_json::Value) -> ProfileUpdate {
+    let text = |member: &str| members[member].as_str().map(str::to_owned);
+    ProfileUpdate {
+        email: text("email"),
+        first_name: text("firstName"),
+        last_name: text("lastName"),
+        image_url: text("imageUrl"),
+    }
+}
+
+async fn create_notes_table(client: &Client) {
+    let attribute = |name: &str| {
+        let kind = ScalarAttributeType::S;
+        AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build().expect("complete")
+    };
+    let key =
+        |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build().expect("complete");
+    let newest = LocalSecondaryIndex::builder()
+        .index_name("newest")
+        .key_schema(key("userId", KeyType::Hash))
+        .key_schema(key("listPosition", KeyType::Range))
+        .projection(Projection::builder().projection_type(ProjectionType::All).build());
+    let create = client
+        .create_table()
+        .table_name("NotesTable")
+        .billing_mode(BillingMode::PayPerRequest)
+        .key_schema(key("userId", KeyType::Hash))
+        .key_schema(key("noteId", KeyType::Range))
+        .local_secondary_indexes(newest.build().expect("complete"));
+    let names = ["userId", "noteId", "listPosition"];
+    names
+        .into_iter()
+        .fold(create, |create, name| create.attribute_definitions(attribute(name)))
+        .send()
+        .await
+        .expect("made");
 }
 
 fn config(url: &str) -> config::Builder {
@@ -71,6 +158,13 @@ impl Fixture {
         serde_dynamo::from_items(scan.items.unwrap_or_default()).expect("items")
     }
 
+    /// The profile of a user as it is shown, whether or not the session check would pass.
+    pub(crate) async fn profile(&self, user_id: &str) -> Option<Profile> {
+        let read = self.client.get_item().table_name("UsersTable").key("userId", AttributeValue::S(user_id.to_owned()));
+        let item = read.consistent_read(true).send().await.expect("read").item;
+        item.map(|item| Profile::try_from(item).expect("a profile"))
+    }
+
     /// How a client of this engine is configured.
     pub(crate) fn config(&self) -> config::Builder {
         config(self.engine.url())
@@ -81,8 +175,13 @@ impl Fixture {
     }
 
     /// A user who shows a fresh token, and whose account and session are good.
-    pub(crate) async fn author(&self, user_id: &str) -> Authorized {
-        self.accounts().authorize(identity(user_id).await).await.expect("nothing speaks against it")
+    pub(crate) async fn author(&self, user_id: &str) -> WriteSession {
+        self.accounts().write_session(identity(user_id).await).await.expect("the session is good")
+    }
+
+    /// The session of a user who shows a fresh token, to read with.
+    pub(crate) async fn read_session(&self, user_id: &str) -> ReadSession {
+        self.accounts().read_session(identity(user_id).await)
     }
 }
 

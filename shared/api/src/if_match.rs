@@ -1,16 +1,17 @@
-use api::{Code, Problem};
 use axum::{
     extract::FromRequestParts,
     http::{header, request::Parts},
 };
 use store::Precondition;
 
+use crate::{Code, Problem};
+
 /// More entity tags than a well-behaved client sends.
 const MAX_TAGS: usize = 100;
 
-/// What the caller demands of the chat before it is changed (RFC 9110, section 13.1.1); without the header, only that
-/// it exists.
-pub(crate) struct IfMatch(pub(crate) Precondition);
+/// The precondition of a write in the header `If-Match` (RFC 9110, section 13.1.1). Without the header, it is that the
+/// item exists.
+pub struct IfMatch(pub Precondition);
 
 impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
     type Rejection = Problem;

@@ -1,0 +1,134 @@
+//! What a table holds: a type with its name, and the item that it becomes.
+
+use std::collections::HashSet;
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_aux::serde_introspection::serde_introspect;
+
+use crate::Id;
+
+/// A type of item that each user has a list of. The implementing struct has what is particular to it; an [`Item`] adds
+/// the id, the times and the version.
+///
+/// A struct's members are stored by their names, so it cannot have members that `serde(flatten)` merges into it. An item
+/// that was stored before a member was added has a value for it only if the member has a default
+/// (`Option`, or `serde(default)`).
+pub trait Resource: Clone + DeserializeOwned + Serialize + Send + Sync + 'static {
+    /// One of them, in camel case, such as `chat`: the sort key is `chatId`.
+    const NAME: &'static str;
+    /// Several of them, such as `chats`.
+    const PLURAL: &'static str;
+
+    /// A change: a struct with some of the resource's members. An `Option` that is `None` leaves its member as it is; an
+    /// `Option<Option<_>>` that is `Some(None)` removes it.
+    type Update: DeserializeOwned + Serialize + Send + 'static;
+
+    /// The attribute that `member` is stored in. It lets a member be renamed while stored items keep their attribute.
+    fn attribute(member: &'static str) -> &'static str {
+        member
+    }
+}
+
+/// One item of a user's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item<R> {
+    /// Unique among the user's items.
+    pub id: Id,
+    /// What is particular to it.
+    pub value: R,
+    /// Milliseconds since the epoch.
+    pub created_at: u64,
+    /// Milliseconds since the epoch.
+    pub updated_at: u64,
+    /// 1 at creation, and one more with each change. It continues when an id is deleted and created again.
+    pub version: u64,
+}
+
+/// What to create.
+#[derive(Clone, Debug)]
+pub struct NewItem<R> {
+    /// The client's own id, so that it can retry the creation.
+    pub id: Option<Id>,
+    /// What is particular to it.
+    pub value: R,
+}
+
+/// What became of a creation.
+#[derive(Debug)]
+pub enum CreateOutcome<R> {
+    /// The item is new.
+    Created(Item<R>),
+    /// The same creation took effect before. This is the item as it is now.
+    Replayed(Item<R>),
+}
+
+/// A [`Resource`] that cannot be stored.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidResource {
+    /// Its members are unknown before it is serialized.
+    #[error("{0} must be a struct with named members and without serde(flatten)")]
+    NotAStruct(&'static str),
+    /// A member or its attribute has the name of something that every item has.
+    #[error("{resource} cannot have a member named {member}, which every item has")]
+    ReservedMember {
+        /// [`Resource::NAME`].
+        resource: &'static str,
+        /// The member.
+        member: String,
+    },
+    /// The update has a member that the resource does not have.
+    #[error("the update of {resource} has a member named {member}, which {resource} does not have")]
+    UnknownMember {
+        /// [`Resource::NAME`].
+        resource: &'static str,
+        /// The member.
+        member: String,
+    },
+}
+
+/// What every item has, beside its sort key.
+const RESERVED: [&str; 12] = [
+    "id",
+    "userId",
+    "createdAt",
+    "updatedAt",
+    "version",
+    "firstVersion",
+    "fingerprint",
+    "listPosition",
+    "expiresAt",
+    "write1",
+    "write2",
+    "write3",
+];
+
+/// The names of a struct's members, as they are serialized.
+pub fn members<T: DeserializeOwned>() -> &'static [&'static str] {
+    serde_introspect::<T>()
+}
+
+/// The sort key of a resource's table.
+pub(crate) fn sort_key<R: Resource>() -> String {
+    format!("{}Id", R::NAME)
+}
+
+/// Refuses a resource that would be read or written wrongly.
+pub(crate) fn check<R: Resource>() -> Result<(), InvalidResource> {
+    let resource = R::NAME;
+    let own = members::<R>();
+    if own.is_empty() || members::<R::Update>().is_empty() {
+        return Err(InvalidResource::NotAStruct(resource));
+    }
+    let mut taken: HashSet<String> = RESERVED.iter().map(|name| (*name).to_owned()).collect();
+    taken.extend(["write4".to_owned(), sort_key::<R>()]);
+    for member in own {
+        let is_reserved = RESERVED.contains(member) || !taken.insert(R::attribute(member).to_owned());
+        if is_reserved {
+            return Err(InvalidResource::ReservedMember { resource, member: (*member).to_owned() });
+        }
+    }
+    match members::<R::Update>().iter().find(|member| !own.contains(member)) {
+        Some(member) => Err(InvalidResource::UnknownMember { resource, member: (*member).to_owned() }),
+        None => Ok(()),
+    }
+}

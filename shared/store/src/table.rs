@@ -1,0 +1,283 @@
+//! The table of a [`Resource`]: partition key `userId`, sort key such as `chatId`; listed by the index `newest`, whose
+//! sort key is `listPosition`.
+
+use std::{collections::HashMap, marker::PhantomData};
+
+use aws_sdk_dynamodb::{
+    Client,
+    operation::update_item::builders::UpdateItemFluentBuilder,
+    types::{AttributeValue, KeysAndAttributes},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_content::{Data, Serializer, Value};
+
+use crate::{
+    CreateOutcome, Cursor, Database, Error, Id, InvalidResource, Item, Limit, NewItem, Page, Precondition, ReadSession,
+    Resource, WriteSession,
+    item::{self, Attributes, now, number, string},
+    resource::{self, members},
+    write::{self, Outcome, Position, existing},
+};
+
+/// The index that lists are read from.
+const INDEX: &str = "newest";
+
+/// The attributes that an item has beside its resource's members and its keys.
+const METADATA: [&str; 4] = ["createdAt", "updatedAt", "version", "listPosition"];
+
+/// The table of a resource. It reads and writes only with a session, and only in the partition of the session's user.
+#[derive(Clone)]
+pub struct Table<R> {
+    client: Client,
+    name: String,
+    sort_key: String,
+    /// What every sort key and position begins with: the ids of the items that these are below.
+    parents: String,
+    resource: PhantomData<fn() -> R>,
+}
+
+impl<R: Resource> Table<R> {
+    /// The table named `name` in `database`.
+    pub fn new(database: &Database, name: String) -> Result<Self, InvalidResource> {
+        resource::check::<R>()?;
+        let (client, sort_key) = (database.0.clone(), resource::sort_key::<R>());
+        Ok(Self { client, name, sort_key, parents: String::new(), resource: PhantomData })
+    }
+
+    /// Only the items below `parent`, an item of another resource. Neither is it checked that the parent exists, nor are
+    /// these items deleted with it.
+    #[must_use]
+    pub fn below(mut self, parent: Id) -> Self {
+        self.parents = format!("{}{parent}#", self.parents);
+        self
+    }
+
+    /// The user's items, to read them.
+    pub fn reader<'a>(&'a self, session: &'a ReadSession) -> Reader<'a, R> {
+        Reader { table: self, session }
+    }
+
+    /// The user's items, to write them.
+    pub fn writer<'a>(&'a self, session: &'a WriteSession) -> Writer<'a, R> {
+        Writer { table: self, user_id: session.identity().user_id() }
+    }
+
+    fn key(&self, user_id: &str, id: Id) -> Attributes {
+        let sort_key = string(format!("{}{id}", self.parents));
+        HashMap::from([("userId".to_owned(), string(user_id)), (self.sort_key.clone(), sort_key)])
+    }
+
+    fn position(&self, position: Position) -> AttributeValue {
+        string(format!("{}{position}", self.parents))
+    }
+
+    /// What is read of an item, as a projection expression and its names.
+    fn projection(&self) -> (String, HashMap<String, String>) {
+        let attributes = members::<R>().iter().map(|member| R::attribute(member));
+        let names: HashMap<_, _> =
+            (0..).zip(attributes).map(|(index, name)| (placeholder('#', index), name.to_owned())).collect();
+        let all = names.keys().map(String::as_str).chain(METADATA).chain([self.sort_key.as_str()]);
+        (all.collect::<Vec<_>>().join(", "), names)
+    }
+
+    fn item(&self, mut attributes: Attributes) -> Result<Item<R>, Error> {
+        let invalid = |what: &str| Error::Internal(format!("an item cannot be read: {what}"));
+        let sort_key = attributes.remove(&self.sort_key).and_then(|key| key.as_s().ok().cloned());
+        let id = sort_key.as_deref().and_then(|key| key.rsplit('#').next()?.parse().ok());
+        let mut metadata = |name: &str| {
+            let value = attributes.remove(name).and_then(|value| value.as_n().ok()?.parse().ok());
+            value.ok_or_else(|| invalid(name))
+        };
+        let (created_at, updated_at, version) = (metadata("createdAt")?, metadata("updatedAt")?, metadata("version")?);
+        let attribute_of = |member: &&'static str| Some((*member, attributes.remove(R::attribute(member))?));
+        let members = members::<R>().iter().filter_map(attribute_of).map(|(name, value)| (name.to_owned(), value));
+        let value = item::read(members.collect())?;
+        Ok(Item { id: id.ok_or_else(|| invalid(&self.sort_key))?, value, created_at, updated_at, version })
+    }
+}
+
+/// A name in an expression for the member or value of this number: members can be called like DynamoDB's reserved words.
+fn placeholder(kind: char, number: usize) -> String {
+    format!("{kind}m{number}")
+}
+
+/// A user's items, to read them, all within the user's partition.
+pub struct Reader<'a, R> {
+    table: &'a Table<R>,
+    session: &'a ReadSession,
+}
+
+impl<R: Resource> Reader<'_, R> {
+    /// The items from `cursor` on, newest created first, strongly consistent. One request, beside the session check.
+    pub async fn list(&self, Limit(limit): Limit, cursor: Option<Cursor>) -> Result<Page<R>, Error> {
+        let Self { table, session } = *self;
+        let user_id = session.identity().user_id();
+        let (projection, names) = table.projection();
+        let mut query = table
+            .client
+            .query()
+            .table_name(&table.name)
+            .index_name(INDEX)
+            .expression_attribute_values(":user", string(user_id))
+            .projection_expression(projection)
+            .set_expression_attribute_names(Some(names))
+            .set_exclusive_start_key(cursor.map(|Cursor(position)| {
+                let mut key = table.key(user_id, position.id);
+                key.insert("listPosition".to_owned(), table.position(position));
+                key
+            }))
+            .scan_index_forward(false)
+            .consistent_read(true)
+            // One more than asked for: if it exists, there is another page.
+            .limit(i32::from(limit) + 1);
+        query = if table.parents.is_empty() {
+            query.key_condition_expression("userId = :user")
+        } else {
+            query
+                .key_condition_expression("userId = :user AND begins_with(listPosition, :parents)")
+                .expression_attribute_values(":parents", string(&table.parents))
+        };
+        let output = session.checked(async { query.send().await.map_err(Error::from_sdk) }).await?;
+        // DynamoDB reports a last key if its own limit of 1 MB cut the page short.
+        let is_cut_short = output.last_evaluated_key.is_some();
+        let found = output.items.unwrap_or_default();
+        let has_more = is_cut_short || found.len() > usize::from(limit);
+        let items = found.into_iter().take(limit.into()).map(|item| table.item(item)).collect::<Result<Vec<_>, _>>()?;
+        let last = items.last().filter(|_| has_more);
+        let cursor = last.map(|&Item { created_at, id, .. }| Cursor(Position { created_at, id }));
+        Ok(Page { items, cursor })
+    }
+
+    /// One item, strongly consistent. One request, which makes the session check as well.
+    pub async fn get(&self, id: Id) -> Result<Item<R>, Error> {
+        let Self { table, session } = *self;
+        let (projection, names) = table.projection();
+        let item = KeysAndAttributes::builder()
+            .keys(table.key(session.identity().user_id(), id))
+            .projection_expression(projection)
+            .set_expression_attribute_names(Some(names))
+            .consistent_read(true)
+            .build()
+            .map_err(|error| Error::Internal(error.to_string()))?;
+        let item = session.accounts.check_and_get(session.identity(), &table.name, item).await?;
+        table.item(existing(item).ok_or(Error::NotFound)?)
+    }
+}
+
+/// A user's items, to write them. Every operation is one request, within the user's partition, and takes effect at most
+/// once however often the SDK sends it (see [`write`]). An operation that took effect returns the state that it produced,
+/// also where the first response was lost and the item has changed since; members that it did not set are as they are
+/// now.
+pub struct Writer<'a, R> {
+    table: &'a Table<R>,
+    user_id: &'a str,
+}
+
+impl<R: Resource> Writer<'_, R> {
+    /// Creates an item. The same creation with the same id, sent again, creates nothing.
+    pub async fn create(&self, NewItem { id, value }: NewItem<R>) -> Result<CreateOutcome<R>, Error> {
+        let (id, created_at) = (id.unwrap_or_default(), now());
+        let position = Position { created_at, id };
+        let fingerprint = write::fingerprint(id, &value)?;
+        let mut update = self
+            .update_item(id)
+            .expression_attribute_values(":now", number(created_at))
+            .expression_attribute_values(":position", self.table.position(position))
+            .expression_attribute_values(":fingerprint", string(&fingerprint));
+        let mut assignments =
+            "createdAt = :now, updatedAt = :now, fingerprint = :fingerprint, listPosition = :position".to_owned();
+        let mut content: Attributes = serde_dynamo::to_item(&value)?;
+        for (index, member) in (0..).zip(members::<R>()) {
+            let Some(value) = content.remove(*member).filter(|value| !value.is_null()) else { continue };
+            let (name, placeholder) = (placeholder('#', index), placeholder(':', index));
+            assignments = format!("{assignments}, {name} = {placeholder}");
+            update = update
+                .expression_attribute_names(name, R::attribute(member))
+                .expression_attribute_values(placeholder, value);
+        }
+        match write::create(update, &assignments).await? {
+            Outcome::Applied { version, .. } => {
+                Ok(CreateOutcome::Created(Item { id, value, created_at, updated_at: created_at, version }))
+            }
+            Outcome::ConditionFailed(Some(item)) if item.get("fingerprint") == Some(&string(fingerprint)) => {
+                self.table.item(item).map(CreateOutcome::Replayed)
+            }
+            Outcome::ConditionFailed(_) => Err(Error::IdConflict),
+        }
+    }
+
+    /// Changes an item.
+    pub async fn update(&self, id: Id, update: R::Update, precondition: &Precondition) -> Result<Item<R>, Error> {
+        let now = now();
+        let changes = changes(&update)?;
+        let mut request = self.update_item(id).expression_attribute_values(":now", number(now));
+        let (mut assignments, mut removals) = ("updatedAt = :now".to_owned(), Vec::new());
+        for (index, (member, value)) in changes.iter().enumerate() {
+            let (name, placeholder) = (placeholder('#', index), placeholder(':', index));
+            request = request.expression_attribute_names(&name, R::attribute(member));
+            match value {
+                Some(value) => {
+                    assignments = format!("{assignments}, {name} = {placeholder}");
+                    request = request.expression_attribute_values(placeholder, value.clone());
+                }
+                None => removals.push(name),
+            }
+        }
+        match write::update(request, precondition, &assignments, &removals).await? {
+            Outcome::Applied { version, item: Some(mut item) } => {
+                for (member, value) in changes {
+                    let attribute = R::attribute(member);
+                    match value {
+                        Some(value) => item.insert(attribute.to_owned(), value),
+                        None => item.remove(attribute),
+                    };
+                }
+                Ok(Item { updated_at: now, version, ..self.table.item(item)? })
+            }
+            Outcome::Applied { item: None, .. } => Err(Error::NotFound),
+            Outcome::ConditionFailed(item) => Err(self.precondition_failed(item)),
+        }
+    }
+
+    /// Deletes an item.
+    pub async fn delete(&self, id: Id, precondition: &Precondition) -> Result<(), Error> {
+        let mut update = self.update_item(id);
+        let mut content: Vec<_> = ["createdAt", "updatedAt", "fingerprint"].map(str::to_owned).into();
+        for (index, member) in (0..).zip(members::<R>()) {
+            let name = placeholder('#', index);
+            update = update.expression_attribute_names(&name, R::attribute(member));
+            content.push(name);
+        }
+        match write::delete(update, precondition, &content).await? {
+            Outcome::Applied { .. } => Ok(()),
+            Outcome::ConditionFailed(item) => Err(self.precondition_failed(item)),
+        }
+    }
+
+    fn update_item(&self, id: Id) -> UpdateItemFluentBuilder {
+        let Self { table, user_id } = *self;
+        table.client.update_item().table_name(&table.name).set_key(Some(table.key(user_id, id)))
+    }
+
+    /// Why a precondition does not hold of this item, if there is one.
+    fn precondition_failed(&self, item: Option<Attributes>) -> Error {
+        match item.map(|item| self.table.item(item)) {
+            None => Error::NotFound,
+            Some(Ok(item)) => Error::VersionMismatch { current: item.version },
+            Some(Err(error)) => error,
+        }
+    }
+}
+
+/// The members that `update` changes, and their new values: none for a member that it removes.
+fn changes<U: Serialize + DeserializeOwned>(update: &U) -> Result<Vec<(&'static str, Option<AttributeValue>)>, Error> {
+    let unreadable = |cause: &str| Error::Internal(format!("an update cannot be read: {cause}"));
+    // An item does not distinguish `None` from `Some(None)`.
+    let content = Serializer::new().serialize(update).map_err(|error| unreadable(&error.to_string()))?;
+    let Value::Struct(content) = content else { return Err(unreadable("it is not a struct")) };
+    let Data::Struct { fields } = content.data else { return Err(unreadable("it has no members")) };
+    let is_changed = |member: &str| fields.iter().any(|(name, value)| name == member && *value != Value::Option(None));
+    let mut values: Attributes = serde_dynamo::to_item(update)?;
+    let changed = members::<U>().iter().filter(|member| is_changed(member));
+    Ok(changed.map(|member| (*member, values.remove(*member).filter(|value| !value.is_null()))).collect())
+}
