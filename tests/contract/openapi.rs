@@ -2,17 +2,21 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails where something is missing")]
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use api::Code;
+use local::template::Template;
 use utoipa::{
-    Modify, OpenApi,
-    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    Modify, OpenApi as _,
+    openapi::{
+        OpenApi,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
 };
 
-const DESCRIPTION: &str = "People sign in with Clerk; their chats and profile are kept for them and shown to nobody else.
+const DESCRIPTION: &str = "Users sign in with Clerk. Each user reads and writes only their own data.
 
-Times are milliseconds since the epoch. Every answer that is not a success is a problem (RFC 9457), whose `code` is one of:
+Times are milliseconds since the epoch. Every response that is not a success is a problem (RFC 9457), whose `code` is one of:
 
 ";
 
@@ -22,17 +26,13 @@ Besides, API Gateway answers 429 by itself, with `{\"message\"}` alone, to more 
 New members, codes, parameters that may be left away and paths can come at any time: ignore what you do not know.
 Nothing that is described here is removed or changes its meaning under the same path.";
 
-#[derive(OpenApi)]
+#[derive(utoipa::OpenApi)]
 #[openapi(
-    info(title = "Chats and profiles", version = "1.0.0", license(name = "MIT", identifier = "MIT")),
+    info(title = "Cubby", version = "1.0.0", license(name = "MIT", identifier = "MIT")),
     components(schemas(api::openapi::Problem)),
     modifiers(&Session, &Codes),
     security(("session" = [])),
     servers((url = "http://127.0.0.1:9000", description = "The local stack; deployed, the stack's output ApiUrl.")),
-    tags(
-        (name = "chats", description = "The caller's chats."),
-        (name = "profile", description = "The caller's profile."),
-    )
 )]
 struct Document;
 
@@ -67,16 +67,49 @@ fn file(path: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace holds this crate").join(path)
 }
 
+/// What each function behind the API says of itself.
+fn documents() -> Vec<OpenApi> {
+    let built = Command::new(env!("CARGO")).args(["build", "--quiet", "--workspace", "--bins"]).status();
+    assert!(built.expect("cargo runs").success(), "the functions do not build");
+    let test = std::env::current_exe().expect("this test has a path");
+    let programs = test.ancestors().nth(2).expect("target/debug holds deps");
+    let functions = Template::load().expect("the template is valid").functions;
+    let api = functions.iter().filter(|function| !function.routes.is_empty());
+    api.map(|function| {
+        let output = Command::new(programs.join(&function.binary)).arg("--openapi").output().expect("it runs");
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{}: {error}", function.binary))
+    })
+    .collect()
+}
+
 #[test]
-fn the_document_is_what_the_types_and_routes_say() {
+fn openapi_document_matches_types_and_routes() {
     let mut document = Document::openapi();
-    document.merge(chats::Document::openapi());
-    document.merge(profile::Document::openapi());
+    for function in documents() {
+        document.merge(function);
+    }
     let made = document.to_pretty_json().expect("it can be written") + "\n";
     let kept = file("docs/openapi.json");
     if std::env::var_os("UPDATE_OPENAPI").is_some() {
         fs::write(&kept, &made).expect("docs can be written to");
     }
     let kept = fs::read_to_string(kept).unwrap_or_default();
-    assert!(kept == made, "docs/openapi.json is stale: run `make openapi`, and look at what has changed");
+    assert!(kept == made, "docs/openapi.json is stale: run `make openapi`, and review what has changed");
+}
+
+/// A handler that documents `body = Chat` would replace the schema of the item by the one of its members.
+#[test]
+fn every_item_has_an_id_and_a_version() {
+    let document: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(file("docs/openapi.json")).expect("read")).expect("it is JSON");
+    let paths: BTreeMap<String, serde_json::Value> = serde_json::from_value(document["paths"].clone()).expect("paths");
+    let items: Vec<_> = paths.iter().filter(|(path, _)| path.ends_with("/{id}")).collect();
+    assert!(!items.is_empty(), "there is no resource");
+    for (path, item) in items {
+        let schema = &item["get"]["responses"]["200"]["content"]["application/json"]["schema"]["$ref"];
+        let schema = schema.as_str().and_then(|schema| document.pointer(schema.strip_prefix('#')?));
+        for member in ["id", "createdAt", "updatedAt", "version"] {
+            assert!(schema.is_some_and(|schema| schema["properties"].get(member).is_some()), "{path}: {member}");
+        }
+    }
 }

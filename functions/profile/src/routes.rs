@@ -112,3 +112,52 @@ async fn update(
         UpsertOutcome::Updated(profile) => (StatusCode::OK, Body(profile.into())),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn details_are_validated() {
+        let good = [
+            json!({}),
+            json!({ "email": null }),
+            json!({ "email": "", "firstName": "", "lastName": "", "imageUrl": "" }),
+            json!({ "email": " ", "firstName": "\u{3000}", "lastName": "\u{200d} \t", "imageUrl": "\n" }),
+            json!({ "email": " ada@example.com\t", "firstName": "👩‍🚀", "lastName": "نیم‌فاصله", "imageUrl": " https://img.example/a " }),
+            json!({ "email": "ada@example.com", "firstName": " Ada ", "lastName": "Lovelace", "imageUrl": "https://img.example/a" }),
+        ];
+        for body in good {
+            assert!(serde_json::from_value::<ProfileChange>(body.clone()).is_ok(), "{body}");
+        }
+        let bad = [
+            json!({ "email": "ada" }),
+            json!({ "email": "@example.com" }),
+            json!({ "email": "ada@" }),
+            json!({ "email": "ada lovelace@example.com" }),
+            json!({ "email": format!("{}@example.com", "a".repeat(250)) }),
+            json!({ "email": 1 }),
+            json!({ "email": "ada\u{202e}@example.com" }),
+            json!({ "email": "ada\u{200b}@example.com" }),
+            json!({ "firstName": "Ada\u{202e}" }),
+            json!({ "firstName": "\u{2066}Ada" }),
+            json!({ "firstName": "A\u{200b}da" }),
+            json!({ "firstName": "\u{3164}" }),
+            json!({ "firstName": "\u{0}" }),
+            json!({ "lastName": "a\nb" }),
+            json!({ "lastName": "a\u{2028}b" }),
+            json!({ "lastName": "a".repeat(201) }),
+            json!({ "imageUrl": "javascript:alert(1)" }),
+            json!({ "imageUrl": "http://img.example/a" }),
+            json!({ "imageUrl": "a.png" }),
+            json!({ "imageUrl": format!("https://img.example/{}", "a".repeat(2048)) }),
+            json!({ "id": "user_eve" }),
+            json!({ "isActive": true }),
+        ];
+        for body in bad {
+            assert!(serde_json::from_value::<ProfileChange>(body.clone()).is_err(), "{body}");
+        }
+    }
+}

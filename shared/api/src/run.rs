@@ -1,3 +1,5 @@
+#[cfg(debug_assertions)]
+use std::io::Write;
 use std::{any::type_name_of_val, process::ExitCode};
 
 use axum::{
@@ -31,6 +33,11 @@ where
     S: FromEnvironment + Clone + Send + Sync + 'static,
     Auth: FromRef<S>,
 {
+    // For the test that writes docs/openapi.json.
+    #[cfg(debug_assertions)]
+    if std::env::args().nth(1).as_deref() == Some("--openapi") {
+        return print_openapi(router().into_openapi());
+    }
     // The type of a function such as `chats::router` begins with the name of its crate.
     let name = crate_name(type_name_of_val(&router));
     run(name, async |environment| {
@@ -40,6 +47,14 @@ where
         let (router, _) = router().split_for_parts();
         Ok(router.with_state(state))
     })
+}
+
+#[cfg(debug_assertions)]
+fn print_openapi(document: utoipa::openapi::OpenApi) -> ExitCode {
+    match document.to_json().map(|document| std::io::stdout().write_all(document.as_bytes())) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
 }
 
 fn crate_name(type_name: &str) -> &str {

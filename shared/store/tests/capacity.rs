@@ -40,8 +40,7 @@ async fn an_item_or_a_profile_is_read_by_the_request_that_checks_the_session() {
     let fixture = Fixture::new().await;
     let (notes, profiles) = (notes(&fixture.database), Profiles::new(&fixture.database, "UsersTable".to_owned()));
     let session = fixture.read_session("user_ada").await;
-    let (item, getting) =
-        ConsumedCapacity::measure(async { notes.reader(&session).get(Id::new()).await }).await;
+    let (item, getting) = ConsumedCapacity::measure(async { notes.reader(&session).get(Id::new()).await }).await;
     item.expect_err("it does not exist");
     assert_eq!(getting, ConsumedCapacity { requests: 1, read_units: 3.0, write_units: 0.0 });
 

@@ -1,11 +1,9 @@
-//! A partition is opened by a verified identity, not by a user id.
+//! A partition is opened by a session, not by a user id.
 
-use store::{Chats, Error, Limit, Page};
+use store::{Error, Limit, Page, Resource, Table};
 
-async fn attack(chats: Chats) -> Result<Page, Error> {
-    chats.of("user_eve").list(Limit::default(), None).await
+async fn attack<R: Resource>(table: Table<R>) -> Result<Page<R>, Error> {
+    table.reader("user_eve").list(Limit::default(), None).await
 }
 
-fn main() {
-    let _ = attack;
-}
+fn main() {}

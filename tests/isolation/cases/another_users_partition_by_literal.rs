@@ -1,13 +1,19 @@
 //! An opened partition cannot be pointed at another user.
 
-use clerk_auth::Identity;
-use store::{Chats, UserChats};
+use store::{Reader, ReadSession, Resource, Table, WriteSession, Writer};
 
-fn attack(chats: Chats, own: Identity) {
-    let own = chats.of(&own);
-    let _ = UserChats { user_id: "user_eve", ..own };
+fn read<'a, R: Resource>(table: &'a Table<R>, eve: &'a ReadSession) -> Reader<'a, R> {
+    Reader { table, session: eve }
 }
 
-fn main() {
-    let _ = attack;
+fn write<R: Resource>(table: &Table<R>) -> Writer<'_, R> {
+    Writer { table, user_id: "user_eve" }
 }
+
+fn session(own: WriteSession) -> WriteSession {
+    let mut session = own;
+    session.0 = "user_eve";
+    session
+}
+
+fn main() {}

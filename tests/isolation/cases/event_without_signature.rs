@@ -6,6 +6,4 @@ fn attack() -> Event {
     Event::UserDeleted(DeletedUser { id: "user_eve".to_owned(), at: 0 })
 }
 
-fn main() {
-    let _ = attack;
-}
+fn main() {}

@@ -1,18 +1,24 @@
-//! A handler that asks for an `Identity` cannot write, and one that asks for neither cannot read.
+//! A handler reads only with a session that is checked beside the read, and writes only with one that was checked before.
 
-use api::{Body, Identity, Problem, Table};
-use store::{Chat, Chats, Created, Id, Limit, NewChat, Page, Title};
+use api::{Listed, Problem, ReadSession, Tagged};
+use axum::extract::State;
+use clerk_auth::Identity;
+use store::{Id, Limit, Precondition, Resource, Table};
 
-async fn create(identity: Identity, Table(chats): Table<Chats>, Body(title): Body<Title>) -> Result<Body<Chat>, Problem> {
-    let (Created::New(chat) | Created::Already(chat)) =
-        chats.of_author(&identity).create(NewChat { id: None, title }).await?;
-    Ok(Body(chat))
+async fn read_with_identity<R: Resource>(identity: Identity, table: State<Table<R>>) -> Result<Listed<R>, Problem> {
+    Ok(Listed(table.reader(&identity).list(Limit::default(), None).await?))
 }
 
-async fn list(Table(chats): Table<Chats>, Body(user_id): Body<Id>) -> Result<Body<Page>, Problem> {
-    Ok(Body(chats.of(&user_id).list(Limit::default(), None).await?))
+async fn read_without_session<R: Resource>(table: State<Table<R>>, id: Id) -> Result<Tagged<R>, Problem> {
+    Ok(Tagged(table.reader(&id).get(id).await?))
 }
 
-fn main() {
-    let _ = (create, list);
+async fn write_with_read_session<R: Resource>(
+    session: ReadSession,
+    table: State<Table<R>>,
+    id: Id,
+) -> Result<(), Problem> {
+    Ok(table.writer(&session).delete(id, &Precondition::Exists).await?)
 }
+
+fn main() {}

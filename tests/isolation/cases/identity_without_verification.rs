@@ -7,6 +7,4 @@ fn attack(mut own: Identity) -> Identity {
     Identity::default()
 }
 
-fn main() {
-    let _ = attack;
-}
+fn main() {}

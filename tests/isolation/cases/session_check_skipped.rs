@@ -1,12 +1,22 @@
-//! Only the session check makes the proof that a write asks for.
+//! Only `Accounts` makes sessions: one to read with, which every read checks, or one that was checked.
 
-use api::{Author, Identity};
-use store::Authorized;
+use clerk_auth::Identity;
+use store::{Accounts, ReadSession, WriteSession};
 
-fn attack(identity: Identity) -> Author {
-    Author(Authorized(identity))
+fn checked(identity: Identity) -> WriteSession {
+    WriteSession(identity)
 }
 
-fn main() {
-    let _ = attack;
+fn unchecked(accounts: Accounts, identity: Identity) -> ReadSession {
+    ReadSession::new(accounts, identity)
 }
+
+fn marked_as_checked(session: &mut ReadSession) {
+    session.checked = Default::default();
+}
+
+fn extractor(session: ReadSession) -> api::WriteSession {
+    api::WriteSession(session)
+}
+
+fn main() {}

@@ -1,12 +1,13 @@
-//! A partition that is opened to read has no methods that write.
+//! A reader has no methods that write.
 
-use clerk_auth::Identity;
-use store::{Chats, Created, Error, NewChat};
+use store::{CreateOutcome, Error, NewItem, ReadSession, Resource, Table};
 
-async fn attack(chats: Chats, identity: Identity, new: NewChat) -> Result<Created, Error> {
-    chats.of(&identity).create(new).await
+async fn attack<R: Resource>(
+    table: Table<R>,
+    session: ReadSession,
+    item: NewItem<R>,
+) -> Result<CreateOutcome<R>, Error> {
+    table.reader(&session).create(item).await
 }
 
-fn main() {
-    let _ = attack;
-}
+fn main() {}

@@ -1,12 +1,18 @@
-//! A verified token is not enough to write: account and session must have been looked up.
+//! A verified token is not enough to write: the session must have been checked.
 
 use clerk_auth::Identity;
-use store::{Chats, Created, Error, NewChat};
+use store::{Error, Id, Precondition, Profile, ProfileUpdate, Profiles, Resource, Table, UpsertOutcome};
 
-async fn attack(chats: Chats, identity: Identity, new: NewChat) -> Result<Created, Error> {
-    chats.of_author(&identity).create(new).await
+async fn item<R: Resource>(table: Table<R>, identity: Identity, id: Id) -> Result<(), Error> {
+    table.writer(&identity).delete(id, &Precondition::Exists).await
 }
 
-fn main() {
-    let _ = attack;
+async fn profile(profiles: Profiles, identity: Identity) -> Result<UpsertOutcome, Error> {
+    profiles.update(&identity, &ProfileUpdate::default()).await
 }
+
+async fn read(profiles: Profiles, identity: Identity) -> Result<Option<Profile>, Error> {
+    profiles.get(&identity).await
+}
+
+fn main() {}
