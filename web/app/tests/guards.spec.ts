@@ -62,8 +62,8 @@ test("a page of another port can neither read nor call nor change anything", asy
     for (const headers of [json, { ...json, authorization }]) {
       expect(await sees(other, database, { method: "POST", headers, body: "{}" })).toBe("blocked");
     }
-    const put = { method: "PUT", headers: { authorization: "Bearer x" }, body: "{}" };
-    expect(await sees(other, `${api}/profile`, put)).toBe("blocked");
+    const patch = { method: "PATCH", headers: { authorization: "Bearer x" }, body: "{}" };
+    expect(await sees(other, `${api}/profile`, patch)).toBe("blocked");
 
     // Without CORS a page sees no response, but its request is sent.
     const blind = { method: "POST", mode: "no-cors", credentials: "include" } as const;

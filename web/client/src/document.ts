@@ -34,7 +34,7 @@ export type ApiCode = CodeOf<ResponsesOf<OperationsOf<Paths[keyof Paths]>>>;
 /** The signed-in user's profile, as the API has it. */
 export type Profile = Success<Operation<"/profile", "get">>;
 /** User-supplied values of a profile. Clerk-verified values take precedence. */
-export type ProfileChange = Body<Operation<"/profile", "put">>;
+export type ProfileChange = Body<Operation<"/profile", "patch">>;
 
 /** The members that the API adds to every item. Times are milliseconds since the epoch. */
 export interface BaseItem {

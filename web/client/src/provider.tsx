@@ -54,7 +54,7 @@ const profileKey = ({ key }: Session) => [...key, "profile"];
 
 /** Updates the profile with the token's claims and `details`. */
 export async function refreshProfile(session: Session, details?: ProfileChange): Promise<Profile> {
-  const profile = await session.send<Profile>("PUT", "/profile", { body: details ?? {} });
+  const profile = await session.send<Profile>("PATCH", "/profile", { body: details ?? {} });
   await confirm<Profile>(session, profileKey(session), () => profile);
   return profile;
 }
@@ -69,7 +69,7 @@ export function useProfile(session: Session, options: { enabled: boolean; refetc
       queryFn: ({ signal }) =>
         queries.getQueryData(queryKey)
           ? session.send<Profile>("GET", "/profile", { signal })
-          : session.send<Profile>("PUT", "/profile", { body: {}, signal }),
+          : session.send<Profile>("PATCH", "/profile", { body: {}, signal }),
       ...options,
     },
     queries,

@@ -38,7 +38,7 @@ const STATUS = (
 test("a user is authenticated once the server has accepted their token, and not before", async () => {
   const ada = await signUp();
   const response = latch();
-  intercept("PUT", "/profile", async (_, send) => {
+  intercept("PATCH", "/profile", async (_, send) => {
     await response.opened;
     return send();
   });
@@ -65,7 +65,7 @@ test("without a user and after a sign-out the status is unauthenticated", async 
 });
 
 test.each(["session_ended", "account_inactive", "session_pending"])("%s means unauthenticated", async (code) => {
-  intercept("PUT", "/profile", () => problem(401, code, "Sign in."));
+  intercept("PATCH", "/profile", () => problem(401, code, "Sign in."));
   const { result } = use(useAuthState, clerkOf(await signUp()));
   await waitFor(() => expect(result.current.status).toBe("unauthenticated"));
   expect(result.current.error).toMatchObject({ code, status: 401 });
@@ -76,7 +76,7 @@ test.each(["token_wrong_issuer", "token_expired", "a_code_of_tomorrow"])(
   async (code) => {
     let isRejected = true;
     const seen: string[] = [];
-    intercept("PUT", "/profile", (_, send) => (isRejected ? problem(401, code) : send()));
+    intercept("PATCH", "/profile", (_, send) => (isRejected ? problem(401, code) : send()));
     const { result } = use(
       () => {
         const state = useAuthState();
@@ -103,7 +103,7 @@ test("the server rejects a token that cannot be read, and the error is reported"
 
 test("a permanent error can be retried", async () => {
   let isRejected = true;
-  intercept("PUT", "/profile", (_, send) => (isRejected ? problem(403, "claim_mismatch") : send()));
+  intercept("PATCH", "/profile", (_, send) => (isRejected ? problem(403, "claim_mismatch") : send()));
   const { result } = use(useAuthState, clerkOf(await signUp()));
   await waitFor(() => expect(result.current.error).toMatchObject({ code: "claim_mismatch" }));
   isRejected = false;
@@ -113,7 +113,7 @@ test("a permanent error can be retried", async () => {
 
 test("a pending session is authenticated once it is active", async () => {
   let isPending = true;
-  intercept("PUT", "/profile", (_, send) => (isPending ? problem(401, "session_pending") : send()));
+  intercept("PATCH", "/profile", (_, send) => (isPending ? problem(401, "session_pending") : send()));
   const { result } = use(useAuthState, clerkOf(await signUp()));
   await waitFor(() => expect(result.current.status).toBe("unauthenticated"));
   isPending = false;
@@ -288,7 +288,7 @@ test("in components that stay mounted, each user sees their own items, and new o
   act(() => fake.set(signedIn()));
   expect(result.current).toMatchObject({ auth: "unauthenticated", items: [] });
   const response = latch();
-  intercept("PUT", "/profile", async (_, send) => {
+  intercept("PATCH", "/profile", async (_, send) => {
     await response.opened;
     return send();
   });
@@ -350,7 +350,7 @@ test("a change that waits for the network when its user signs out fails at once"
 test("while the server is unreachable, the status is loading, and the request is retried", async () => {
   const ada = await signUp();
   let isDown = true;
-  intercept("PUT", "/profile", (_, send) => {
+  intercept("PATCH", "/profile", (_, send) => {
     if (isDown) throw new TypeError("Failed to fetch");
     return send();
   });

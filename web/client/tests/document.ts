@@ -57,7 +57,7 @@ export interface Paths {
   };
   "/profile": {
     get: { responses: { 200: Json<Profile> } };
-    put: { requestBody: Json<{ email?: string; firstName?: string }>; responses: { 200: Json<Profile> } };
+    patch: { requestBody: Json<{ email?: string; firstName?: string }>; responses: { 200: Json<Profile> } };
   };
 }
 

@@ -8,7 +8,7 @@ import { clerkOf, failure, intercept, latch, signUp, use } from "./support.tsx";
 test("the profile is synchronized on sign-in, once, and again by refreshProfile", async () => {
   const ada = await signUp({ first_name: "Ada", last_name: "Lovelace" });
   let written = 0;
-  intercept("PUT", "/profile", (_, send) => {
+  intercept("PATCH", "/profile", (_, send) => {
     written += 1;
     return send();
   });
@@ -44,7 +44,7 @@ test("a read of the profile that started before a change does not revert it", as
     await stale.opened;
     return Response.json(profile);
   });
-  intercept("PUT", "/profile", () => Response.json({ ...profile, firstName: "Augusta" }));
+  intercept("PATCH", "/profile", () => Response.json({ ...profile, firstName: "Augusta" }));
   // Stale data is read again when the window gets the focus.
   vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 10_000 });
   onTestFinished(() => void vi.useRealTimers());
