@@ -108,10 +108,6 @@ impl User {
         self.send(Method::POST, path, body).await
     }
 
-    pub(crate) async fn put(&self, path: &str, body: &Value) -> Response {
-        self.send(Method::PUT, path, body).await
-    }
-
     pub(crate) async fn patch(&self, path: &str, body: &Value) -> Response {
         self.send(Method::PATCH, path, body).await
     }

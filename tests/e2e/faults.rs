@@ -263,7 +263,7 @@ impl Stack {
             ("PATCH", item.to_owned(), self.sample.update.clone()),
             ("DELETE", item.to_owned(), Value::Null),
             ("GET", profile(), Value::Null),
-            ("PUT", profile(), json!({ "firstName": "Ada" })),
+            ("PATCH", profile(), json!({ "firstName": "Ada" })),
         ]
     }
 }
@@ -340,9 +340,9 @@ async fn transient_faults_are_retried() {
 async fn writes_to_a_profile_take_effect_once_when_their_response_is_lost() {
     let stack = Stack::start(&Sample::first()).await;
     stack.lose_response("UpdateItem");
-    assert_eq!(stack.call("PUT", "/profile", json!({ "firstName": "Ada" })).await.0, 201);
+    assert_eq!(stack.call("PATCH", "/profile", json!({ "firstName": "Ada" })).await.0, 201);
     stack.lose_response("UpdateItem");
-    assert_eq!(stack.call("PUT", "/profile", json!({ "lastName": "Lovelace" })).await.0, 200);
+    assert_eq!(stack.call("PATCH", "/profile", json!({ "lastName": "Lovelace" })).await.0, 200);
     stack.lose_response("UpdateItem");
     let user = json!({ "type": "user.created", "data": { "id": "user_ada", "first_name": "A", "updated_at": 1 } });
     assert_eq!(stack.deliver(user).await, 200);

@@ -80,7 +80,7 @@ async fn calls_of(sample: &Sample) -> Vec<Call> {
         ("GET", &*item, Value::Null, 200),
         ("PATCH", &item, sample.update.clone(), 200),
         ("DELETE", &item, Value::Null, 204),
-        ("PUT", "/profile", json!({}), 201),
+        ("PATCH", "/profile", json!({}), 201),
         ("GET", "/profile", Value::Null, 200),
     ] {
         assert_eq!(stack.call(method, path, body).await.0, expected, "{method} {path}");

@@ -21,11 +21,11 @@ async fn webhooks_create_and_update_the_profile() {
 #[tokio::test]
 async fn users_cannot_overwrite_clerks_values() {
     let ada = User::sign_up("Ada");
-    let contradicting = ada.put("/profile", &json!({ "firstName": "Eve" })).await;
+    let contradicting = ada.patch("/profile", &json!({ "firstName": "Eve" })).await;
     contradicting.is_problem(403, "claim_mismatch");
     assert!(contradicting.body["detail"].as_str().expect("a sentence").contains("firstName"));
 
-    let put = ada.put("/profile", &json!({ "lastName": "Evil", "imageUrl": "https://img.example/eve" })).await;
+    let put = ada.patch("/profile", &json!({ "lastName": "Evil", "imageUrl": "https://img.example/eve" })).await;
     assert_eq!(put.status, 200);
     assert_eq!(
         (&put.body["firstName"], &put.body["lastName"], &put.body["imageUrl"]),
@@ -38,11 +38,11 @@ async fn users_cannot_overwrite_clerks_values() {
 async fn users_see_and_change_only_their_own_profile() {
     let (ada, eve) = (User::sign_up("Ada"), User::sign_up("Eve"));
     let before = ada.get("/profile").await.body;
-    eve.put("/profile", &json!({ "id": ada.id, "lastName": "Evil" })).await.is_problem(422, "invalid_body");
-    eve.put("/profile", &json!({ "userId": ada.id, "lastName": "Evil" })).await.is_problem(422, "invalid_body");
+    eve.patch("/profile", &json!({ "id": ada.id, "lastName": "Evil" })).await.is_problem(422, "invalid_body");
+    eve.patch("/profile", &json!({ "userId": ada.id, "lastName": "Evil" })).await.is_problem(422, "invalid_body");
     for path in ["/profile".to_owned(), format!("/profile?id={0}&userId={0}&sub={0}", ada.id)] {
         assert_eq!(eve.get(&path).await.body["id"], json!(eve.id));
-        assert_eq!(eve.put(&path, &json!({ "lastName": null })).await.body["id"], json!(eve.id));
+        assert_eq!(eve.patch(&path, &json!({ "lastName": null })).await.body["id"], json!(eve.id));
     }
     assert_eq!(ada.get("/profile").await.body, before);
 }

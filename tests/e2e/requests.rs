@@ -9,10 +9,10 @@ async fn invalid_requests_are_rejected_with_the_reason() {
     let ada = User::sign_up("Ada");
     let before = ada.get("/profile").await.body;
     let cases = [
-        (Method::PUT, "/profile", "", 400, "invalid_json", "JSON"),
-        (Method::PUT, "/profile", "{\"email\":\"nonsense\"}", 422, "invalid_body", "ada@example.com"),
-        (Method::PUT, "/profile", "{\"imageUrl\":\"javascript:alert(1)\"}", 422, "invalid_body", "https://"),
-        (Method::PUT, "/profile", "{\"nickname\":\"A\"}", 422, "invalid_body", "nickname"),
+        (Method::PATCH, "/profile", "", 400, "invalid_json", "JSON"),
+        (Method::PATCH, "/profile", "{\"email\":\"nonsense\"}", 422, "invalid_body", "ada@example.com"),
+        (Method::PATCH, "/profile", "{\"imageUrl\":\"javascript:alert(1)\"}", 422, "invalid_body", "https://"),
+        (Method::PATCH, "/profile", "{\"nickname\":\"A\"}", 422, "invalid_body", "nickname"),
         (Method::POST, "/profile", "{}", 405, "method_not_allowed", "Allow"),
         (Method::GET, "/", "", 404, "route_not_found", "path"),
         (Method::GET, "/unknown", "", 404, "route_not_found", "path"),
@@ -34,5 +34,5 @@ async fn the_profile_lists_its_methods() {
     response.is_problem(405, "method_not_allowed");
     let mut allow: Vec<&str> = response.header("allow").split(',').map(str::trim).collect();
     allow.sort_unstable();
-    assert_eq!(allow, ["GET", "HEAD", "PUT"]);
+    assert_eq!(allow, ["GET", "HEAD", "PATCH"]);
 }

@@ -82,7 +82,7 @@ async fn a_profile_can_precede_clerks_webhook() {
     let (key, token) = signed_in(&json!({ "email": "ada@example.com" }));
     let profile = profile(&database, &key).await;
     let put = |body: Value| {
-        let mut event = event("PUT", "/profile", &token);
+        let mut event = event("PATCH", "/profile", &token);
         event["body"] = body.to_string().into();
         event
     };
@@ -214,10 +214,10 @@ async fn no_log_level_shows_secrets_or_personal_data() {
         log.extend(resource.log_until(|line| line["method"] == "GET" && line["status"] == 200).await);
 
         let profile = start("profile", &variables).await;
-        let mut put = event("PUT", "/profile", &token);
+        let mut put = event("PATCH", "/profile", &token);
         put["body"] = json!({ "lastName": "marker-last-name" }).to_string().into();
         assert!(matches!(profile.invoke(put).await.0.as_u64(), Some(200 | 201)));
-        log.extend(profile.log_until(|line| line["method"] == "PUT").await);
+        log.extend(profile.log_until(|line| line["method"] == "PATCH").await);
 
         let webhook = start("clerk-webhook", &variables).await;
         let body = json!({ "type": "organization.created", "data": { "name": "marker organization" } }).to_string();

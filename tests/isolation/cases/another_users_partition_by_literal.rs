@@ -1,6 +1,6 @@
 //! An opened partition cannot be pointed at another user.
 
-use store::{Reader, ReadSession, Resource, Table, WriteSession, Writer};
+use store::{ReadSession, Reader, Resource, Table, Writer};
 
 fn read<'a, R: Resource>(table: &'a Table<R>, eve: &'a ReadSession) -> Reader<'a, R> {
     Reader { table, session: eve }
@@ -8,12 +8,6 @@ fn read<'a, R: Resource>(table: &'a Table<R>, eve: &'a ReadSession) -> Reader<'a
 
 fn write<R: Resource>(table: &Table<R>) -> Writer<'_, R> {
     Writer { table, user_id: "user_eve" }
-}
-
-fn session(own: WriteSession) -> WriteSession {
-    let mut session = own;
-    session.0 = "user_eve";
-    session
 }
 
 fn main() {}

@@ -15,6 +15,10 @@ fn marked_as_checked(session: &mut ReadSession) {
     session.checked = Default::default();
 }
 
+fn of_another_user(session: &mut WriteSession, eve: Identity) {
+    session.0 = eve;
+}
+
 fn extractor(session: ReadSession) -> api::WriteSession {
     api::WriteSession(session)
 }

@@ -11,12 +11,12 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The caller's chats, newest created first. */
+        /** The user's chats, newest created first. */
         get: operations["listChats"];
         put?: never;
         /**
-         * Creates a chat.
-         * @description Sent again with the same id and title, it creates nothing and answers with the chat as it is.
+         * Creates one of the user's chats.
+         * @description The same request with the same id, sent again, creates nothing and returns the item.
          */
         post: operations["createChat"];
         delete?: never;
@@ -32,16 +32,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** One chat. */
+        /** One of the user's chats. */
         get: operations["getChat"];
         put?: never;
         post?: never;
-        /** Deletes a chat. */
+        /** Deletes one of the user's chats. */
         delete: operations["deleteChat"];
         options?: never;
         head?: never;
-        /** Renames a chat. */
-        patch: operations["renameChat"];
+        /** Changes one of the user's chats. */
+        patch: operations["updateChat"];
         trace?: never;
     };
     "/profile": {
@@ -52,20 +52,21 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The caller's profile.
-         * @description Clerk's webhook makes it when somebody signs up; until it has landed there is none, and `PUT` makes one.
+         * The user's profile.
+         * @description Clerk's webhook creates it when the user signs up. Until the webhook has arrived there is none, and `PATCH` creates
+         *     it.
          */
         get: operations["getProfile"];
-        /**
-         * Creates the caller's profile or brings it up to date.
-         * @description The token's claims are Clerk's word; the body fills only what Clerk has not said yet.
-         */
-        put: operations["putProfile"];
+        put?: never;
         post?: never;
         delete?: never;
         options?: never;
         head?: never;
-        patch?: never;
+        /**
+         * Creates or updates the user's profile.
+         * @description The token's claims are values that Clerk has verified. The body fills only what Clerk has not reported yet.
+         */
+        patch: operations["updateProfile"];
         trace?: never;
     };
 }
@@ -79,10 +80,13 @@ export interface components {
              * @description Milliseconds since the epoch.
              */
             createdAt: number;
-            /** @description Its id, which is the sort key as well. */
-            id: components["schemas"]["Id"];
-            /** @description What the person called it. */
-            title: components["schemas"]["Title"];
+            /**
+             * @description A UUIDv7 (RFC 9562, section 5.7).
+             * @example 01890a5d-ac96-774b-bcce-b302099a8057
+             */
+            id: string;
+            /** @description What the user calls it. */
+            title: components["schemas"]["Line200"];
             /**
              * Format: int64
              * @description Milliseconds since the epoch.
@@ -90,41 +94,42 @@ export interface components {
             updatedAt: number;
             /**
              * Format: int64
-             * @description 1 at creation, one more with each change.
+             * @description 1 at creation, and one more with each change.
              */
             version: number;
         };
-        ChatChange: {
-            title: components["schemas"]["Title"];
+        ChatPage: {
+            /** @description Newest created first. */
+            chats: components["schemas"]["Chat"][];
+            /** @description Where the next page begins. Null on the last page. */
+            cursor: string | null;
         };
-        /** @description A place in a list, opaque: only an answer's `cursor` is one. */
-        Cursor: string;
+        /** @description A chat's new title. */
+        ChatUpdate: {
+            /** @description What the user calls it. */
+            title: components["schemas"]["Line200"];
+        };
         /**
-         * @description An e-mail address, by its form alone: only Clerk knows whether it is the person's.
+         * @description An email address. Only Clerk knows whether it is the user's.
          * @example ada@example.com
          */
         Email: string;
-        /**
-         * @description A `UUIDv7` (RFC 9562, section 5.7). Its time is that of the client's clock, so lists are not sorted by it.
-         * @example 01890a5d-ac96-774b-bcce-b302099a8057
-         */
-        Id: string;
-        /** @description Where a picture is, by https alone. */
+        /** @description The URL of a picture; only https. */
         ImageUrl: string;
         /**
-         * @description A first or last name, trimmed.
+         * @description A line of 1 to 200 characters, without control characters.
+         * @example Plans
+         */
+        Line200: string;
+        /**
+         * @description A first or last name.
          * @example Ada
          */
         Name: string;
         NewChat: {
-            id?: components["schemas"]["Id"] | null;
-            title: components["schemas"]["Title"];
-        };
-        /** @description Some of a person's chats, newest first. */
-        Page: {
-            /** @description The chats, newest created first. */
-            chats: components["schemas"]["Chat"][];
-            cursor: components["schemas"]["Cursor"] | null;
+            id?: string | null;
+            /** @description What the user calls it. */
+            title: components["schemas"]["Line200"];
         };
         /** @description An answer that is not a success (RFC 9457). */
         Problem: {
@@ -145,20 +150,20 @@ export interface components {
              */
             type: string;
         };
-        /** @description A person's profile, as it is shown. */
+        /** @description A user's profile. */
         Profile: {
             /**
              * Format: int64
-             * @description Milliseconds since the epoch: when the account was made, or, before Clerk has told, the profile.
+             * @description Milliseconds since the epoch: when the account was created or, until Clerk has reported it, the profile.
              */
             createdAt: number;
-            /** @description The primary e-mail address. */
+            /** @description The primary email address. */
             email: string | null;
             /** @description The first name. */
             firstName: string | null;
             /** @description Clerk's id of the user. */
             id: string;
-            /** @description Where the picture is. */
+            /** @description The picture's URL. */
             imageUrl: string | null;
             /** @description False once the account is deleted, and while it is banned. */
             isActive: boolean;
@@ -170,18 +175,13 @@ export interface components {
              */
             updatedAt: number;
         };
-        /** @description What the caller says of themselves. What is omitted or blank stays as it is. */
+        /** @description What the user supplies. An omitted or blank member stays as it is. */
         ProfileChange: {
             email?: components["schemas"]["Email"] | null;
             firstName?: components["schemas"]["Name"] | null;
             imageUrl?: components["schemas"]["ImageUrl"] | null;
             lastName?: components["schemas"]["Name"] | null;
         };
-        /**
-         * @description A chat's title: trimmed, 1 to 200 characters, none of them a control character.
-         * @example Plans
-         */
-        Title: string;
     };
     responses: never;
     parameters: never;
@@ -196,7 +196,7 @@ export interface operations {
             query?: {
                 /** @description Where the page begins: the `cursor` of the page before it. */
                 cursor?: string;
-                /** @description How many chats a page holds at most. */
+                /** @description How many items a page holds at most. */
                 limit?: number;
             };
             header?: never;
@@ -211,7 +211,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Page"];
+                    "application/json": components["schemas"]["ChatPage"];
                 };
             };
             /**
@@ -327,7 +327,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The same creation had been made before; the chat as it is now. */
+            /** @description The same creation took effect before. The item as it is now. */
             200: {
                 headers: {
                     /** @description Its version, as an entity tag. */
@@ -338,7 +338,7 @@ export interface operations {
                     "application/json": components["schemas"]["Chat"];
                 };
             };
-            /** @description The new chat. */
+            /** @description The new item. */
             201: {
                 headers: {
                     /** @description Its version, as an entity tag. */
@@ -504,14 +504,14 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The chat's id. */
+                /** @description The item's id. */
                 id: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description The chat. */
+            /** @description The item. */
             200: {
                 headers: {
                     /** @description Its version, as an entity tag. */
@@ -639,20 +639,20 @@ export interface operations {
             query?: never;
             header?: {
                 /**
-                 * @description The ETag of the version to delete; without it, whichever there is.
+                 * @description The ETag that the item must have. Any without the header.
                  * @example "1"
                  */
                 "If-Match"?: string;
             };
             path: {
-                /** @description The chat's id. */
+                /** @description The item's id. */
                 id: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description It is gone. */
+            /** @description The item is deleted. */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -788,32 +788,32 @@ export interface operations {
             };
         };
     };
-    renameChat: {
+    updateChat: {
         parameters: {
             query?: never;
             header?: {
                 /**
-                 * @description The ETag of the version to rename; without it, whichever there is.
+                 * @description The ETag that the item must have. Any without the header.
                  * @example "1"
                  */
                 "If-Match"?: string;
             };
             path: {
-                /** @description The chat's id. */
+                /** @description The item's id. */
                 id: string;
             };
             cookie?: never;
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["ChatChange"];
+                "application/json": components["schemas"]["ChatUpdate"];
             };
         };
         responses: {
-            /** @description The chat with its new title. */
+            /** @description The changed item. */
             200: {
                 headers: {
-                    /** @description Its new version, as an entity tag. */
+                    /** @description Its version, as an entity tag. */
                     ETag?: string;
                     [name: string]: unknown;
                 };
@@ -1114,7 +1114,7 @@ export interface operations {
             };
         };
     };
-    putProfile: {
+    updateProfile: {
         parameters: {
             query?: never;
             header?: never;
@@ -1136,7 +1136,7 @@ export interface operations {
                     "application/json": components["schemas"]["Profile"];
                 };
             };
-            /** @description There was no profile; this is it now. */
+            /** @description There was no profile. This is the new one. */
             201: {
                 headers: {
                     [name: string]: unknown;
