@@ -134,11 +134,7 @@ fn response(codes: &[Code]) -> Response {
 pub(crate) struct Describe<R>(PhantomData<R>);
 
 impl<R: Resource<Update: ToSchema> + ToSchema> Describe<R> {
-    pub(crate) fn new() -> Self {
-        Self(PhantomData)
-    }
-
-    pub(crate) fn list(&self) -> OperationBuilder {
+    pub(crate) fn list() -> OperationBuilder {
         let page = ResponseBuilder::new().description("A page of them.").content(JSON, content(&page_name::<R>()));
         let limit = integer().minimum(Some(1)).maximum(Some(Limit::MAX)).default(Some(Limit::DEFAULT.into()));
         let query = |name: &str, description: &str, schema: ObjectBuilder| {
@@ -152,7 +148,7 @@ impl<R: Resource<Update: ToSchema> + ToSchema> Describe<R> {
             .problems(false, &[Code::InvalidQuery])
     }
 
-    pub(crate) fn create(&self) -> OperationBuilder {
+    pub(crate) fn create() -> OperationBuilder {
         let link = |verb: &str| {
             LinkBuilder::new().operation_id(operation_id(verb, R::NAME)).parameter("id", "$response.body#/id").build()
         };
@@ -170,14 +166,14 @@ impl<R: Resource<Update: ToSchema> + ToSchema> Describe<R> {
             .problems(true, &[Code::IdConflict])
     }
 
-    pub(crate) fn get(&self) -> OperationBuilder {
+    pub(crate) fn get() -> OperationBuilder {
         operation("get", R::NAME, format!("One of the user's {}.", R::PLURAL))
             .parameters(Some(ItemPath::into_params(|| None)))
             .response("200", tagged::<R>("The item."))
             .problems(false, &[Code::InvalidId, Code::NotFound])
     }
 
-    pub(crate) fn update(&self) -> OperationBuilder {
+    pub(crate) fn update() -> OperationBuilder {
         operation("update", R::NAME, format!("Changes one of the user's {}.", R::PLURAL))
             .parameters(Some(ItemPath::into_params(|| None)))
             .parameters(Some(IfMatch::into_params(|| None)))
@@ -186,7 +182,7 @@ impl<R: Resource<Update: ToSchema> + ToSchema> Describe<R> {
             .problems(true, &[Code::InvalidId, Code::InvalidIfMatch, Code::NotFound, Code::VersionMismatch])
     }
 
-    pub(crate) fn delete(&self) -> OperationBuilder {
+    pub(crate) fn delete() -> OperationBuilder {
         operation("delete", R::NAME, format!("Deletes one of the user's {}.", R::PLURAL))
             .parameters(Some(ItemPath::into_params(|| None)))
             .parameters(Some(IfMatch::into_params(|| None)))
@@ -195,14 +191,14 @@ impl<R: Resource<Update: ToSchema> + ToSchema> Describe<R> {
     }
 
     /// An operation at `path`.
-    pub(crate) fn finish(&self, path: &str, operation: OperationBuilder) -> Operation {
+    pub(crate) fn finish(path: &str, operation: OperationBuilder) -> Operation {
         let parents = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
         let parents = parents.filter(|name| *name != "id").map(|name| id_parameter(name, "An id in the path."));
         parents.fold(operation, OperationBuilder::parameter).tag(R::PLURAL).build()
     }
 
     /// The resource as clients create, change and see it, a page of it, and what these refer to.
-    pub(crate) fn schemas(&self) -> Vec<(String, RefOr<Schema>)> {
+    pub(crate) fn schemas() -> Vec<(String, RefOr<Schema>)> {
         let mut schemas = Vec::new();
         R::schemas(&mut schemas);
         R::Update::schemas(&mut schemas);

@@ -67,20 +67,19 @@ impl<R: Resource<Update: ToSchema> + ToSchema> Operations<R> {
     {
         let Self { path: collection, without, .. } = self;
         let item = format!("{collection}/{{id}}");
-        let describe = Describe::<R>::new();
         let operations: [(_, _, _, MethodRouter<S>, _); 5] = [
-            (Operation::List, &collection, HttpMethod::Get, routing::get(list::<R>), describe.list()),
-            (Operation::Create, &collection, HttpMethod::Post, routing::post(create::<R>), describe.create()),
-            (Operation::Get, &item, HttpMethod::Get, routing::get(get::<R>), describe.get()),
-            (Operation::Update, &item, HttpMethod::Patch, routing::patch(update::<R>), describe.update()),
-            (Operation::Delete, &item, HttpMethod::Delete, routing::delete(delete::<R>), describe.delete()),
+            (Operation::List, &collection, HttpMethod::Get, routing::get(list::<R>), Describe::<R>::list()),
+            (Operation::Create, &collection, HttpMethod::Post, routing::post(create::<R>), Describe::<R>::create()),
+            (Operation::Get, &item, HttpMethod::Get, routing::get(get::<R>), Describe::<R>::get()),
+            (Operation::Update, &item, HttpMethod::Patch, routing::patch(update::<R>), Describe::<R>::update()),
+            (Operation::Delete, &item, HttpMethod::Delete, routing::delete(delete::<R>), Describe::<R>::delete()),
         ];
         let mut router = OpenApiRouter::default();
         for (operation, path, method, handler, description) in operations {
             if !without.contains(&operation) {
                 let mut paths = Paths::new();
-                paths.add_path_operation(path, vec![method], describe.finish(path, description));
-                router = router.routes((describe.schemas(), paths, handler));
+                paths.add_path_operation(path, vec![method], Describe::<R>::finish(path, description));
+                router = router.routes((Describe::<R>::schemas(), paths, handler));
             }
         }
         router

@@ -137,7 +137,7 @@ impl<R: Resource> Reader<'_, R> {
                 .key_condition_expression("userId = :user AND begins_with(listPosition, :parents)")
                 .expression_attribute_values(":parents", string(&table.parents))
         };
-        let output = session.checked(async { query.send().await.map_err(Error::from_sdk) }).await?;
+        let output = session.checked(Box::pin(async { query.send().await.map_err(Error::from_sdk) })).await?;
         // DynamoDB reports a last key if its own limit of 1 MB cut the page short.
         let is_cut_short = output.last_evaluated_key.is_some();
         let found = output.items.unwrap_or_default();

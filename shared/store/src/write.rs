@@ -188,8 +188,7 @@ async fn send(
         .return_values(ReturnValue::AllNew)
         .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
     let item = match conditional(update.send().await)? {
-        Ok(item) => item,
-        Err(ConditionFailure { item: Some(item) }) => item,
+        Ok(item) | Err(ConditionFailure { item: Some(item) }) => item,
         Err(ConditionFailure { item: None }) => return Ok(Outcome::ConditionFailed(None)),
     };
     Ok(match later_writes(&item, &id)? {

@@ -40,12 +40,12 @@ async fn an_item_or_a_profile_is_read_by_the_request_that_checks_the_session() {
     let fixture = Fixture::new().await;
     let (notes, profiles) = (notes(&fixture.database), Profiles::new(&fixture.database, "UsersTable".to_owned()));
     let session = fixture.read_session("user_ada").await;
-    let (item, getting) = ConsumedCapacity::measure(async { notes.reader(&session).get(Id::new()).await }).await;
+    let (item, getting) = ConsumedCapacity::measure(Box::pin(notes.reader(&session).get(Id::new()))).await;
     item.expect_err("it does not exist");
     assert_eq!(getting, ConsumedCapacity { requests: 1, read_units: 3.0, write_units: 0.0 });
 
     // The profile is the account.
-    let (profile, getting) = ConsumedCapacity::measure(async { profiles.get(&session).await }).await;
+    let (profile, getting) = ConsumedCapacity::measure(Box::pin(profiles.get(&session))).await;
     assert_eq!(profile.expect("read"), None);
     assert_eq!(getting, ConsumedCapacity { requests: 1, read_units: 2.0, write_units: 0.0 });
 }
@@ -56,7 +56,7 @@ async fn failed_requests_count_as_well() {
     let away = Accounts::new(&nowhere(), "UsersTable".to_owned(), "SessionsTable".to_owned());
     let session = away.read_session(identity("user_ada").await);
     let (listed, reading) =
-        ConsumedCapacity::measure(async { notes.reader(&session).list(Limit::default(), None).await }).await;
+        ConsumedCapacity::measure(Box::pin(notes.reader(&session).list(Limit::default(), None))).await;
     listed.expect_err("the database is unreachable");
     assert_eq!(reading, ConsumedCapacity { requests: 2, read_units: 0.0, write_units: 0.0 });
 }
