@@ -125,7 +125,7 @@ fn json_file(path: &Path) -> Value {
 }
 
 #[tokio::test]
-async fn an_export_holds_all_of_one_person_and_nothing_of_another() {
+async fn export_holds_only_the_users_own_data() {
     let fixture = Fixture::new().await;
     fixture.person("user_ada", 60, None).await;
     fixture.person("user_eve", 3, None).await;
@@ -139,6 +139,27 @@ async fn an_export_holds_all_of_one_person_and_nothing_of_another() {
     assert_eq!(ids, (0..60).map(|number| json!(note_id(number))).collect::<Vec<_>>());
     assert!(!export.to_string().contains("user_eve"));
     assert_eq!(fs::read_dir(fixture.folder.path()).expect("a folder").count(), 1, "nothing else is left");
+}
+
+#[tokio::test]
+async fn every_table_of_users_is_exported_and_erased() {
+    let fixture = Fixture::new().await;
+    fixture.person("user_gone", 1, Some(LONG_AGO)).await;
+    fixture.put("UserSettingsTable", json!({ "userId": "user_gone", "theme": "dark" })).await;
+    fixture.put("UserSettingsTable", json!({ "userId": "user_ada", "theme": "light" })).await;
+    let rate = json!({ "currency": "EUR", "userId": "user_gone" });
+    fixture.put("RatesTable", rate.clone()).await;
+
+    fixture.succeeds(&["export", "--user", "user_gone", "--output", "gone.json"]).await;
+    let export = json_file(&fixture.folder.path().join("gone.json"));
+    assert_eq!(export["userSettings"], json!([{ "theme": "dark" }]));
+    assert!(export.get("rates").is_none(), "its partitions are not users'");
+
+    assert_eq!(fixture.succeeds(&["erase"]).await, "1 users erased, with 3 items");
+    assert_eq!(fixture.items("UserSettingsTable", "user_gone").await, Vec::<Value>::new());
+    assert_eq!(fixture.items("UserSettingsTable", "user_ada").await.len(), 1);
+    let rates = fixture.client.scan().table_name("RatesTable").send().await.expect("read").items.unwrap_or_default();
+    assert_eq!(rates, [item(rate)]);
 }
 
 #[tokio::test]
@@ -194,14 +215,14 @@ async fn an_export_follows_no_link_and_is_private() {
 }
 
 #[tokio::test]
-async fn of_somebody_unknown_there_is_no_export() {
+async fn unknown_user_cannot_be_exported() {
     let fixture = Fixture::new().await;
     assert_eq!(fixture.fails(&["export", "--user", "user_nobody"]).await, "error: nothing is stored of user_nobody");
     assert_eq!(fs::read_dir(fixture.folder.path()).expect("a folder").count(), 0);
 }
 
 #[tokio::test]
-async fn who_was_deleted_long_enough_ago_is_erased_to_a_tombstone() {
+async fn users_deleted_long_ago_are_erased_to_a_tombstone() {
     let fixture = Fixture::new().await;
     let now = std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_millis();
     let yesterday = u64::try_from(now).expect("before long") - 24 * 60 * 60 * 1000;
@@ -229,7 +250,7 @@ async fn who_was_deleted_long_enough_ago_is_erased_to_a_tombstone() {
 }
 
 #[tokio::test]
-async fn an_erasure_that_was_broken_off_goes_on_with_who_is_left() {
+async fn interrupted_erasure_continues_with_the_rest() {
     let fixture = Fixture::new().await;
     for user in ["user_1", "user_2", "user_3"] {
         fixture.person(user, 1, Some(LONG_AGO)).await;
@@ -239,7 +260,7 @@ async fn an_erasure_that_was_broken_off_goes_on_with_who_is_left() {
 }
 
 #[tokio::test]
-async fn one_person_is_erased_on_request_if_they_are_deleted() {
+async fn single_user_is_erased_only_after_deletion() {
     let fixture = Fixture::new().await;
     fixture.person("user_here", 1, None).await;
     fixture.person("user_gone", 1, Some(LONG_AGO)).await;
@@ -305,7 +326,7 @@ async fn empty_variables_count_as_unset() {
 }
 
 #[tokio::test]
-async fn what_a_restored_table_brought_back_is_erased_again() {
+async fn restored_items_are_erased_again() {
     let fixture = Fixture::new().await;
     for user in ["user_1", "user_2"] {
         fixture.person(user, 1, Some(LONG_AGO)).await;
@@ -326,7 +347,7 @@ async fn what_a_restored_table_brought_back_is_erased_again() {
 }
 
 #[tokio::test]
-async fn what_an_export_of_another_person_left_behind_stays_out_of_this_one() {
+async fn export_ignores_files_of_earlier_exports() {
     let fixture = Fixture::new().await;
     fixture.person("user_eve", 1, None).await;
     let theirs = json!({ "id": note_id(9), "title": "a secret" }).to_string() + "\n";
@@ -353,7 +374,7 @@ async fn an_export_shows_what_the_api_does_not() {
 }
 
 #[tokio::test]
-async fn a_tag_is_what_the_logs_say() {
+async fn user_tag_matches_the_logs() {
     let fixture = Fixture::new().await;
     // printf %s user_ada | sha256sum | cut -c 1-16
     assert_eq!(fixture.succeeds(&["user-tag", "user_ada"]).await, "63ef8539c7e06980");
