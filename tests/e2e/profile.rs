@@ -25,13 +25,13 @@ async fn users_cannot_overwrite_clerks_values() {
     contradicting.is_problem(403, "claim_mismatch");
     assert!(contradicting.body["detail"].as_str().expect("a sentence").contains("firstName"));
 
-    let put = ada.patch("/profile", &json!({ "lastName": "Evil", "imageUrl": "https://img.example/eve" })).await;
-    assert_eq!(put.status, 200);
+    let updated = ada.patch("/profile", &json!({ "lastName": "Evil", "imageUrl": "https://img.example/eve" })).await;
+    assert_eq!(updated.status, 200);
     assert_eq!(
-        (&put.body["firstName"], &put.body["lastName"], &put.body["imageUrl"]),
+        (&updated.body["firstName"], &updated.body["lastName"], &updated.body["imageUrl"]),
         (&json!("Ada"), &json!(null), &json!(null))
     );
-    assert_eq!(ada.get("/profile").await.body, put.body);
+    assert_eq!(ada.get("/profile").await.body, updated.body);
 }
 
 #[tokio::test]

@@ -81,7 +81,7 @@ async fn a_profile_can_precede_clerks_webhook() {
     let database = in_memory().await.expect("the engine starts");
     let (key, token) = signed_in(&json!({ "email": "ada@example.com" }));
     let profile = profile(&database, &key).await;
-    let put = |body: Value| {
+    let patch = |body: Value| {
         let mut event = event("PATCH", "/profile", &token);
         event["body"] = body.to_string().into();
         event
@@ -90,12 +90,12 @@ async fn a_profile_can_precede_clerks_webhook() {
 
     let (status, _, body) = profile.invoke(get.clone()).await;
     assert_eq!((status, &body["code"]), (json!(404), &json!("not_found")));
-    let (status, _, body) = profile.invoke(put(json!({ "email": "other@example.com" }))).await;
+    let (status, _, body) = profile.invoke(patch(json!({ "email": "other@example.com" }))).await;
     assert_eq!((status, &body["code"]), (json!(403), &json!("claim_mismatch")));
-    let (status, _, body) = profile.invoke(put(json!({ "firstName": "Ada" }))).await;
+    let (status, _, body) = profile.invoke(patch(json!({ "firstName": "Ada" }))).await;
     assert_eq!(status, 201);
     assert_eq!((&body["email"], &body["firstName"]), (&json!("ada@example.com"), &json!("Ada")));
-    let (status, _, changed) = profile.invoke(put(json!({ "lastName": "Lovelace" }))).await;
+    let (status, _, changed) = profile.invoke(patch(json!({ "lastName": "Lovelace" }))).await;
     assert_eq!((status, &changed["firstName"], &changed["lastName"]), (json!(200), &json!("Ada"), &json!("Lovelace")));
     assert_eq!(profile.invoke(get).await.2, changed);
 }
@@ -214,9 +214,9 @@ async fn no_log_level_shows_secrets_or_personal_data() {
         log.extend(resource.log_until(|line| line["method"] == "GET" && line["status"] == 200).await);
 
         let profile = start("profile", &variables).await;
-        let mut put = event("PATCH", "/profile", &token);
-        put["body"] = json!({ "lastName": "marker-last-name" }).to_string().into();
-        assert!(matches!(profile.invoke(put).await.0.as_u64(), Some(200 | 201)));
+        let mut patch = event("PATCH", "/profile", &token);
+        patch["body"] = json!({ "lastName": "marker-last-name" }).to_string().into();
+        assert!(matches!(profile.invoke(patch).await.0.as_u64(), Some(200 | 201)));
         log.extend(profile.log_until(|line| line["method"] == "PATCH").await);
 
         let webhook = start("clerk-webhook", &variables).await;

@@ -53,16 +53,17 @@ fn every_operation_is_documented_with_its_responses() {
     let document = document();
     for sample in Sample::all() {
         let item = item_route(&sample);
-        let operations: [(_, _, &[u16]); 5] = [
-            (&sample.route, "get", &[200, 400, 401, 500, 503]),
-            (&sample.route, "post", &[200, 201, 400, 401, 409, 413, 415, 422, 500, 503]),
-            (&item, "get", &[200, 400, 401, 404, 500, 503]),
-            (&item, "patch", &[200, 400, 401, 404, 412, 413, 415, 422, 500, 503]),
-            (&item, "delete", &[204, 400, 401, 404, 412, 500, 503]),
+        let operations: [(_, _, _, &[u16]); 5] = [
+            (&sample.route, "get", "list", &[200, 400, 401, 500, 503]),
+            (&sample.route, "post", "create", &[200, 201, 400, 401, 409, 413, 415, 422, 500, 503]),
+            (&item, "get", "get", &[200, 400, 401, 404, 500, 503]),
+            (&item, "patch", "update", &[200, 400, 401, 404, 412, 413, 415, 422, 500, 503]),
+            (&item, "delete", "delete", &[204, 400, 401, 404, 412, 500, 503]),
         ];
-        for (route, method, statuses) in operations {
+        for (route, method, verb, statuses) in operations {
             let operation = &document["paths"][route][method];
-            assert!(operation["operationId"].is_string(), "{method} {route} is missing");
+            let id = operation["operationId"].as_str();
+            assert!(id.is_some_and(|id| id.starts_with(verb)), "{method} {route}: {id:?}");
             for status in statuses {
                 let response = &operation["responses"][status.to_string()];
                 assert!(response.is_object(), "{method} {route} lacks {status}");
