@@ -24,8 +24,11 @@ fn rejects(response: &Response, member: &str) {
     assert!(detail.contains(member) && detail.ends_with('.') && !detail.ends_with(".."), "{member}: {detail:?}");
 }
 
-/// JSON values of other types.
+/// JSON values of other types than that of `value`. Null says nothing of its member's type.
 fn other_types(value: &Value) -> Vec<Value> {
+    if value.is_null() {
+        return Vec::new();
+    }
     let all = [json!(true), json!(7), json!("text"), json!([[]]), json!({ "unexpected": {} })];
     let is_other = |other: &Value| std::mem::discriminant(other) != std::mem::discriminant(value);
     all.into_iter().filter(is_other).collect()
