@@ -8,20 +8,23 @@ pub fn var(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// An environment variable that must be set.
-fn required(name: &str) -> Result<String, ConfigError> {
-    var(name).ok_or_else(|| ConfigError::new(name.to_owned(), "is not set"))
-}
+type Lookup = dyn Fn(&str) -> Option<String>;
 
 /// What a function's environment variables configure. The one place that reads them.
 pub struct Environment {
+    var: Box<Lookup>,
     database: Database,
 }
 
 impl Environment {
-    /// Makes no request yet.
-    pub(crate) fn new() -> Self {
-        Self { database: Database::from_env(var) }
+    /// The variables that `var` looks up. A function's own are [`var()`].
+    pub fn new(database: Database, var: impl Fn(&str) -> Option<String> + 'static) -> Self {
+        Self { var: Box::new(var), database }
+    }
+
+    /// A variable that must be set.
+    fn required(&self, name: &str) -> Result<String, ConfigError> {
+        (self.var)(name).ok_or_else(|| ConfigError::new(name.to_owned(), "is not set"))
     }
 
     /// A part of the function's state. An error names the variable that is missing or invalid.
@@ -40,7 +43,7 @@ pub trait FromEnvironment: Sized {
 /// tables of [`Accounts`].
 impl FromEnvironment for Auth {
     fn from_environment(environment: &Environment) -> Result<Self, ConfigError> {
-        let config = Config::from_env(var)?;
+        let config = Config::from_env(&environment.var)?;
         tracing::info!(?config, "configured");
         Ok(Self::new(config, environment.get()?))
     }
@@ -48,23 +51,24 @@ impl FromEnvironment for Auth {
 
 /// The tables in `USERS_TABLE` and `SESSIONS_TABLE`.
 impl FromEnvironment for Accounts {
-    fn from_environment(Environment { database }: &Environment) -> Result<Self, ConfigError> {
-        Ok(Self::new(database, required("USERS_TABLE")?, required("SESSIONS_TABLE")?))
+    fn from_environment(environment: &Environment) -> Result<Self, ConfigError> {
+        let (users, sessions) = (environment.required("USERS_TABLE")?, environment.required("SESSIONS_TABLE")?);
+        Ok(Self::new(&environment.database, users, sessions))
     }
 }
 
 /// The table in `USERS_TABLE`.
 impl FromEnvironment for Profiles {
-    fn from_environment(Environment { database }: &Environment) -> Result<Self, ConfigError> {
-        Ok(Self::new(database, required("USERS_TABLE")?))
+    fn from_environment(environment: &Environment) -> Result<Self, ConfigError> {
+        Ok(Self::new(&environment.database, environment.required("USERS_TABLE")?))
     }
 }
 
 /// The table in the variable of the resource's plural name, such as `CHATS_TABLE`.
 impl<R: Resource> FromEnvironment for Table<R> {
-    fn from_environment(Environment { database }: &Environment) -> Result<Self, ConfigError> {
+    fn from_environment(environment: &Environment) -> Result<Self, ConfigError> {
         let variable = format!("{}_TABLE", R::PLURAL.to_uppercase());
-        let name = required(&variable)?;
-        Self::new(database, name).map_err(|error| ConfigError::new(variable, error.to_string()))
+        let name = environment.required(&variable)?;
+        Self::new(&environment.database, name).map_err(|error| ConfigError::new(variable, error.to_string()))
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, marker::PhantomData};
 use serde::de::DeserializeOwned;
 use store::{Id, Limit, Resource};
 use utoipa::{
-    IntoParams, PartialSchema, ToSchema,
+    IntoParams, IntoResponses, PartialSchema, ToSchema,
     openapi::{
         AllOfBuilder, Content, HeaderBuilder, ObjectBuilder, Ref, RefOr, Required, ResponseBuilder,
         link::LinkBuilder,
@@ -19,7 +19,7 @@ use utoipa::{
     },
 };
 
-use crate::{Code, IfMatch, members::Change};
+use crate::{Code, IfMatch, Listed, Tagged, members::Change};
 
 /// The problems of every call of a signed-in user.
 const AUTHORIZED: &[Code] = &[
@@ -135,7 +135,6 @@ pub(crate) struct Describe<R>(PhantomData<R>);
 
 impl<R: Resource<Update: ToSchema> + ToSchema> Describe<R> {
     pub(crate) fn list() -> OperationBuilder {
-        let page = ResponseBuilder::new().description("A page of them.").content(JSON, content(&page_name::<R>()));
         let limit = integer().minimum(Some(1)).maximum(Some(Limit::MAX)).default(Some(Limit::DEFAULT.into()));
         let query = |name: &str, description: &str, schema: ObjectBuilder| {
             let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Query);
@@ -144,7 +143,7 @@ impl<R: Resource<Update: ToSchema> + ToSchema> Describe<R> {
         operation("list", R::PLURAL, format!("The user's {}, newest created first.", R::PLURAL))
             .parameter(query("limit", "How many items a page holds at most.", limit))
             .parameter(query("cursor", "Where the page begins: the `cursor` of the page before it.", cursor()))
-            .response("200", page)
+            .response("200", listed::<R>())
             .problems(false, &[Code::InvalidQuery])
     }
 
@@ -272,6 +271,25 @@ fn request_body(name: &str) -> RequestBody {
 fn tagged<R: ToSchema>(description: &str) -> ResponseBuilder {
     let etag = HeaderBuilder::new().schema(Some(String::schema())).description(Some("Its version, as an entity tag."));
     ResponseBuilder::new().description(description).header("ETag", etag.build()).content(JSON, content(&R::name()))
+}
+
+fn listed<R: ToSchema>() -> ResponseBuilder {
+    ResponseBuilder::new().description("A page of them.").content(JSON, content(&page_name::<R>()))
+}
+
+/// For `#[utoipa::path(responses(Tagged<Chat>))]`. A `body = Chat` would replace the item's schema by the one of its
+/// members.
+impl<R: Resource + ToSchema> IntoResponses for Tagged<R> {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        BTreeMap::from([("200".to_owned(), tagged::<R>("The item.").build().into())])
+    }
+}
+
+/// For `#[utoipa::path(responses(Listed<Chat>))]`.
+impl<R: Resource + ToSchema> IntoResponses for Listed<R> {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        BTreeMap::from([("200".to_owned(), listed::<R>().build().into())])
+    }
 }
 
 /// The parameter `{id}` of a path, for `#[utoipa::path(params(ItemPath))]`.

@@ -16,10 +16,10 @@ use lambda_runtime::{
     tower::{Service as _, ServiceExt, layer::layer_fn},
 };
 use mimalloc::MiMalloc;
-
+use store::Database;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{Auth, Code, Environment, FromEnvironment, Problem, events, log};
+use crate::{Auth, Code, Environment, FromEnvironment, Problem, events, log, var};
 
 /// Of every function. The SDK allocates much: with glibc's allocator a request takes a tenth more of the processor.
 #[global_allocator]
@@ -77,7 +77,7 @@ pub fn run(crate_name: &str, router: impl AsyncFnOnce(Environment) -> Result<Rou
 
 async fn serve_events(router: impl AsyncFnOnce(Environment) -> Result<Router, ConfigError>) -> ExitCode {
     // Opening the connections makes large futures, which are of no use later.
-    let service = match Box::pin(router(Environment::new())).await {
+    let service = match Box::pin(router(Environment::new(Database::from_env(var), var))).await {
         Ok(service) => finish(service),
         Err(error) => {
             tracing::error!(%error, "the function is not configured");
