@@ -161,7 +161,11 @@ impl<'a> Stack<'a> {
     /// Calls the API: hands the function what API Gateway would.
     pub(crate) async fn call(&self, token: Option<&str>, method: &str, path: &str, body: Option<Value>) -> Answer {
         let samples = Sample::all();
-        let sample = samples.iter().find(|sample| path.starts_with(&sample.path));
+        let serves = |sample: &&Sample| {
+            let (mut route, mut path) = (sample.route.split('/'), path.split('/'));
+            route.all(|segment| path.next().is_some_and(|part| segment.starts_with('{') || segment == part))
+        };
+        let sample = samples.iter().filter(serves).max_by_key(|sample| sample.route.len());
         let function = sample.map_or("profile", |sample| &sample.function);
         let (answer, _) = self.aws.invoke(&format!("{NAME}-{function}"), &event(token, method, path, body)).await;
         let status = answer["statusCode"].as_u64().unwrap_or_else(|| panic!("no answer of HTTP: {answer}"));

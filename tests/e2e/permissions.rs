@@ -18,14 +18,19 @@ use crate::{
 static ROLES: LazyLock<BTreeMap<String, Vec<Yaml>>> = LazyLock::new(|| {
     let template = Template::load().expect("the template is right");
     let role = |function: &str| {
-        let role = template.resources[function].properties["Role"].as_str().expect("a role of the template");
-        let policies = template.resources[role].properties["Policies"].as_sequence().expect("policies").iter();
-        policies
-            .flat_map(|policy| policy["PolicyDocument"]["Statement"].as_sequence().expect("statements").clone())
-            .collect()
+        let role = &template.resources[function].properties["Role"];
+        let own =
+            template.resources[role.as_str().expect("a role of the template")].properties["Policies"].as_sequence();
+        let attached = template.resources.values().filter(|resource| resource.kind == "AWS::IAM::Policy");
+        let attached = attached.map(|policy| &policy.properties).filter(|policy| policy["Roles"][0] == *role);
+        own.expect("policies").iter().chain(attached).flat_map(statements).collect()
     };
     template.functions.iter().map(|function| (function.binary.clone(), role(&function.name))).collect()
 });
+
+fn statements(policy: &Yaml) -> Vec<Yaml> {
+    policy["PolicyDocument"]["Statement"].as_sequence().expect("statements").clone()
+}
 
 /// One string, or a list of them.
 fn list(value: &Yaml) -> Vec<String> {

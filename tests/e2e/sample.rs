@@ -1,6 +1,9 @@
-//! The resources that the tests use: every function with a `sample.json` has one.
+//! The resources that the tests use: a function has one for each of its files `sample.json` and `…-sample.json`.
 
-use std::fs;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use reqwest::Method;
 use serde::Deserialize;
@@ -33,18 +36,19 @@ pub(crate) struct Sample {
 impl Sample {
     /// The samples of all resources.
     pub(crate) fn all() -> Vec<Self> {
-        let functions = fs::read_dir(workspace().join("functions")).expect("the folder is readable");
-        let mut samples: Vec<Self> = functions
-            .filter_map(|entry| {
-                let folder = entry.expect("the folder is readable").path();
-                let text = fs::read_to_string(folder.join("sample.json")).ok()?;
+        let folders = entries(&workspace().join("functions"));
+        let files = folders.iter().flat_map(|folder| entries(folder));
+        let mut samples: Vec<Self> = files
+            .filter(|file| file.to_string_lossy().ends_with("sample.json"))
+            .map(|file| {
+                let text = fs::read_to_string(&file).expect("the file is readable");
                 let sample: Self =
-                    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-                let function = folder.file_name()?.to_str()?.to_owned();
-                Some(Self { function, path: with_ids(&sample.route), ..sample })
+                    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+                let folder = file.parent().and_then(Path::file_name).expect("it is in a function's folder");
+                Self { function: folder.to_string_lossy().into_owned(), path: with_ids(&sample.route), ..sample }
             })
             .collect();
-        samples.sort_by(|one, other| one.function.cmp(&other.function));
+        samples.sort_by(|one, other| (&one.function, &one.route).cmp(&(&other.function, &other.route)));
         assert!(!samples.is_empty(), "no function has a sample.json");
         samples
     }
@@ -92,6 +96,11 @@ impl Sample {
             (Method::DELETE, item.to_owned(), Value::Null),
         ]
     }
+}
+
+/// What a folder has; nothing if it is a file.
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    fs::read_dir(folder).into_iter().flatten().map(|entry| entry.expect("the folder is readable").path()).collect()
 }
 
 /// An id as clients make them.

@@ -211,21 +211,27 @@ mod tests {
         assert!(webhook.has_url && webhook.routes.is_empty(), "{webhook:?}");
     }
 
-    /// A resource's part of the template: its table is in the nested stack.
+    /// A resource's part of the template: its table is in the nested stack. So is the second table of its function.
     #[test]
-    fn a_resource_has_its_table_and_its_routes() {
+    fn a_resource_has_its_tables_and_its_routes() {
         const PART: &str = r#"
   SketchesFunction:
     Type: AWS::Serverless::Function
     Metadata: { BuildProperties: { Binary: sketches } }
     Properties:
-      Environment: { Variables: { SKETCHES_TABLE: !GetAtt Sketches.Outputs.Table } }
+      Environment:
+        Variables: { SKETCHES_TABLE: !GetAtt Sketches.Outputs.Table, LINES_TABLE: !GetAtt Lines.Outputs.Table }
       Events:
         Collection: { Type: HttpApi, Properties: { ApiId: !Ref Api, Path: /sketches, Method: ANY } }
         Items: { Type: HttpApi, Properties: { ApiId: !Ref Api, Path: "/sketches/{proxy+}", Method: ANY } }
   Sketches:
     Type: AWS::CloudFormation::Stack
     Properties: { TemplateURL: infra/resource.yaml, Parameters: { SortKey: sketchId } }
+  Lines:
+    Type: AWS::CloudFormation::Stack
+    Properties:
+      TemplateURL: infra/resource.yaml
+      Parameters: { SortKey: lineId, RoleName: !GetAtt Sketches.Outputs.RoleName }
 "#;
         let folder = tempfile::tempdir().expect("a folder");
         std::os::unix::fs::symlink(workspace().join("infra"), folder.path().join("infra")).expect("linked");
@@ -240,6 +246,9 @@ mod tests {
         let sketches =
             template.functions.iter().find(|function| function.binary == "sketches").expect("it is declared");
         assert_eq!(sketches.tables["SKETCHES_TABLE"], "SketchesTable");
+        assert_eq!(sketches.tables["LINES_TABLE"], "LinesTable");
+        assert_eq!(template.resources["LinesAccess"].properties["Roles"][0], "SketchesRole");
+        assert!(!template.resources.contains_key("LinesRole"), "it has no function");
         assert_eq!(sketches.tables["USERS_TABLE"], "UsersTable", "of the globals");
         assert_eq!(sketches.routes, ["/sketches", "/sketches/{proxy+}"].map(|path| Some(path.to_owned())));
     }
