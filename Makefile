@@ -53,8 +53,15 @@ test-contract: $(TOOLS)/cargo-lambda/installed $(TOOLS)/schemathesis/installed #
 	cargo test --package end-to-end --features contract --test e2e contract:: -- --nocapture
 
 .PHONY: openapi
-openapi: ## Write docs/openapi.json anew from the types and routes
-	UPDATE_OPENAPI=1 cargo test --quiet --package end-to-end --test openapi
+openapi: $(TOOLS)/web/installed ## Write docs/openapi.json again from the types and routes, and the application's types from it
+	UPDATE_OPENAPI=1 cargo test --quiet --workspace --test openapi
+	$(NPM) run generate
+
+.PHONY: resource
+resource: ## Add a resource (NAME=notes FIELDS="text:string:1000,pinned:bool" SINGULAR=note)
+	cargo dev resource $(NAME) $(if $(SINGULAR),--singular $(SINGULAR)) $(if $(FIELDS),--fields "$(FIELDS)")
+	cargo fmt --package $(NAME)
+	@$(MAKE) --no-print-directory openapi
 
 .PHONY: test-deploy
 test-deploy: build-here $(TOOLS)/ministack/installed ## Deploy the template to an emulated AWS and use what was deployed

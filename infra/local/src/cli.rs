@@ -11,9 +11,10 @@ use url::Url;
 use crate::{
     clerk::{Secrets, WEBHOOKS_HEADER},
     docker, dynamodb, files,
-    functions::url_path,
+    functions::{url_path, workspace},
     reconcile::{Defaults, Reconcile},
     samples::{self, Sample},
+    scaffold::NewResource,
     stack::{self, Options, Ports},
     template::Template,
 };
@@ -102,6 +103,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<String>,
     },
+    /// Add a resource to the project: `make resource` runs this, and writes what follows from it
+    Resource(NewResource),
     /// Repair profiles that webhooks missed, here or, with Clerk's secret key, on AWS
     Reconcile(Reconcile),
 }
@@ -181,6 +184,9 @@ impl Cli {
             return stack::run(Options { ports, origins, folder, fresh, reload, api_only, until_stdin_closes }).await;
         }
         let secrets = Secrets::load(&folder)?;
+        if let Command::Resource(resource) = self.command {
+            return resource.write(&workspace());
+        }
         if let Command::Reconcile(reconcile) = self.command {
             let (secret_key, signing_secret) =
                 secrets.map(|secrets| (secrets.secret_key, secrets.webhook_secret)).unzip();
@@ -201,7 +207,7 @@ impl Cli {
             http: reqwest::Client::builder().no_proxy().build()?,
         };
         match self.command {
-            Command::Run { .. } | Command::Reconcile(_) => Ok(()),
+            Command::Run { .. } | Command::Reconcile(_) | Command::Resource(_) => Ok(()),
             Command::WebhookSecret => {
                 println!("{}", secrets.webhook_secret);
                 Ok(())

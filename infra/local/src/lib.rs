@@ -17,6 +17,7 @@ mod guard;
 mod proxy;
 mod reconcile;
 mod samples;
+mod scaffold;
 mod stack;
 pub mod template;
 mod web;
