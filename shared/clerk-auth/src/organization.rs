@@ -83,7 +83,7 @@ impl OrganizationClaims {
 }
 
 impl Packed {
-    /// `fea` lists features with their scope (`o:billing`, `uo:chat`), `per` the names of permissions (`read,manage`);
+    /// `fea` lists features with their scope (`o:billing`, `uo:note`), `per` the names of permissions (`read,manage`);
     /// `fpm` has a number for each feature of the organization, whose bits, lowest first, select its permissions from `per`.
     fn permissions(&self, features: &str) -> Option<Vec<String>> {
         let [names, masks] = [&self.per, &self.fpm].map(|text| text.as_deref().filter(|text| !text.is_empty()));
@@ -136,14 +136,14 @@ mod tests {
             id: "org_1".to_owned(),
             slug: Some("acme".to_owned()),
             role: Some("org:admin".to_owned()),
-            permissions: vec!["org:billing:read".to_owned(), "org:chat:read".to_owned(), "org:chat:manage".to_owned()],
+            permissions: vec!["org:billing:read".to_owned(), "org:note:read".to_owned(), "org:note:manage".to_owned()],
         };
         let first = parse(json!({
             "org_id": "org_1", "org_slug": "acme", "org_role": "org:admin",
-            "org_permissions": ["org:billing:read", "org:chat:read", "org:chat:manage"],
+            "org_permissions": ["org:billing:read", "org:note:read", "org:note:manage"],
         }));
         assert_eq!(first, Ok(Some(expected.clone())));
-        assert_eq!(packed("o:billing,u:profile,uo:chat", "read,manage", "1,3"), Ok(Some(expected)));
+        assert_eq!(packed("o:billing,u:profile,uo:note", "read,manage", "1,3"), Ok(Some(expected)));
     }
 
     #[test]

@@ -26,7 +26,7 @@ use signing_key::SigningKey;
 
 const ISSUER: &str = "https://clerk.example.com";
 const PARTY: &str = "https://app.example.com";
-const AUDIENCE: &str = "chats";
+const AUDIENCE: &str = "notes";
 /// Now, in seconds since the epoch.
 const NOW: u64 = 1_800_000_000;
 /// Tokens made at random, beside those with one of the listed changes each.
@@ -676,22 +676,22 @@ fn telling_claims() -> Vec<(&'static str, Value)> {
     ];
     claims.extend(parties.map(|azp| ("azp", json!(azp))));
     let audiences = [
-        json!("chats"),
-        json!("chat"),
-        json!("chats "),
-        json!("Chats"),
+        json!("notes"),
+        json!("note"),
+        json!("notes "),
+        json!("Notes"),
         json!("other"),
-        json!(["chats"]),
-        json!(["other", "chats"]),
+        json!(["notes"]),
+        json!(["other", "notes"]),
         json!(["other"]),
         json!([""]),
-        json!(["", "chats"]),
+        json!(["", "notes"]),
         json!([null]),
-        json!(["chats", 1]),
+        json!(["notes", 1]),
         json!([1, "other"]),
-        json!([["chats"]]),
+        json!([["notes"]]),
         json!([["other"]]),
-        json!({ "chats": "chats" }),
+        json!({ "notes": "notes" }),
     ];
     claims.extend(audiences.map(|aud| ("aud", aud)));
     claims.extend(["active", "pending", "Active", "revoked"].map(|sts| ("sts", json!(sts))));

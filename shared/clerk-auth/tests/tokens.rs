@@ -168,7 +168,7 @@ async fn configured_authorized_parties_and_audience_are_required() {
     let key = new_key();
     let parties =
         verifier(&key, &[("CLERK_AUTHORIZED_PARTIES", "https://other.example.com, https://app.example.com/")]);
-    let audience = verifier(&key, &[("CLERK_AUDIENCE", "chats")]);
+    let audience = verifier(&key, &[("CLERK_AUDIENCE", "notes")]);
     let cases: Vec<(&Verifier, Value, Result<(), TokenError>)> = vec![
         (&parties, json!({}), Ok(())),
         (&parties, json!({ "azp": "https://other.example.com" }), Ok(())),
@@ -176,13 +176,13 @@ async fn configured_authorized_parties_and_audience_are_required() {
         (&parties, json!({ "azp": "" }), Err(UnauthorizedParty)),
         (&parties, json!({ "azp": "https://app.example.com.evil.example" }), Err(UnauthorizedParty)),
         (&parties, json!({ "azp": "http://app.example.com" }), Err(UnauthorizedParty)),
-        (&audience, json!({ "aud": "chats" }), Ok(())),
-        (&audience, json!({ "aud": ["billing", "chats"] }), Ok(())),
+        (&audience, json!({ "aud": "notes" }), Ok(())),
+        (&audience, json!({ "aud": ["billing", "notes"] }), Ok(())),
         (&audience, json!({}), Err(WrongAudience)),
         (&audience, json!({ "aud": "" }), Err(WrongAudience)),
         (&audience, json!({ "aud": [] }), Err(WrongAudience)),
-        (&audience, json!({ "aud": "chat" }), Err(WrongAudience)),
-        (&audience, json!({ "aud": "chats-and-more" }), Err(WrongAudience)),
+        (&audience, json!({ "aud": "note" }), Err(WrongAudience)),
+        (&audience, json!({ "aud": "notes-and-more" }), Err(WrongAudience)),
         (&audience, json!({ "aud": ["billing"] }), Err(WrongAudience)),
         (&audience, json!({ "aud": 1 }), Err(TokenError::Malformed)),
     ];
@@ -318,10 +318,10 @@ async fn machine_tokens_and_templates_without_audience_are_rejected() {
     use TokenError::{UnsupportedTokenType, WrongAudience};
     let key = new_key();
     let plain = verifier(&key, &[]);
-    let audience = verifier(&key, &[("CLERK_AUDIENCE", "chats")]);
+    let audience = verifier(&key, &[("CLERK_AUDIENCE", "notes")]);
     let (session, template, machine) = ("cl_B7d4PD111AAA", "cl_B7d4PD222AAA", "cl_B7d4PD333AAA");
-    let aud = || json!({ "aud": "chats" });
-    let template_claims = || json!({ "sid": null, "sts": null, "azp": null, "aud": "chats" });
+    let aud = || json!({ "aud": "notes" });
+    let template_claims = || json!({ "sid": null, "sts": null, "azp": null, "aud": "notes" });
     let cases: Vec<(&Verifier, Value, Value, Result<(), TokenError>)> = vec![
         (&plain, json!({ "cat": session }), json!({}), Ok(())),
         (&plain, json!({ "cat": null }), json!({}), Ok(())),
@@ -338,7 +338,7 @@ async fn machine_tokens_and_templates_without_audience_are_rejected() {
         (&audience, json!({ "cat": null }), template_claims(), Ok(())),
         (&audience, json!({ "cat": template }), json!({ "sid": null, "aud": "another" }), Err(WrongAudience)),
         (&audience, json!({ "cat": machine }), aud(), Err(UnsupportedTokenType)),
-        (&audience, json!({}), json!({ "sub": "mch_1", "aud": "chats" }), Err(UnsupportedTokenType)),
+        (&audience, json!({}), json!({ "sub": "mch_1", "aud": "notes" }), Err(UnsupportedTokenType)),
     ];
     for (verifier, header_change, change, expected) in cases {
         let token = sign(&key, &with(header(), header_change.clone()), &with(claims(), change.clone()));
@@ -398,7 +398,7 @@ async fn session_token_lifetime_is_limited() {
     let key = new_key();
     let default = verifier(&key, &[]);
     let hour = verifier(&key, &[("CLERK_MAX_TOKEN_LIFETIME", "3600")]);
-    let audience = verifier(&key, &[("CLERK_AUDIENCE", "chats")]);
+    let audience = verifier(&key, &[("CLERK_AUDIENCE", "notes")]);
     let year = NOW + 365 * 24 * 3600;
     let cases: Vec<(&Verifier, Value, Result<(), TokenError>)> = vec![
         (&default, json!({ "iat": NOW, "exp": NOW + 120 }), Ok(())),
@@ -415,9 +415,9 @@ async fn session_token_lifetime_is_limited() {
         (&hour, json!({ "exp": NOW + 3601 }), Err(LifetimeTooLong)),
         (&hour, json!({ "iat": null }), Err(LifetimeTooLong)),
         // A token of a JWT template carries no session that could end.
-        (&audience, json!({ "sid": null, "aud": "chats", "exp": year }), Ok(())),
-        (&audience, json!({ "sid": null, "aud": "chats", "exp": year, "iat": null }), Ok(())),
-        (&audience, json!({ "aud": "chats", "exp": year }), Err(LifetimeTooLong)),
+        (&audience, json!({ "sid": null, "aud": "notes", "exp": year }), Ok(())),
+        (&audience, json!({ "sid": null, "aud": "notes", "exp": year, "iat": null }), Ok(())),
+        (&audience, json!({ "aud": "notes", "exp": year }), Err(LifetimeTooLong)),
         (&default, json!({ "sid": null, "exp": year }), Err(UnsupportedTokenType)),
     ];
     for (verifier, change, expected) in cases {
@@ -426,7 +426,7 @@ async fn session_token_lifetime_is_limited() {
     }
     // Whatever its category says.
     let template = with(header(), json!({ "cat": "cl_B7d4PD222AAA" }));
-    let token = sign(&key, &template, &with(claims(), json!({ "aud": "chats", "exp": year })));
+    let token = sign(&key, &template, &with(claims(), json!({ "aud": "notes", "exp": year })));
     assert_eq!(outcome(&audience, &token).await.map(drop), Err(LifetimeTooLong));
 }
 

@@ -246,7 +246,7 @@ impl Model {
 #[derive(Clone, Copy, Debug)]
 enum Before {
     Nothing,
-    Chat,
+    Item,
     Tombstone,
 }
 
@@ -268,7 +268,7 @@ fn cases() -> Vec<Case> {
         sides.extend(FATES.map(|fate| (call, fate)));
     }
     let mut cases = Vec::new();
-    for before in [Before::Nothing, Before::Chat, Before::Tombstone] {
+    for before in [Before::Nothing, Before::Item, Before::Tombstone] {
         for (number, &(one, fate)) in sides.iter().enumerate() {
             // The two devices are alike, so each pair is tried once.
             let others = sides.iter().skip(number).filter(|(_, other)| fate.len() + other.len() <= MAX_ARRIVALS);

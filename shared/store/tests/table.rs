@@ -100,7 +100,7 @@ fn store_clock() -> u64 {
 }
 
 #[tokio::test]
-async fn a_deleted_chat_leaves_a_tombstone_without_content() {
+async fn a_deleted_item_leaves_a_tombstone_without_content() {
     let fixture = Fixture::new().await;
     let table = notes(&fixture.database);
     let ada = fixture.author("user_ada").await;
@@ -128,7 +128,7 @@ async fn a_deleted_chat_leaves_a_tombstone_without_content() {
 }
 
 #[tokio::test]
-async fn versions_continue_after_a_chat_is_deleted_and_created_again() {
+async fn versions_continue_after_an_item_is_deleted_and_created_again() {
     let fixture = Fixture::new().await;
     let table = notes(&fixture.database);
     let ada = fixture.author("user_ada").await;
@@ -227,7 +227,7 @@ async fn of_changes_made_at_once_for_one_version_one_wins() {
 }
 
 #[tokio::test]
-async fn another_persons_chat_is_one_that_does_not_exist() {
+async fn another_users_item_is_not_found() {
     let fixture = Fixture::new().await;
     let table = notes(&fixture.database);
     let (ada, eve) = (fixture.author("user_ada").await, fixture.author("user_eve").await);
