@@ -50,7 +50,7 @@ images: $(TOOLS)/cargo-lambda/installed $(TOOLS)/web/installed ## Take the pictu
 .PHONY: test-contract
 test-contract: $(TOOLS)/cargo-lambda/installed $(TOOLS)/schemathesis/installed ## Try out the API against its document (SEED=1)
 	cargo build --workspace --bins
-	cargo test --package end-to-end --features contract --test e2e contract:: -- --nocapture
+	cargo test --workspace --features end-to-end/contract --test e2e contract:: -- --nocapture
 
 .PHONY: openapi
 openapi: $(TOOLS)/web/installed ## Write docs/openapi.json again from the types and routes, and the application's types from it
