@@ -62,6 +62,18 @@ impl Copy {
         }
     }
 
+    /// Removes a function that the workspace may have, and its part of template.yaml.
+    fn remove(&self, function: &str) {
+        let path = self.0.join("template.yaml");
+        let template = fs::read_to_string(&path).expect("it is there");
+        let header = format!("  # ---------------------------------------------------------------- {function}\n");
+        if let Some((before, part)) = template.split_once(&header) {
+            let next = part.find("  # -----").expect("there is a part after it");
+            fs::write(path, format!("{before}{}", &part[next..])).expect("it can be written");
+            fs::remove_dir_all(self.0.join("functions").join(function)).expect("it is there");
+        }
+    }
+
     /// Puts a block of the guide into the file that its fence names: a new one, or the end of the one that is there.
     fn apply(&self, path: &str, code: &str) {
         let path = self.0.join(path);
@@ -131,27 +143,20 @@ fn blocks(guide: &str) -> Vec<(&str, &str)> {
     named.collect()
 }
 
-/// The part of template.yaml with this header.
-fn without_part(template: &str, name: &str) -> String {
-    let header = format!("  # ---------------------------------------------------------------- {name}\n");
-    let (before, part) = template.split_once(&header).expect("the part has a header");
-    let next = part.find("  # -----").expect("there is a part after it");
-    format!("{before}{}", &part[next..])
-}
-
 #[test]
 fn a_team_adds_a_resource_and_removes_chats() {
     // The workspace is built first, so that only what changes is built here.
     program("local");
     let copy = Copy::new();
+    copy.remove("notes");
+    let before = copy.lines(&["template.yaml"]);
     copy.cargo(&["build", "--offline", "--quiet", "--workspace", "--bin", "local"]);
     let fields = ["--fields", "text:string:1000,pinned:bool,dueAt:integer?"];
     let scaffold = Command::new(copy.0.join("target/debug/local")).args(["resource", "notes"]).args(fields).status();
     assert!(scaffold.expect("local runs").success(), "nothing is written");
     copy.cargo(&["fmt", "--package", "notes", "--check"]);
     let rust = copy.lines(&["functions/notes/src/lib.rs", "functions/notes/src/main.rs"]);
-    let template = fs::read_to_string(copy.0.join("template.yaml")).expect("it is written");
-    let part = template.lines().count() - file("template.yaml").lines().count();
+    let part = copy.lines(&["template.yaml"]) - before;
     // Three members, with their comments; of the template's part, two lines are its header.
     assert!(rust <= 60 && part <= 33, "{rust} lines of Rust and {part} of the template");
     copy.test(&OF_RESOURCES);
@@ -164,8 +169,6 @@ fn a_team_adds_a_resource_and_removes_chats() {
     }
     copy.cargo(&["build", "--offline", "--quiet", "--workspace", "--bins"]);
 
-    fs::remove_dir_all(copy.0.join("functions/chats")).expect("it is there");
-    let template = fs::read_to_string(copy.0.join("template.yaml")).expect("it is written");
-    fs::write(copy.0.join("template.yaml"), without_part(&template, "chats")).expect("it can be written");
+    copy.remove("chats");
     copy.test(&ALL);
 }
