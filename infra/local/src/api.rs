@@ -5,6 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use axum::{
     Router,
     extract::{Request, State},
+    handler::Handler,
     http::{HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::{self, Next},
     response::Response,
@@ -21,7 +22,7 @@ use crate::{
 /// Everything that is served on the API's port. `functions` is where cargo-lambda listens, `origins` are the front ends'.
 pub(crate) fn router(template: &Template, functions: SocketAddr, port: u16, origins: Vec<String>) -> Router {
     let proxy = Proxy::to(functions);
-    let mut api = Router::new();
+    let mut routes = Vec::new();
     let mut urls = Router::new();
     for function in &template.functions {
         // cargo-lambda takes a path below this one for a request to the function, whatever follows.
@@ -35,18 +36,25 @@ pub(crate) fn router(template: &Template, functions: SocketAddr, port: u16, orig
             }
             proxy.send(request, &format!("{at}/{}", target.strip_prefix('/').unwrap_or(&target))).await
         };
-        for route in &function.routes {
-            api = match route {
-                Some(path) => api.route(&path.replace("{proxy+}", "{*proxy}"), any(to_function.clone())),
-                None => api.fallback(to_function.clone()),
-            };
-        }
+        routes.extend(function.routes.iter().map(|route| (route.as_deref(), to_function.clone())));
         if function.has_url {
             urls = urls.nest_service(&prefix, any(to_function));
         }
     }
-    let api = api.layer(middleware::from_fn_with_state(Arc::new(template.cors.clone()), cors));
+    let api = api_of(routes).layer(middleware::from_fn_with_state(Arc::new(template.cors.clone()), cors));
     Guard::api(port, origins).layer(urls.fallback_service(api))
+}
+
+/// The routes of functions, as API Gateway selects them: a whole path before one with `{proxy+}`, and the longer of two.
+fn api_of<T: 'static>(mut routes: Vec<(Option<&str>, impl Handler<T, ()>)>) -> Router {
+    routes.sort_by_key(|(path, _)| path.map(|path| (!path.ends_with("{proxy+}"), path.split('/').count())));
+    routes.into_iter().fold(Router::new(), |others, (path, to_function)| match path {
+        // A router each, since axum accepts no route that overlaps with one of {*proxy}.
+        Some(path) => {
+            Router::new().route(&path.replace("{proxy+}", "{*proxy}"), any(to_function)).fallback_service(others)
+        }
+        None => others.fallback(to_function),
+    })
 }
 
 /// Adds the headers that API Gateway adds by its configuration, to answers of functions that know nothing of CORS. The
@@ -73,4 +81,40 @@ async fn cors(State(cors): State<Arc<Cors>>, request: Request, next: Next) -> Re
         list(header::ACCESS_CONTROL_EXPOSE_HEADERS, &cors.expose_headers);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_most_specific_route_is_selected() {
+        let declared = [
+            (None, "default"),
+            (Some("/boards"), "boards"),
+            (Some("/boards/{proxy+}"), "boards"),
+            (Some("/boards/{board}/cards"), "cards"),
+            (Some("/boards/{board}/cards/{proxy+}"), "cards"),
+        ];
+        for routes in [declared.to_vec(), declared.into_iter().rev().collect()] {
+            let api = api_of(routes.into_iter().map(|(path, name)| (path, async move || name)).collect());
+            for (path, function) in [
+                ("/", "default"),
+                ("/boards", "boards"),
+                ("/boards/1", "boards"),
+                ("/boards/1/elsewhere", "boards"),
+                ("/boards/1/cards", "cards"),
+                ("/boards/1/cards/2", "cards"),
+                ("/cards", "default"),
+            ] {
+                let request = Request::builder().uri(path).body(axum::body::Body::empty()).expect("a request");
+                let response = api.clone().oneshot(request).await.expect("infallible");
+                let body = to_bytes(response.into_body(), 100).await.expect("a body");
+                assert_eq!(body, function, "{path}");
+            }
+        }
+    }
 }

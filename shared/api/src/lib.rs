@@ -31,6 +31,7 @@ mod session;
 mod text;
 
 pub use body::Body;
+pub use clerk_auth::ConfigError;
 pub use code::Code;
 pub use context::Context;
 pub use env::{Environment, FromEnvironment, var};

@@ -72,6 +72,9 @@ pub struct Problem {
 /// `#[utoipa::path(responses(…, RenameProblems))]` takes what `problems!(RenameProblems: Body, NotFound, …)` makes.
 #[macro_export]
 macro_rules! problems {
+    ($name:ident) => {
+        $crate::problems!(@ $name, false,);
+    };
     ($name:ident: body $(, $code:ident)*) => {
         $crate::problems!(@ $name, true, $($code),*);
     };

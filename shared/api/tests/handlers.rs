@@ -10,8 +10,8 @@
 use std::{collections::HashMap, time::UNIX_EPOCH};
 
 use api::{
-    Auth, Environment, FromEnvironment, IfMatch, Line, Listed, OpenApiRouter, Path, Problem, ReadSession, Scoped,
-    Tagged, WriteSession, openapi::ItemPath, problems, routes,
+    Auth, ConfigError, Environment, FromEnvironment, IfMatch, Line, Listed, OpenApiRouter, Path, Problem, ReadSession,
+    Scoped, Tagged, WriteSession, openapi::ItemPath, problems, routes,
 };
 use aws_sdk_dynamodb::config::{self, BehaviorVersion, Credentials, Region};
 use axum::{
@@ -20,7 +20,6 @@ use axum::{
     extract::{FromRef, State},
     http::{Request, StatusCode, header},
 };
-use clerk_auth::ConfigError;
 use local::template::{self, Template};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
