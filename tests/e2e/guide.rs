@@ -81,6 +81,13 @@ impl Copy {
         fs::write(path, before + code).expect("the target folder can be written to");
     }
 
+    fn replace(&self, path: &str, before: &str, after: &str) {
+        let path = self.0.join(path);
+        let text = fs::read_to_string(&path).expect("it is there");
+        assert!(text.contains(before), "{} lacks {before}", path.display());
+        fs::write(path, text.replacen(before, after, 1)).expect("it can be written");
+    }
+
     fn cargo(&self, arguments: &[&str]) -> String {
         let mut command = Command::new(env!("CARGO"));
         let ran =
@@ -145,6 +152,14 @@ fn blocks(guide: &str) -> Vec<(&str, &str)> {
     named.collect()
 }
 
+/// The line that the guide changes, before and after.
+fn diff(guide: &str) -> (&str, &str) {
+    let (_, diff) = guide.split_once("```diff\n").expect("the guide has a diff");
+    let mut lines = diff.lines();
+    let mut line = |sign| lines.next().and_then(|line| line.strip_prefix(sign)).expect("one line each").trim();
+    (line('-'), line('+'))
+}
+
 #[test]
 fn a_team_adds_a_resource_and_removes_chats() {
     // The workspace is built first, so that only what changes is built here.
@@ -168,8 +183,16 @@ fn a_team_adds_a_resource_and_removes_chats() {
     for (path, code) in blocks {
         copy.apply(path, &format!("{code}\n"));
     }
-    copy.cargo(&["build", "--offline", "--quiet", "--workspace", "--bins"]);
+    let (before, after) = diff(&guide);
+    copy.replace("functions/notes/src/lib.rs", before, after);
+    copy.replace("functions/notes/src/lib.rs", "OpenApiRouter}", "OpenApiRouter, routes}");
 
     copy.remove("chats");
     copy.test(&ALL);
+    // Its test is the one of all routes in the document: no token, no response.
+    let document = fs::read_to_string(copy.0.join("docs/openapi.json")).expect("it is written");
+    assert!(
+        document.contains("/notes/{id}/pin") && !document.contains("/chats"),
+        "the document is not that of the guide"
+    );
 }
