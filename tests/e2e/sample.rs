@@ -77,7 +77,8 @@ impl Sample {
     pub(crate) fn texts(&self) -> Vec<&str> {
         fn texts(value: &Value) -> Vec<&str> {
             match value {
-                Value::String(text) => vec![text],
+                // A shorter one can be part of anything.
+                Value::String(text) if text.len() >= 8 => vec![text],
                 Value::Array(values) => values.iter().flat_map(texts).collect(),
                 Value::Object(members) => members.values().flat_map(texts).collect(),
                 _ => Vec::new(),

@@ -8,11 +8,40 @@ use serde_json::{Map, Value, json};
 
 /// The header in template.yaml above which a resource goes.
 const NEXT_PART: &str = "  # ---------------------------------------------------------------- profile\n";
-/// Crates that a function uses, and members of the workspace in other folders.
-const TAKEN: [&str; 12] =
-    ["alloc", "api", "aws", "bench", "core", "local", "operate", "serde", "std", "store", "test", "utoipa"];
+/// Plurals of something else: crates that a function uses, members of the workspace in other folders, the tables of the
+/// session check, what the API's document has, and types that a function imports, as their plural.
+const TAKEN: [&str; 28] = [
+    "alloc",
+    "api",
+    "aws",
+    "bench",
+    "contexts",
+    "core",
+    "cursors",
+    "ids",
+    "lines",
+    "local",
+    "operate",
+    "options",
+    "problems",
+    "profile",
+    "profiles",
+    "resources",
+    "results",
+    "routers",
+    "serde",
+    "sessions",
+    "std",
+    "store",
+    "strings",
+    "tables",
+    "test",
+    "users",
+    "utoipa",
+    "vecs",
+];
 /// What every item has.
-const RESERVED: [&str; 10] = [
+const RESERVED: [&str; 14] = [
     "id",
     "userId",
     "createdAt",
@@ -23,12 +52,17 @@ const RESERVED: [&str; 10] = [
     "listPosition",
     "expiresAt",
     "cursor",
+    "write1",
+    "write2",
+    "write3",
+    "write4",
 ];
 /// Names that Rust accepts only with `r#`.
-const KEYWORDS: [&str; 39] = [
+const KEYWORDS: [&str; 48] = [
     "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "do", "dyn", "else", "enum",
-    "extern", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro", "match", "mod", "move", "mut",
-    "override", "priv", "pub", "ref", "return", "static", "struct", "trait", "try", "type", "typeof",
+    "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro", "match", "mod", "move",
+    "mut", "override", "priv", "pub", "ref", "return", "static", "struct", "trait", "true", "try", "type", "typeof",
+    "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
 ];
 const MAX_STRING: usize = 10_000;
 
@@ -67,7 +101,9 @@ impl Field {
         let (name, kind) = text.split_once(':').context("a field is a name, a colon and a type")?;
         let is_name = name.starts_with(|char: char| char.is_ascii_lowercase());
         ensure!(
-            is_name && name.chars().all(|char| char.is_ascii_alphanumeric()) && name != "self" && name != "super",
+            is_name
+                && name.chars().all(|char| char.is_ascii_alphanumeric())
+                && !["crate", "self", "super"].contains(&name),
             "{name} is not a name in camel case, such as dueAt"
         );
         ensure!(!RESERVED.contains(&name), "every item has a member {name} already; choose another name");
@@ -266,6 +302,7 @@ mod tests {
             ("text:string", ("text", "Line<200>", false)),
             ("dueAt:integer?", ("due_at", "i64", true)),
             ("type:bool", ("r#type", "bool", false)),
+            ("where:string", ("r#where", "Line<200>", false)),
         ] {
             let (identifier, kind, is_optional) = parsed(text).expect(text);
             assert_eq!((identifier.as_str(), kind.as_str(), is_optional), expected);

@@ -23,8 +23,8 @@ impl<S: Send + Sync, T: FromStr<Err: Display>> FromRequestParts<S> for Path<T> {
     }
 }
 
-/// The table of a resource, limited to the items below those that the path's parameters before `{id}` identify. At a path
-/// without such parameters, it is the whole table.
+/// The table of a resource, limited to the items below those that the path's parameters identify. The parameter `{id}` is
+/// not one of them: it identifies an item. At a path without other parameters, it is the whole table.
 pub struct Scoped<R>(pub Table<R>);
 
 impl<S: Send + Sync, R: Resource> FromRequestParts<S> for Scoped<R>

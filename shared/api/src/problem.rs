@@ -134,6 +134,12 @@ impl From<store::Error> for Problem {
                 Code::ClaimMismatch,
                 format!("`{member}` does not match your session token. Change it in Clerk, or omit it."),
             ),
+            store::Error::Unstorable(member) => Self::new(
+                Code::InvalidBody,
+                format!(
+                    "Invalid body: {member} cannot be stored. Send smaller numbers, less nesting and no empty names."
+                ),
+            ),
             store::Error::IdConflict => {
                 Self::new(Code::IdConflict, "You have a different item with this id. Use a new id, or omit it.")
             }

@@ -39,9 +39,10 @@ pub enum Operation {
 }
 
 /// The operations of a resource at `path`, such as `/chats`. The items at a path with parameters, such as
-/// `/chats/{chat}/notes`, are below those that the parameters identify: see [`Table::below`].
+/// `/chats/{chat}/notes`, are below those that the parameters identify: see [`Table::below`]. A parameter `{id}` becomes
+/// `{parent}`, since `{id}` identifies the item.
 pub fn resource<R: Resource + ToSchema>(path: &str) -> Operations<R> {
-    Operations { path: path.to_owned(), without: Vec::new(), resource: PhantomData }
+    Operations { path: path.replace("{id}", "{parent}"), without: Vec::new(), resource: PhantomData }
 }
 
 /// The operations of a resource.

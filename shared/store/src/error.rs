@@ -27,6 +27,9 @@ pub enum Error {
         /// Its version.
         current: u64,
     },
+    /// DynamoDB cannot store the value of the member.
+    #[error("{0} cannot be stored")]
+    Unstorable(&'static str),
     /// The id belongs to an item with other content.
     #[error("the id is in use")]
     IdConflict,

@@ -49,11 +49,15 @@ pub struct Page<R> {
 
 /// A place in a list, opaque to clients.
 ///
-/// It is base64url of a version byte and the position of the last item of a page: its `createdAt` and id. It names no
-/// partition, which always comes from the identity, so one user's cursor opens nothing of another user's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+/// It is base64url of a version byte and the position of the last item of a page: its `createdAt` and id, and the ids of
+/// the items that it is below, if the list has items below several. It names no partition, which always comes from the
+/// identity, so one user's cursor opens nothing of another user's.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Cursor(pub(crate) Position);
+pub struct Cursor {
+    pub(crate) position: Position,
+    pub(crate) parents: Vec<Id>,
+}
 
 /// The text is not a cursor of this version.
 #[derive(Debug, thiserror::Error)]
@@ -70,18 +74,24 @@ impl TryFrom<String> for Cursor {
     fn try_from(text: String) -> Result<Self, InvalidCursor> {
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidCursor)?;
         let [Self::VERSION, position @ ..] = bytes.as_slice() else { return Err(InvalidCursor) };
-        let (created_at, id) = position.split_first_chunk().ok_or(InvalidCursor)?;
+        let (created_at, ids) = position.split_first_chunk().ok_or(InvalidCursor)?;
         let created_at = u64::from_be_bytes(*created_at);
-        let id = Uuid::from_slice(id).ok().and_then(Id::from_uuid).ok_or(InvalidCursor)?;
-        (created_at <= Position::MAX_CREATED_AT).then_some(Self(Position { created_at, id })).ok_or(InvalidCursor)
+        let id = |bytes| Uuid::from_slice(bytes).ok().and_then(Id::from_uuid).ok_or(InvalidCursor);
+        let mut ids = ids.chunks(size_of::<Uuid>()).map(id);
+        let id = ids.next().ok_or(InvalidCursor)??;
+        let parents = ids.collect::<Result<_, _>>()?;
+        let is_time = created_at <= Position::MAX_CREATED_AT;
+        is_time.then_some(Self { position: Position { created_at, id }, parents }).ok_or(InvalidCursor)
     }
 }
 
 impl From<Cursor> for String {
-    fn from(Cursor(Position { created_at, id: Id(id) }): Cursor) -> Self {
+    fn from(Cursor { position: Position { created_at, id }, parents }: Cursor) -> Self {
         let mut bytes = vec![Cursor::VERSION];
         bytes.extend_from_slice(&created_at.to_be_bytes());
-        bytes.extend_from_slice(id.as_bytes());
+        for Id(id) in std::iter::once(id).chain(parents) {
+            bytes.extend_from_slice(id.as_bytes());
+        }
         BASE64_URL_SAFE_NO_PAD.encode(bytes)
     }
 }

@@ -1,18 +1,20 @@
 //! What a table holds: a type with its name, and the item that it becomes.
 
-use std::collections::HashSet;
+use std::{borrow::Cow, collections::HashSet};
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_aux::serde_introspection::serde_introspect;
+use serde_content::{Data, Serializer, Value};
 
-use crate::Id;
+use crate::{Error, Id};
 
 /// A type of item that each user has a list of. The implementing struct has what is particular to it; an [`Item`] adds
 /// the id, the times and the version.
 ///
 /// A struct's members are stored by their names, so it cannot have members that `serde(flatten)` merges into it. An item
 /// that was stored before a member was added has a value for it only if the member has a default
-/// (`Option`, or `serde(default)`).
+/// (`Option`, or `serde(default)`). Whatever a member or a change of it serializes to, the member must accept: an item
+/// with a value that it rejects is an internal error, also for the list that has the item.
 pub trait Resource: Clone + DeserializeOwned + Serialize + Send + Sync + 'static {
     /// One of them, in camel case, such as `chat`: the sort key is `chatId`.
     const NAME: &'static str;
@@ -65,6 +67,9 @@ pub enum CreateOutcome<R> {
 /// A [`Resource`] that cannot be stored.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidResource {
+    /// The variable of its table would be one of the session check's.
+    #[error("a resource cannot have the plural {0}")]
+    ReservedName(&'static str),
     /// Its members are unknown before it is serialized.
     #[error("{0} must be a struct with named members and without serde(flatten)")]
     NotAStruct(&'static str),
@@ -107,6 +112,19 @@ pub fn members<T: DeserializeOwned>() -> &'static [&'static str] {
     serde_introspect::<T>()
 }
 
+/// A struct's members with their values, in which `None`, `Some(None)` and a value without `Option` differ.
+pub(crate) fn fields(value: &impl Serialize) -> Result<Vec<(Cow<'static, str>, Value<'static>)>, Error> {
+    let unreadable = |cause: &str| Error::Internal(format!("a resource cannot be serialized: {cause}"));
+    let content = Serializer::new().serialize(value).map_err(|error| unreadable(&error.to_string()))?;
+    match content.into_owned() {
+        Value::Struct(content) => match content.data {
+            Data::Struct { fields } => Ok(fields),
+            _ => Err(unreadable("it has no members")),
+        },
+        _ => Err(unreadable("it is not a struct")),
+    }
+}
+
 /// The sort key of a resource's table.
 pub(crate) fn sort_key<R: Resource>() -> String {
     format!("{}Id", R::NAME)
@@ -115,6 +133,9 @@ pub(crate) fn sort_key<R: Resource>() -> String {
 /// Refuses a resource that would be read or written wrongly.
 pub(crate) fn check<R: Resource>() -> Result<(), InvalidResource> {
     let resource = R::NAME;
+    if ["sessions", "users"].contains(&R::PLURAL) {
+        return Err(InvalidResource::ReservedName(R::PLURAL));
+    }
     let own = members::<R>();
     if own.is_empty() || members::<R::Update>().is_empty() {
         return Err(InvalidResource::NotAStruct(resource));

@@ -38,7 +38,7 @@ impl ReadSession {
 
 /// A session that was checked: the account is active, and the session has not ended. Every write asks for one. Only
 /// [`Accounts::write_session`] makes one.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct WriteSession(pub(crate) Identity);
 
 impl WriteSession {

@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, KeysAndAttributes},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use serde_content::{Data, Serializer, Value};
+use serde_content::Value;
 
 use crate::{
     CreateOutcome, Cursor, Database, Error, Id, InvalidResource, Item, Limit, NewItem, Page, Precondition, ReadSession,
@@ -80,6 +80,13 @@ impl<R: Resource> Table<R> {
         (all.collect::<Vec<_>>().join(", "), names)
     }
 
+    /// The ids of the items that `item` is below, beyond those that this table is limited to.
+    fn parents_of(&self, item: &Attributes) -> Vec<Id> {
+        let sort_key = item.get(&self.sort_key).and_then(|key| key.as_s().ok()?.strip_prefix(&self.parents));
+        let parents = sort_key.and_then(|key| key.rsplit_once('#')).map(|(parents, _)| parents.split('#'));
+        parents.into_iter().flatten().filter_map(|id| id.parse().ok()).collect()
+    }
+
     fn item(&self, mut attributes: Attributes) -> Result<Item<R>, Error> {
         let invalid = |what: &str| Error::Internal(format!("an item cannot be read: {what}"));
         let sort_key = attributes.remove(&self.sort_key).and_then(|key| key.as_s().ok().cloned());
@@ -121,7 +128,8 @@ impl<R: Resource> Reader<'_, R> {
             .expression_attribute_values(":user", string(user_id))
             .projection_expression(projection)
             .set_expression_attribute_names(Some(names))
-            .set_exclusive_start_key(cursor.map(|Cursor(position)| {
+            .set_exclusive_start_key(cursor.map(|Cursor { position, parents }| {
+                let table = parents.into_iter().fold(table.clone(), Table::below);
                 let mut key = table.key(user_id, position.id);
                 key.insert("listPosition".to_owned(), table.position(position));
                 key
@@ -142,9 +150,13 @@ impl<R: Resource> Reader<'_, R> {
         let is_cut_short = output.last_evaluated_key.is_some();
         let found = output.items.unwrap_or_default();
         let has_more = is_cut_short || found.len() > usize::from(limit);
+        let parents = found.iter().take(limit.into()).next_back().map(|item| table.parents_of(item));
         let items = found.into_iter().take(limit.into()).map(|item| table.item(item)).collect::<Result<Vec<_>, _>>()?;
-        let last = items.last().filter(|_| has_more);
-        let cursor = last.map(|&Item { created_at, id, .. }| Cursor(Position { created_at, id }));
+        let last = items.last().zip(parents).filter(|_| has_more);
+        let cursor = last.map(|(&Item { created_at, id, .. }, parents)| {
+            let position = Position { created_at, id };
+            Cursor { position, parents }
+        });
         Ok(Page { items, cursor })
     }
 
@@ -187,6 +199,11 @@ impl<R: Resource> Writer<'_, R> {
         let mut assignments =
             "createdAt = :now, updatedAt = :now, fingerprint = :fingerprint, listPosition = :position".to_owned();
         let mut content: Attributes = serde_dynamo::to_item(&value)?;
+        let unstorable =
+            members::<R>().iter().find(|member| content.get(**member).is_some_and(|value| !is_storable(value, 0)));
+        if let Some(member) = unstorable {
+            return Err(Error::Unstorable(member));
+        }
         for (index, member) in (0..).zip(members::<R>()) {
             let Some(value) = content.remove(*member).filter(|value| !value.is_null()) else { continue };
             let (name, placeholder) = (placeholder('#', index), placeholder(':', index));
@@ -210,6 +227,10 @@ impl<R: Resource> Writer<'_, R> {
     pub async fn update(&self, id: Id, update: R::Update, precondition: &Precondition) -> Result<Item<R>, Error> {
         let now = now();
         let changes = changes(&update)?;
+        let is_unstorable = |value: &Option<AttributeValue>| value.as_ref().is_some_and(|value| !is_storable(value, 0));
+        if let Some((member, _)) = changes.iter().find(|(_, value)| is_unstorable(value)) {
+            return Err(Error::Unstorable(member));
+        }
         let mut request = self.update_item(id).expression_attribute_values(":now", number(now));
         let (mut assignments, mut removals) = ("updatedAt = :now".to_owned(), Vec::new());
         for (index, (member, value)) in changes.iter().enumerate() {
@@ -269,13 +290,27 @@ impl<R: Resource> Writer<'_, R> {
     }
 }
 
+/// Whether DynamoDB can store a value: it limits numbers and how deep values nest, and members must have names
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>).
+fn is_storable(value: &AttributeValue, depth: u8) -> bool {
+    const MAX_DEPTH: u8 = 31;
+    match value {
+        AttributeValue::N(number) => {
+            let magnitude = number.parse().map_or(f64::NAN, f64::abs);
+            magnitude == 0.0 || (1e-130..1e126).contains(&magnitude)
+        }
+        AttributeValue::L(values) => depth < MAX_DEPTH && values.iter().all(|value| is_storable(value, depth + 1)),
+        AttributeValue::M(members) => {
+            depth < MAX_DEPTH && members.iter().all(|(name, value)| !name.is_empty() && is_storable(value, depth + 1))
+        }
+        _ => true,
+    }
+}
+
 /// The members that `update` changes, and their new values: none for a member that it removes.
 fn changes<U: Serialize + DeserializeOwned>(update: &U) -> Result<Vec<(&'static str, Option<AttributeValue>)>, Error> {
-    let unreadable = |cause: &str| Error::Internal(format!("an update cannot be read: {cause}"));
     // An item does not distinguish `None` from `Some(None)`.
-    let content = Serializer::new().serialize(update).map_err(|error| unreadable(&error.to_string()))?;
-    let Value::Struct(content) = content else { return Err(unreadable("it is not a struct")) };
-    let Data::Struct { fields } = content.data else { return Err(unreadable("it has no members")) };
+    let fields = resource::fields(update)?;
     let is_changed = |member: &str| fields.iter().any(|(name, value)| name == member && *value != Value::Option(None));
     let mut values: Attributes = serde_dynamo::to_item(update)?;
     let changed = members::<U>().iter().filter(|member| is_changed(member));

@@ -9,7 +9,7 @@
 //! creation over a tombstone continues version and ids, so an entity tag of the deleted item does not match the new one.
 //! An item exists if it has a position. The index that lists are read from holds only such items.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use aws_lc_rs::digest;
 use aws_sdk_dynamodb::{
@@ -23,6 +23,7 @@ use serde_json::Value;
 use crate::{
     Error, Id,
     item::{self, Attributes, ConditionFailure, WriteId, conditional, now, number, string},
+    resource,
 };
 
 /// How long a tombstone stays, in seconds.
@@ -112,13 +113,16 @@ pub(crate) fn existing(item: Option<Attributes>) -> Option<Attributes> {
 
 /// Identifies the content that an item is created with, so that a creation that the client retries is recognized.
 ///
-/// Members that are null, false, 0 or empty are skipped. So a member that a release adds with such a default does not
-/// change the fingerprints of creations that the release before it handled.
+/// Members that are null, false, 0 or empty are skipped, unless they are a `Some`. So a member that a release adds with
+/// such a default does not change the fingerprints of creations that the release before it handled.
 pub(crate) fn fingerprint(id: Id, content: &impl Serialize) -> Result<String, Error> {
     let internal = |error: serde_json::Error| Error::Internal(error.to_string());
+    let is_some = |value: &serde_content::Value<'_>| matches!(value, serde_content::Value::Option(Some(_)));
+    let fields = resource::fields(content)?;
+    let given: HashSet<_> = fields.iter().filter(|(_, value)| is_some(value)).map(|(name, _)| name.as_ref()).collect();
     let mut content = serde_json::to_value(content).map_err(internal)?;
     if let Some(members) = content.as_object_mut() {
-        members.retain(|_, value| !is_empty(value));
+        members.retain(|name, value| given.contains(name.as_str()) || !is_empty(value));
     }
     let content = serde_json::to_vec(&(id, content)).map_err(internal)?;
     let digest = digest::digest(&digest::SHA256, &content);

@@ -42,7 +42,7 @@ enum Happening {
 #[derive(Clone)]
 enum Delivery {
     Webhook(Value),
-    Sync(Box<WriteSession>),
+    Sync(Arc<WriteSession>),
 }
 
 /// Few times and few names, so that many happen at once and many are the same.
@@ -129,7 +129,7 @@ impl Case<'_> {
                 let identity = identity_at(&self.user(user), *seconds, claims.clone()).await;
                 // Checked before anything else of the history has arrived: the worst case, a call that takes long.
                 let author = self.worlds.empty.accounts().write_session(identity).await;
-                Delivery::Sync(Box::new(author.expect("nothing is known of anybody")))
+                Delivery::Sync(Arc::new(author.expect("nothing is known of anybody")))
             }
         }
     }

@@ -354,6 +354,21 @@ async fn items_below_a_parent_are_separate_from_those_below_another() {
         other.reader(&session).list(limit(9), None).await.expect("a page").items,
         std::slice::from_ref(&foreign)
     );
+    // A list of all goes on below the next parent.
+    let (mut all, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = table.reader(&session).list(limit(1), cursor).await.expect("a page");
+        all.extend(page.items.into_iter().map(|item| item.id));
+        cursor = page.cursor.map(|cursor| Cursor::try_from(String::from(cursor)).expect("our own"));
+        if cursor.is_none() {
+            break;
+        }
+    }
+    let sorted = |mut ids: Vec<Id>| {
+        ids.sort_by_key(ToString::to_string);
+        ids
+    };
+    assert_eq!(sorted(all), sorted(vec![first.id, second.id, foreign.id]));
     assert_eq!(one.reader(&session).get(first.id).await.expect("read"), first);
     assert!(matches!(one.reader(&session).get(foreign.id).await, Err(Error::NotFound)));
     assert!(matches!(one.writer(&ada).delete(foreign.id, &Precondition::Exists).await, Err(Error::NotFound)));
@@ -387,7 +402,58 @@ async fn a_read_is_withheld_until_the_session_check_passes() {
 }
 
 #[tokio::test]
+async fn creations_that_differ_in_an_optional_member_conflict() {
+    let fixture = Fixture::new().await;
+    let table = notes(&fixture.database);
+    let ada = fixture.author("user_ada").await;
+    let id = Some(Id::new());
+    let with = |date| NewItem { id, value: Note { date, ..note("plans") } };
+    assert!(matches!(table.writer(&ada).create(with(Some(0))).await, Ok(CreateOutcome::Created(_))));
+    assert!(matches!(table.writer(&ada).create(with(Some(0))).await, Ok(CreateOutcome::Replayed(_))));
+    assert!(matches!(table.writer(&ada).create(with(None)).await, Err(Error::IdConflict)));
+}
+
+#[tokio::test]
+async fn a_value_that_dynamodb_cannot_store_is_named() {
+    #[derive(Clone, Deserialize, Serialize)]
+    struct Odd {
+        any: serde_json::Value,
+    }
+
+    impl Resource for Odd {
+        const NAME: &str = "note";
+        const PLURAL: &str = "notes";
+        type Update = Self;
+    }
+
+    let fixture = Fixture::new().await;
+    let table = Table::<Odd>::new(&fixture.database, "NotesTable".to_owned()).expect("a resource");
+    let ada = fixture.author("user_ada").await;
+    let nested = |depth: usize| (0..depth).fold(json!(1), |value, _| json!([value]));
+    let stored = NewItem { id: None, value: Odd { any: json!({ "a": [1e125, -1e-129, 0, null, nested(27)] }) } };
+    let stored = table.writer(&ada).create(stored).await.expect("stored");
+    let CreateOutcome::Created(stored) = stored else { panic!("it is new") };
+    for any in [json!(1e300), json!(-1e-200), json!([{ "a": 1e126 }]), json!({ "": 1 }), nested(40)] {
+        let created = table.writer(&ada).create(NewItem { id: None, value: Odd { any: any.clone() } }).await;
+        assert!(matches!(created, Err(Error::Unstorable("any"))), "{any}");
+        let updated = table.writer(&ada).update(stored.id, Odd { any: any.clone() }, &Precondition::Exists).await;
+        assert!(matches!(updated, Err(Error::Unstorable("any"))), "{any}");
+    }
+}
+
+#[tokio::test]
 async fn a_resource_that_would_be_stored_wrongly_is_rejected() {
+    #[derive(Clone, Deserialize, Serialize)]
+    struct Session {
+        text: String,
+    }
+
+    impl Resource for Session {
+        const NAME: &str = "session";
+        const PLURAL: &str = "sessions";
+        type Update = Self;
+    }
+
     #[derive(Clone, Deserialize, Serialize)]
     struct Fields {
         text: String,
@@ -420,6 +486,8 @@ async fn a_resource_that_would_be_stored_wrongly_is_rejected() {
 
     let database = support::nowhere();
     let table = || "NotesTable".to_owned();
+    let error = Table::<Session>::new(&database, table()).err().expect("its table would be that of ended sessions");
+    assert!(matches!(&error, InvalidResource::ReservedName("sessions")), "{error}");
     let error = Table::<Fields>::new(&database, table()).err().expect("the update has other members");
     assert!(matches!(&error, InvalidResource::UnknownMember { member, .. } if member == "date"), "{error}");
     let error = Table::<Reserved>::new(&database, table()).err().expect("every item has a position");
