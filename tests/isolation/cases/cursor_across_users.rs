@@ -2,8 +2,10 @@
 
 use store::{Cursor, Error, Limit, Page, Resource, Table};
 
-fn attack() -> Cursor {
-    Cursor("user_eve")
+fn attack(own: Cursor) -> Cursor {
+    let mut cursor = own;
+    cursor.parents = vec!["user_eve"];
+    cursor
 }
 
 async fn list<R: Resource>(table: Table<R>, cursor: Cursor) -> Result<Page<R>, Error> {
