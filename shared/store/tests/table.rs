@@ -110,7 +110,7 @@ async fn a_deleted_item_leaves_a_tombstone_without_content() {
     notes.update(note.id, change("secret plans"), &Precondition::Exists).await.expect("renamed");
     notes.delete(note.id, &Precondition::Exists).await.expect("deleted");
 
-    let items = fixture.client.scan().table_name("NotesTable").send().await.expect("read").items.expect("items");
+    let items = fixture.client.scan().table_name("TestNotesTable").send().await.expect("read").items.expect("items");
     let [tombstone] = items.as_slice() else { panic!("{items:?}") };
     let names: BTreeSet<_> = tombstone.keys().map(String::as_str).collect();
     let expected = ["noteId", "expiresAt", "userId", "version", "write1", "write2", "write3", "write4"];
@@ -148,7 +148,7 @@ async fn versions_continue_after_an_item_is_deleted_and_created_again() {
     assert!(matches!(notes.update(first.id, change("b"), &stale).await, Err(Error::VersionMismatch { current: 3 })));
     assert!(matches!(notes.delete(first.id, &stale).await, Err(Error::VersionMismatch { current: 3 })));
     // The tombstone's expiry is not the new note's.
-    let items = fixture.client.scan().table_name("NotesTable").send().await.expect("read").items.expect("items");
+    let items = fixture.client.scan().table_name("TestNotesTable").send().await.expect("read").items.expect("items");
     assert!(matches!(items.as_slice(), [item] if !item.contains_key("expiresAt")), "{items:?}");
     assert_eq!(items[0]["version"], AttributeValue::N("3".to_owned()));
 }
@@ -286,7 +286,7 @@ async fn members_are_set_kept_and_removed_one_by_one() {
     assert_eq!(listed, [changed]);
 
     // The member `color` is the attribute `colour`; what is not set is not stored.
-    let stored = fixture.items("NotesTable").await;
+    let stored = fixture.items("TestNotesTable").await;
     assert_eq!(stored[0]["colour"], "blue");
     for absent in ["color", "date"] {
         assert_eq!(stored[0].get(absent), None, "{absent}");
@@ -302,7 +302,7 @@ async fn an_item_of_an_older_release_is_read_with_defaults() {
         "userId": "user_ada", "noteId": id, "listPosition": format!("{:015}#{id}", 1000), "text": "plans",
         "createdAt": 1000, "updatedAt": 1000, "version": 1, "firstVersion": 1, "write1": "w", "retired": "x",
     });
-    fixture.put("NotesTable", item).await;
+    fixture.put("TestNotesTable", item).await;
     let session = fixture.read_session("user_ada").await;
     let expected = Item { id, value: note("plans"), created_at: 1000, updated_at: 1000, version: 1 };
     assert_eq!(table.reader(&session).get(id).await.expect("read"), expected);
@@ -328,7 +328,7 @@ async fn a_creation_is_recognized_after_a_release_that_adds_a_member() {
     let fixture = Fixture::new().await;
     let ada = fixture.author("user_ada").await;
     let id = Some(Id::new());
-    let before = Table::<Before>::new(&fixture.database, "NotesTable".to_owned()).expect("a resource");
+    let before = Table::<Before>::new(&fixture.database, "TestNotesTable".to_owned()).expect("a resource");
     let created = before.writer(&ada).create(NewItem { id, value: Before { text: "plans".to_owned() } }).await;
     assert!(matches!(created, Ok(CreateOutcome::Created(_))));
     let replayed = notes(&fixture.database).writer(&ada).create(NewItem { id, value: note("plans") }).await;
@@ -427,7 +427,7 @@ async fn a_value_that_dynamodb_cannot_store_is_named() {
     }
 
     let fixture = Fixture::new().await;
-    let table = Table::<Odd>::new(&fixture.database, "NotesTable".to_owned()).expect("a resource");
+    let table = Table::<Odd>::new(&fixture.database, "TestNotesTable".to_owned()).expect("a resource");
     let ada = fixture.author("user_ada").await;
     let nested = |depth: usize| (0..depth).fold(json!(1), |value, _| json!([value]));
     let stored = NewItem { id: None, value: Odd { any: json!({ "a": [1e125, -1e-129, 0, null, nested(27)] }) } };
@@ -485,7 +485,7 @@ async fn a_resource_that_would_be_stored_wrongly_is_rejected() {
     resource!(Flattened, Self);
 
     let database = support::nowhere();
-    let table = || "NotesTable".to_owned();
+    let table = || "TestNotesTable".to_owned();
     let error = Table::<Session>::new(&database, table()).err().expect("its table would be that of ended sessions");
     assert!(matches!(&error, InvalidResource::ReservedName("sessions")), "{error}");
     let error = Table::<Fields>::new(&database, table()).err().expect("the update has other members");

@@ -78,8 +78,9 @@ pub(crate) fn change(text: &str) -> NoteUpdate {
     NoteUpdate { text: Some(text.to_owned()), ..NoteUpdate::default() }
 }
 
+/// A table of the tests' own, which no resource of the project is called like.
 pub(crate) fn notes(database: &Database) -> Table<Note> {
-    Table::new(database, "NotesTable".to_owned()).expect("a resource")
+    Table::new(database, "TestNotesTable".to_owned()).expect("a resource")
 }
 
 /// What a user supplies.
@@ -107,7 +108,7 @@ async fn create_notes_table(client: &Client) {
         .projection(Projection::builder().projection_type(ProjectionType::All).build());
     let create = client
         .create_table()
-        .table_name("NotesTable")
+        .table_name("TestNotesTable")
         .billing_mode(BillingMode::PayPerRequest)
         .key_schema(key("userId", KeyType::Hash))
         .key_schema(key("noteId", KeyType::Range))
