@@ -92,7 +92,7 @@ pub enum InvalidResource {
 }
 
 /// What every item has, beside its sort key.
-const RESERVED: [&str; 12] = [
+const RESERVED: [&str; 13] = [
     "id",
     "userId",
     "createdAt",
@@ -105,6 +105,7 @@ const RESERVED: [&str; 12] = [
     "write1",
     "write2",
     "write3",
+    "write4",
 ];
 
 /// The names of a struct's members, as they are serialized.
@@ -141,7 +142,7 @@ pub(crate) fn check<R: Resource>() -> Result<(), InvalidResource> {
         return Err(InvalidResource::NotAStruct(resource));
     }
     let mut taken: HashSet<String> = RESERVED.iter().map(|name| (*name).to_owned()).collect();
-    taken.extend(["write4".to_owned(), sort_key::<R>()]);
+    taken.insert(sort_key::<R>());
     for member in own {
         let is_reserved = RESERVED.contains(member) || !taken.insert(R::attribute(member).to_owned());
         if is_reserved {

@@ -33,7 +33,7 @@ async fn outcome(fixture: &Fixture, user_id: &str) -> Result<(), Error> {
 }
 
 #[tokio::test]
-async fn whom_no_webhook_has_told_of_is_good() {
+async fn accounts_not_yet_reported_count_as_active() {
     let fixture = Fixture::new().await;
     assert!(outcome(&fixture, "user_ada").await.is_ok());
 }
@@ -99,7 +99,7 @@ async fn a_deleted_or_banned_account_is_refused() {
 }
 
 #[tokio::test]
-async fn where_nothing_can_be_found_out_there_is_nobody() {
+async fn check_fails_closed() {
     let ada = identity("user_ada").await;
     let away = Accounts::new(&nowhere(), "UsersTable".to_owned(), "SessionsTable".to_owned());
     assert!(matches!(away.write_session(ada.clone()).await, Err(Error::Unavailable(_))));

@@ -207,7 +207,7 @@ async fn redelivery_changes_nothing() {
 }
 
 #[tokio::test]
-async fn the_callers_word_stands_until_clerk_speaks() {
+async fn user_supplied_values_are_shown_until_clerk_reports() {
     let fixture = Fixture::new().await;
     let profiles = profiles(&fixture);
     let ada = fixture.author("user_ada").await;
@@ -283,7 +283,7 @@ async fn what_was_erased_stays_erased_whatever_still_arrives() {
 }
 
 #[tokio::test]
-async fn of_what_clerk_vouched_for_the_newest_wins_wherever_it_came_from() {
+async fn the_newest_clerk_verified_value_wins() {
     let fixture = Fixture::new().await;
     let profiles = profiles(&fixture);
     let at = async |seconds, name: &str| {
@@ -310,7 +310,7 @@ async fn of_what_clerk_vouched_for_the_newest_wins_wherever_it_came_from() {
 }
 
 #[tokio::test]
-async fn the_callers_word_must_not_contradict_the_token() {
+async fn user_supplied_values_must_match_the_token() {
     let fixture = Fixture::new().await;
     let profiles = profiles(&fixture);
     let claims = json!({ "email": "ada@example.com", "firstName": "Ada" });
