@@ -15,7 +15,7 @@ use crate::{Code, Problem};
 /// The largest body that a client may send.
 const MAX_BYTES: usize = 16 * 1024;
 
-/// A JSON body, of a request or of an answer.
+/// A JSON body of a request or a response.
 pub struct Body<T>(pub T);
 
 impl<T: Serialize> IntoResponse for Body<T> {
@@ -65,7 +65,7 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         if error.classify() != Category::Data {
             return not_json(&error);
         }
-        // At the top level the path is a dot, which tells the client nothing.
+        // At the top level the path is only a dot.
         let member = if path == "." { String::new() } else { format!("{path}: ") };
         invalid(&format!("{member}{}", without_position(&error)))
     })?;

@@ -10,7 +10,7 @@ pub fn var(name: &str) -> Option<String> {
 
 type Lookup = dyn Fn(&str) -> Option<String>;
 
-/// What a function's environment variables configure. The one place that reads them.
+/// A function's configuration, from its environment variables. Nothing else reads them.
 pub struct Environment {
     var: Box<Lookup>,
     database: Database,

@@ -141,7 +141,7 @@ fn uri(path: &str, query: &str) -> Result<Uri, Problem> {
         .map_err(|_| invalid("Path and query are not part of a valid URL."))
 }
 
-/// The event's headers without those that HTTP does not allow. They are dropped, not answered with a problem.
+/// The event's headers without those that HTTP does not allow, which are dropped.
 fn headers(headers: Map<String, Value>, cookies: &[String]) -> Result<HeaderMap, Problem> {
     let cookies = (!cookies.is_empty()).then(|| (header::COOKIE.to_string(), cookies.join("; ").into()));
     let mut map = HeaderMap::new();

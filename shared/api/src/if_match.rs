@@ -37,7 +37,7 @@ fn parse(field: &str) -> Option<Precondition> {
     }
     let tags: Option<Vec<&str>> = field.split(',').map(entity_tag).collect();
     let tags = tags.filter(|tags| tags.len() <= MAX_TAGS)?;
-    // A tag that is none of ours is no error: it matches nothing.
+    // A tag that this API did not issue is valid, but matches no item.
     Some(Precondition::VersionIn(tags.into_iter().filter_map(version).collect()))
 }
 
@@ -48,10 +48,10 @@ fn entity_tag(text: &str) -> Option<&str> {
     (!opaque.contains('"')).then_some(text)
 }
 
-/// The version that a strong tag of ours stands for. If-Match compares strongly, so weak tags match nothing.
+/// The version of a strong tag. If-Match compares strongly, so weak tags match no item.
 fn version(tag: &str) -> Option<u64> {
     let text = tag.trim_matches('"');
-    // The tag that is sent for it, octet by octet (RFC 9110, section 8.8.3.2): "01" is another.
+    // Tags are compared octet by octet (RFC 9110, section 8.8.3.2): "01" is not "1".
     text.parse().ok().filter(|version: &u64| version.to_string() == text)
 }
 
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn if_match_is_read_as_rfc_9110_says() {
+    fn if_match_follows_rfc_9110() {
         let versions = |versions: &[u64]| Some(Precondition::VersionIn(versions.to_vec()));
         let cases = [
             ("*", Some(Precondition::Exists)),

@@ -1,7 +1,7 @@
-//! What the HTTP functions share: a resource's operations, extractors, problems, start-up and logging.
+//! Shared code of the HTTP functions: a resource's operations, extractors, problems, start-up and logging.
 //!
-//! A [`resource`] gets its routes and its document from its type. Every other handler is an ordinary one of axum, whose
-//! signature says what it may do: it reads with a [`ReadSession`] and writes with a [`WriteSession`]. Without one of them,
+//! A [`resource`] gets its routes and its document from its type. Every other handler is an ordinary axum handler, whose
+//! signature shows its access: it reads with a [`ReadSession`] and writes with a [`WriteSession`]. Without one of them,
 //! the [`store`] opens no user's data; with one, only that user's.
 //!
 //! ```

@@ -36,7 +36,7 @@ use crate::{Code, Problem, env::var, problem::ProblemLog};
 /// The namespace of the metrics in `CloudWatch`.
 const NAMESPACE: &str = "Cubby";
 
-/// The shared crates whose messages contain no secrets, at any level.
+/// The shared crates, whose messages contain no secrets at any level.
 const OWN_CRATES: [&str; 3] = ["api", "clerk_auth", "store"];
 
 /// Writes log messages to standard output, which Lambda collects. `function` is the function's own crate.

@@ -51,7 +51,7 @@ impl<'de, T: DeserializeOwned> Visitor<'de> for MembersVisitor<'_, T> {
     }
 }
 
-/// The members of a body, of which unknown ones are an error also where the type would skip them.
+/// The members of a body. Unknown ones are an error, even if the type would skip them.
 struct Members<'a, A> {
     map: A,
     id: Option<&'a mut Option<Option<Id>>>,

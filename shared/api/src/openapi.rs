@@ -1,4 +1,4 @@
-//! The functions' part of the API's document. A test writes the whole to `docs/openapi.json`.
+//! A function's part of the OpenAPI document. A test writes the whole document to `docs/openapi.json`.
 
 use std::{collections::BTreeMap, marker::PhantomData};
 
@@ -49,11 +49,11 @@ const AUTHORIZED: &[Code] = &[
 /// The problems of every call with a body.
 const BODY: &[Code] = &[Code::InvalidJson, Code::BodyTooLarge, Code::UnsupportedMediaType, Code::InvalidBody];
 
-/// An answer that is not a success (RFC 9457).
+/// An error response (RFC 9457).
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "it describes what Problem is written as")]
+#[expect(dead_code, reason = "it is the schema of crate::Problem")]
 pub struct Problem {
-    /// Always this: `code` says more.
+    /// Always `about:blank`: `code` identifies the problem.
     #[schema(example = "about:blank")]
     r#type: String,
     /// The status in words.
@@ -67,9 +67,10 @@ pub struct Problem {
     code: String,
 }
 
-/// Documents the problems that a handler's calls can be answered with, beside those that every call can be.
+/// Documents the problems that a handler can return, beside those of every call of a signed-in user.
 ///
-/// `#[utoipa::path(responses(…, RenameProblems))]` takes what `problems!(RenameProblems: Body, NotFound, …)` makes.
+/// `problems!(RenameProblems: body, NotFound, …)` is for `#[utoipa::path(responses(…, RenameProblems))]`. `body` adds the
+/// problems of every call with a body.
 #[macro_export]
 macro_rules! problems {
     ($name:ident) => {
@@ -335,7 +336,7 @@ fn integer() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::Integer)
 }
 
-/// What is particular to a resource.
+/// The members of a resource or of a change.
 fn members_schema<T: ToSchema>() -> Object {
     let mut members = match T::schema() {
         RefOr::T(Schema::Object(object)) => object,
@@ -355,7 +356,7 @@ fn item_schema<R: Resource + ToSchema>() -> Schema {
             .minimum(Some(0))
             .description(Some(description))
     };
-    // Shown always, also those that a creation may omit.
+    // Responses have every member, also those that a creation may omit.
     item.required = item.properties.keys().cloned().collect();
     for (name, schema) in [
         ("id", id_schema()),

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::Code;
 
-/// A response that is not a success: RFC 9457, with a stable `code` for programs beside the sentence for users.
+/// An error response (RFC 9457), with a stable `code` for programs beside the sentence for users.
 ///
 /// A `cause` is only logged, never sent.
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ impl Problem {
         Self { code, detail: detail.into(), members: Map::new(), headers: Vec::new(), cause: None }
     }
 
-    /// 404: the user has no such item. The same sentence for an item that never existed and for one of another user.
+    /// 404: the user has no such item. The response is the same whether the item never existed or is another user's.
     pub fn not_found() -> Self {
         Self::new(Code::NotFound, "No such item.")
     }
@@ -82,7 +82,7 @@ impl Problem {
         self
     }
 
-    /// Adds the cause for the log. It must not contain anything that the client sent.
+    /// Adds the cause for the log. It must not contain client input.
     #[must_use]
     pub fn caused_by(mut self, cause: impl Into<String>) -> Self {
         self.cause = Some(cause.into());

@@ -23,7 +23,7 @@ use crate::{
     openapi::Describe,
 };
 
-/// What a client can do with a resource.
+/// An operation of a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// `GET /chats`
@@ -53,7 +53,7 @@ pub struct Operations<R> {
 }
 
 impl<R: Resource<Update: ToSchema> + ToSchema> Operations<R> {
-    /// Omits an operation, which then does not exist or has a handler of its own.
+    /// Omits an operation, or lets another handler replace it.
     #[must_use]
     pub fn without(mut self, operation: Operation) -> Self {
         self.without.push(operation);

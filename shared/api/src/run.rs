@@ -21,13 +21,13 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::{Auth, Code, Environment, FromEnvironment, Problem, events, log, var};
 
-/// Of every function. The SDK allocates much: with glibc's allocator a request takes a tenth more of the processor.
+/// The allocator of every function. The SDK allocates often: with glibc's allocator a request takes 10% more CPU time.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// Runs a function that serves signed-in users until Lambda ends it. Its state is made from the environment.
+/// Runs a function that serves signed-in users until Lambda ends it. Its state comes from the environment.
 ///
-/// A function whose configuration is invalid does not start; its log names the variable.
+/// A function with an invalid configuration does not start. Its log names the variable.
 pub fn serve<S>(router: impl FnOnce() -> OpenApiRouter<S>) -> ExitCode
 where
     S: FromEnvironment + Clone + Send + Sync + 'static,
@@ -63,7 +63,7 @@ fn crate_name(type_name: &str) -> &str {
 
 /// Runs a function until Lambda ends it. `crate_name` is the crate whose messages are logged at the function's level.
 ///
-/// A function whose configuration is invalid does not start; its log names the variable.
+/// A function with an invalid configuration does not start. Its log names the variable.
 pub fn run(crate_name: &str, router: impl AsyncFnOnce(Environment) -> Result<Router, ConfigError>) -> ExitCode {
     log::init(crate_name);
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -76,7 +76,7 @@ pub fn run(crate_name: &str, router: impl AsyncFnOnce(Environment) -> Result<Rou
 }
 
 async fn serve_events(router: impl AsyncFnOnce(Environment) -> Result<Router, ConfigError>) -> ExitCode {
-    // Opening the connections makes large futures, which are of no use later.
+    // Boxed, since opening the connections takes large futures, whose memory is free again afterwards.
     let service = match Box::pin(router(Environment::new(Database::from_env(var), var))).await {
         Ok(service) => finish(service),
         Err(error) => {
@@ -99,7 +99,7 @@ async fn serve_events(router: impl AsyncFnOnce(Environment) -> Result<Router, Co
             Ok::<_, lambda_runtime::Error>(response)
         }
     });
-    // Without lambda_runtime's span around each request: the one line of a request has all that it would say.
+    // Without lambda_runtime's span around each request: the request's log line has the same fields.
     match Runtime::new(handler).layer(layer_fn(events::RawEvents)).run_concurrent().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -123,8 +123,8 @@ fn finish(service: Router) -> Router {
         .layer(middleware::from_fn(preflight))
 }
 
-/// Middleware: answers a CORS preflight, to which API Gateway adds the headers. It carries no token, and a browser needs
-/// a success whatever the path.
+/// Middleware: responds to a CORS preflight, to which API Gateway adds the headers. It has no token, and the browser
+/// needs a success whatever the path.
 async fn preflight(request: Request, next: Next) -> Response {
     if request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
         return StatusCode::NO_CONTENT.into_response();

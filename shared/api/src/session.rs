@@ -31,8 +31,8 @@ impl Auth {
     }
 }
 
-/// Extracts the session of a handler that reads. Its token is verified, or the request is rejected; the tables check the
-/// session beside each read.
+/// Extracts the session of a handler that reads. Its token is verified, or the request is rejected. Each read makes the
+/// session check.
 pub struct ReadSession(store::ReadSession);
 
 impl ReadSession {
@@ -68,7 +68,7 @@ where
 }
 
 /// Extracts the session of a handler that writes. Its token is verified and the session checked, or the request is
-/// rejected, before the handler begins.
+/// rejected.
 pub struct WriteSession(store::WriteSession);
 
 impl Deref for WriteSession {

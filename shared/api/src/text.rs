@@ -9,13 +9,13 @@ use utoipa::{
     },
 };
 
-/// Which text a member of a body accepts.
+/// The format of a text member of a body.
 pub trait TextFormat {
     /// The name of its schema.
     fn name() -> String;
-    /// The text in the form in which it is stored, or what is wrong with it, as a sentence without its period.
+    /// The text in the form in which it is stored, or why it is rejected, as a sentence without its period.
     fn parse(text: &str) -> Result<String, Cow<'static, str>>;
-    /// Its schema: what clients can check before they send it.
+    /// Its schema.
     fn schema() -> RefOr<Schema>;
 }
 

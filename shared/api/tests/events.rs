@@ -66,7 +66,7 @@ const MEMBERS: [&str; 9] = [
     "/requestContext/http/method",
 ];
 
-/// The request that `lambda_http` makes of an event, and the problem that answers it if it cannot be served.
+/// The request that `lambda_http` makes of an event, and the problem of an event that cannot be served.
 fn request(event: &[u8]) -> Result<(Request, Option<Problem>), events::InvalidEvent> {
     events::request(event).map(|(request, problem)| (request.into(), problem))
 }

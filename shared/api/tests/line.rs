@@ -1,4 +1,4 @@
-//! Lines of text: what the API accepts, and the sentences with which it rejects the rest.
+//! Lines of text that the API accepts, and its sentences for those that it rejects.
 
 #![allow(clippy::expect_used, reason = "a test fails where something is missing")]
 

@@ -37,9 +37,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// An HTTP client for the SDK that trusts only Amazon's roots, or only those in the file `ca_bundle` (`AWS_CA_BUNDLE`, for
 /// networks that terminate TLS). Parsing a system's hundred roots and more would take most of a client's start.
 ///
-/// It is hyper's, which every function has already, without a layer around it. The SDK's own client brings HTTP/2, which
-/// cannot be turned off and which DynamoDB does not support. reqwest, which fetches Clerk's keys, parses each request's URL
-/// twice more.
+/// It uses hyper, which every function has already, directly. The SDK's own client includes HTTP/2, which cannot be turned
+/// off and which DynamoDB does not support. reqwest, which fetches Clerk's keys, parses each request's URL twice more.
 pub fn http_client(ca_bundle: Option<&Path>) -> SharedHttpClient {
     let read = |file: &Path| {
         fs::read(file).map_err(|error| format!("the roots of AWS_CA_BUNDLE, {}: {error}", file.display()).into())
@@ -55,13 +54,13 @@ fn trusting(roots: Result<Vec<u8>, BoxError>) -> SharedHttpClient {
 }
 
 fn connector(roots: &[u8]) -> Result<HttpsConnector<connect::HttpConnector>, BoxError> {
-    // Without the error's own text, which quotes the file: it may be a wrong one.
+    // Without the error's own text, which quotes the file: it may be a wrong file with secrets.
     let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(roots).collect();
     let roots = roots.map_err(|_| "the roots are not certificates in PEM")?;
     let mut trusted = RootCertStore::empty();
     // A system's roots can include one that is too old to be parsed.
     if let (0, _) = trusted.add_parsable_certificates(roots) {
-        return Err("there is no root certificate to trust".into());
+        return Err("the roots contain no usable certificate".into());
     }
     let config = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
         .with_safe_default_protocol_versions()?
@@ -76,7 +75,7 @@ fn connector(roots: &[u8]) -> Result<HttpsConnector<connect::HttpConnector>, Box
 
 type Pooled = Client<HttpsConnector<connect::HttpConnector>, SdkBody>;
 
-/// The client, or why it could not be built: the error of every request then.
+/// The client, or the reason why it could not be built, which is then the error of every request.
 #[derive(Clone, Debug)]
 struct Hyper(Result<Pooled, String>);
 

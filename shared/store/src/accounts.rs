@@ -20,12 +20,12 @@ use crate::{
     item::{self, Attributes, conditional, now, number, string},
 };
 
-/// How long the end of a session is remembered after its event was received, in seconds. It must be longer than any token
-/// can live: the verifier in `clerk-auth` rejects tokens with a lifetime of more than 24 hours, whatever it is set to.
+/// How long the end of a session is stored after its event was received, in seconds. It must be longer than any token can
+/// live: `clerk-auth` rejects session tokens with a lifetime of more than 24 hours, however it is configured.
 const SESSION_END_TTL: u64 = 48 * 60 * 60;
 const _: () = assert!(SESSION_END_TTL > clerk_auth::MAX_TOKEN_LIFETIME.as_secs(), "a token outlives its session's end");
 
-/// What the session check reads of an account.
+/// The attributes of an account that the session check reads.
 const ACCOUNT_ATTRIBUTES: &str = "isActive, banned";
 
 /// The tables of accounts and of ended sessions.
@@ -55,8 +55,8 @@ impl Accounts {
         Self { client: database.0.clone(), users, sessions }
     }
 
-    /// Opens the two connections of a reading request, one for the read and one for the session check beside it, so that
-    /// the first request finds them open. Reads a nonexistent user on both. Failures are logged and otherwise ignored.
+    /// Opens the two connections of a reading request, one for the read and one for the session check beside it, before
+    /// the first request. Reads a nonexistent user on both. Failures are logged and otherwise ignored.
     pub async fn connect(&self) {
         let read = || async {
             let user = keys(Attributes::from([("userId".to_owned(), string("-"))]), Some("userId"))?;
@@ -138,8 +138,8 @@ impl Accounts {
         Ok(Found { account, others: found })
     }
 
-    /// Remembers that a session has ended, from now on: an event that arrives days late ends it as well, and a repeated
-    /// event prolongs the memory. Returns whether the end was new.
+    /// Stores that a session has ended. Its time to live starts now: an event that arrives days late ends the session as
+    /// well, and a repeated event prolongs it. Returns whether the end was new.
     pub async fn apply_end(&self, session: &EndedSession) -> Result<bool, Error> {
         let expires_at = now() / 1000 + SESSION_END_TTL;
         let update = self
@@ -157,13 +157,13 @@ impl Accounts {
     }
 }
 
-/// What a request found, once its session check has passed.
+/// The items of a request whose session check has passed.
 struct Found {
     account: Option<Attributes>,
     others: HashMap<String, Vec<Attributes>>,
 }
 
-/// An item, or only the attributes in `projection`, strongly consistent.
+/// The key of an item to read, or of only its attributes in `projection`, strongly consistent.
 fn keys(key: Attributes, projection: Option<&str>) -> Result<KeysAndAttributes, Error> {
     let projection = projection.map(str::to_owned);
     let keys = KeysAndAttributes::builder().keys(key).set_projection_expression(projection).consistent_read(true);

@@ -14,8 +14,8 @@ pub struct Database(pub(crate) Client);
 impl Database {
     /// Configured through `var`, which looks up an environment variable: see [`aws::sdk_config`]. Makes no request yet.
     ///
-    /// A call ends within 6 s, three attempts included, so that the caller gets an answer before the function's
-    /// time-out of 25 s (`template.yaml`), also where one request follows the other.
+    /// A call ends within 6 s, three attempts included, so that the client gets a response before the function's timeout
+    /// of 25 s (`template.yaml`), even if the function makes several calls in sequence.
     pub fn from_env(var: impl Fn(&str) -> Option<String>) -> Self {
         let timeouts = TimeoutConfig::builder()
             .operation_attempt_timeout(Duration::from_millis(2500))
@@ -25,14 +25,14 @@ impl Database {
         let config = config::Builder::from(&config)
             .retry_classifier(refresh)
             .retry_config(RetryConfig::standard().with_max_attempts(3))
-            // An attempt's time is limited as a whole, its stream included.
+            // The attempt's timeout includes its stream.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .timeout_config(timeouts);
         Self::from(config)
     }
 }
 
-/// A connection that is configured otherwise.
+/// A connection with another configuration.
 impl From<config::Builder> for Database {
     fn from(config: config::Builder) -> Self {
         Self(Client::from_conf(config.interceptor(CapacityInterceptor).build()))

@@ -30,19 +30,19 @@ pub enum Error {
     /// DynamoDB cannot store the value of the member.
     #[error("{0} cannot be stored")]
     Unstorable(&'static str),
-    /// The id belongs to an item with other content.
+    /// The user has an item with this id and other content.
     #[error("the id is in use")]
     IdConflict,
     /// DynamoDB did not respond in time, or asked for a retry. Nothing is known to have been written.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
-    /// Our fault: a permission, a table or a request that is wrong, or an item that cannot be read.
+    /// A wrong permission, table or request, or an item that cannot be read. A retry does not help.
     #[error("the database rejected the request: {0}")]
     Internal(String),
 }
 
 impl Error {
-    /// Tells a database that stays away from a request it will never accept.
+    /// Distinguishes an unavailable database from a request that it will never accept.
     pub(crate) fn from_sdk<E>(error: SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + StdError + 'static,
@@ -57,20 +57,20 @@ impl Error {
             "ThrottlingException",
             "TransactionConflictException",
         ];
-        let refused = error.as_service_error().is_some_and(|service| {
-            // An answer without a code is none of DynamoDB's, but of something on the way to it.
+        let is_rejected = error.as_service_error().is_some_and(|service| {
             let retryable = |code| RETRYABLE.contains(&code) || REJECTED_CREDENTIALS.contains(&code);
-            let refused = service.code().is_some_and(|code| !retryable(code));
+            // A response without a code comes from a proxy, not from DynamoDB.
+            let is_final = service.code().is_some_and(|code| !retryable(code));
             let server_side = error.raw_response().is_some_and(|response| response.status().is_server_error());
-            refused && !server_side
+            is_final && !server_side
         });
         let message = aws::describe(&error);
-        if refused { Self::Internal(message) } else { Self::Unavailable(message) }
+        if is_rejected { Self::Internal(message) } else { Self::Unavailable(message) }
     }
 }
 
 impl From<serde_dynamo::Error> for Error {
-    /// Without the error's own text, which quotes the value that it is about.
+    /// Without the error's own text, which quotes the value.
     fn from(_: serde_dynamo::Error) -> Self {
         Self::Internal("an item cannot be read".to_owned())
     }

@@ -3,7 +3,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A `UUIDv7` (RFC 9562, section 5.7). Its time is that of the client's clock, so lists are not sorted by it.
+/// A `UUIDv7` (RFC 9562, section 5.7). Its time comes from the client's clock, so lists are not sorted by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Id(pub(crate) Uuid);
@@ -14,10 +14,10 @@ pub struct Id(pub(crate) Uuid);
 pub struct InvalidId;
 
 impl Id {
-    /// An id as it is written.
+    /// An id in its text form.
     pub const EXAMPLE: &'static str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
-    /// An id later than all that were made before on this machine.
+    /// An id that sorts after all earlier ones of this process.
     pub fn new() -> Self {
         Self(Uuid::now_v7())
     }

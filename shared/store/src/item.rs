@@ -1,4 +1,4 @@
-//! What the tables share.
+//! Attributes, conditional writes and their ids, for all tables.
 
 use std::{
     collections::HashMap,
@@ -63,7 +63,7 @@ pub(crate) fn conditional(
     }
 }
 
-/// Identifies one write, however often the SDK sends it.
+/// An idempotency token: identifies one write, however often the SDK sends it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(crate) struct WriteId(String);
 

@@ -1,9 +1,9 @@
 //! The DynamoDB tables.
 //!
 //! A user's items are reachable only with that user's session. A [`Table`] of a [`Resource`] reads with a [`ReadSession`]
-//! and writes with a [`WriteSession`], each within the partition of the session's user. There is no function that takes a
-//! user id. Both sessions come only from a verified [`Identity`](clerk_auth::Identity) and the session check: reads make
-//! it beside the read and withhold the result until it has passed, and it precedes every write.
+//! and writes with a [`WriteSession`], each within the partition of the session's user. No function accepts a user id.
+//! Both sessions require a verified [`Identity`](clerk_auth::Identity) and the session check: a read makes it
+//! concurrently and withholds the result until it has passed, a write makes it first.
 //!
 //! Profiles are written by verified webhooks as well ([`Profiles::apply_user`], [`Profiles::apply_deletion`]).
 //!

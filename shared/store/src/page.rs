@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::{Id, Item, write::Position};
 
-/// How many items a page holds at most: 1 to 100.
+/// The largest number of items in a page: 1 to 100.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Limit(pub(crate) u8);
@@ -17,9 +17,9 @@ pub struct Limit(pub(crate) u8);
 pub struct InvalidLimit;
 
 impl Limit {
-    /// The largest page.
+    /// The largest limit.
     pub const MAX: u8 = 100;
-    /// The page of a list that names no limit.
+    /// The limit of a list without one.
     pub const DEFAULT: u8 = 50;
 }
 
@@ -49,9 +49,9 @@ pub struct Page<R> {
 
 /// A place in a list, opaque to clients.
 ///
-/// It is base64url of a version byte and the position of the last item of a page: its `createdAt` and id, and the ids of
-/// the items that it is below, if the list has items below several. It names no partition, which always comes from the
-/// identity, so one user's cursor opens nothing of another user's.
+/// It is base64url of a version byte and the position of the last item of a page: its `createdAt` and id, and its parents'
+/// ids, if the list has items of several parents. It names no partition, which always comes from the identity, so a
+/// cursor of another user gives access to nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Cursor {

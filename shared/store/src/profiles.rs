@@ -1,33 +1,33 @@
 //! Profiles: partition key `userId`.
 //!
-//! Three sources speak of a person, and each has a register of its own in the item, which no other source writes:
+//! A profile has three sources. Each has attributes of its own in the item, which no other source writes:
 //!
 //! - Clerk's webhooks: `email`, `firstName`, `lastName`, `imageUrl`, `banned`, `createdAt`, and `clerkVersion`. A
-//!   snapshot is the whole of what Clerk says, as of its `updated_at`.
-//! - A verified token's claims: `claimedEmail`, `claimedFirstName`, `claimedLastName`, and `claimedVersion`. They are what
-//!   Clerk says as well, as of the token's `iat`, but only of the claims that the token was customised to carry.
-//! - The caller: `callerEmail`, `callerFirstName`, `callerLastName`, `callerImageUrl`, `callerCreatedAt`,
-//!   `callerUpdatedAt`, and `creation`, which names the caller's first write.
+//!   snapshot is complete, as of its `updated_at`.
+//! - A verified token's claims: `claimedEmail`, `claimedFirstName`, `claimedLastName`, and `claimedVersion`. They are
+//!   Clerk-verified as well, as of the token's `iat`, but the token has only the claims that it is customized to have.
+//! - The user: `callerEmail`, `callerFirstName`, `callerLastName`, `callerImageUrl`, `callerCreatedAt`,
+//!   `callerUpdatedAt`, and `creation`, the id of the user's first write.
 //!
-//! Clerk's two registers are last-writer-wins: a write is made only if its version is above the one that is there. A
-//! version is the time of the content, then the time at which Clerk announced it, then a fingerprint of it, so that of any
-//! two one is above the other. Whatever the order of writes, and however often each is made, the highest version remains.
+//! Clerk's two sources write last-writer-wins registers: a write applies only if its version is above the stored one. A
+//! version is the time of the content, then the time at which Clerk announced it, then a fingerprint of it, so any two
+//! can be ordered. Whatever the order of writes, and however often each is made, the highest version remains.
 //!
-//! A deletion is a flag that is only ever raised: `isActive` becomes false, and nothing sets it back; of several
-//! `deletedAt` the earliest remains. `deletionReceivedAt` is when the first of them was received: from then on no call is
-//! let in, so the erasure waits from that time on.
+//! A deletion is permanent: `isActive` becomes false, and no write sets it back. Of several `deletedAt` the earliest
+//! remains. `deletionReceivedAt` is when the first deletion was received. From then on the session check fails, so an
+//! erasure waits from that time on.
 //!
-//! An erasure comes once a deletion has stood for a while: an operator's command replaces the item with a bare tombstone,
-//! `userId`, `isActive`, `deletedAt`, `deletionReceivedAt` and `erasedAt`. Where `erasedAt` is, the registers stay empty whatever still
-//! arrives, so that an event that is late or sent again does not bring back what was erased.
+//! An erasure follows some time after a deletion: an operator's command replaces the item by a bare tombstone, with
+//! `userId`, `isActive`, `deletedAt`, `deletionReceivedAt` and `erasedAt`. An item with `erasedAt` accepts no personal
+//! details, so an event that is late or repeated does not restore what was erased.
 //!
-//! What is shown is worked out on reading ([`Item::profile`]): of each detail the newest that Clerk vouched for, and the
-//! caller's word only where Clerk has said nothing yet. As the registers do not depend on the order of events, neither
+//! The profile is computed on reading ([`Item::profile`]): the newest Clerk-verified value of each member, and the
+//! user-supplied one only where Clerk has not reported yet. The registers do not depend on the order of events, so neither
 //! does the profile.
 //!
-//! Every source's values are kept in the same form: trimmed, without characters that break lines or reorder text, the
-//! picture's URL as its parser serializes it. A value of which nothing is left counts as missing. Items of earlier
-//! releases hold values in other forms, so they are read in the same way.
+//! Values of every source are stored in the same form: trimmed, without characters that break lines or reorder text, the
+//! picture's URL as its parser serializes it. If nothing is left of a value, it counts as missing. Items of earlier
+//! releases have values in other forms, so reading normalizes them again.
 
 use aws_lc_rs::digest;
 use aws_sdk_dynamodb::{
@@ -48,21 +48,21 @@ use crate::{
 /// The condition of every write that holds personal details.
 const NOT_ERASED: &str = "attribute_not_exists(erasedAt)";
 
-/// A person's profile, as it is shown.
+/// A user's profile.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Profile {
     /// Clerk's id of the user.
     pub id: String,
-    /// The primary e-mail address.
+    /// The primary email address.
     pub email: Option<String>,
     /// The first name.
     pub first_name: Option<String>,
     /// The last name.
     pub last_name: Option<String>,
-    /// Where the picture is.
+    /// The picture's URL.
     pub image_url: Option<String>,
-    /// Milliseconds since the epoch: when the account was made, or, before Clerk has told, the profile.
+    /// When the account was created, or the profile if Clerk has not reported yet. Milliseconds since the epoch.
     pub created_at: u64,
     /// Milliseconds since the epoch.
     pub updated_at: u64,
@@ -70,7 +70,7 @@ pub struct Profile {
     pub is_active: bool,
 }
 
-/// Where what Clerk says stands in time. Sorts as text.
+/// The version of a register. Sorts as text.
 #[derive(Deserialize)]
 #[serde(try_from = "String")]
 struct Version {
@@ -85,8 +85,8 @@ impl Version {
 
     /// The version of `content` as of `at`, which Clerk announced at `announced_at`.
     ///
-    /// Versions of earlier releases have a `-` and no second time. They sort below every `.` of the same time: which of
-    /// them was announced later is not known, and the newer event is at hand.
+    /// Versions of earlier releases have a `-` and no second time. They sort below every `.` of the same time, so that
+    /// the event that arrives now wins: it is unknown when the earlier one was announced.
     fn new(at: u64, announced_at: u64, content: &impl Serialize) -> Result<Self, Error> {
         let content = serde_json::to_vec(content).map_err(|error| Error::Internal(error.to_string()))?;
         let fingerprint = BASE64_URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, &content));
@@ -132,25 +132,25 @@ struct Item {
 }
 
 impl Item {
-    /// Whether the user's write `write_id`, which this is the outcome of, made the profile.
-    fn made_by(&self, write_id: &WriteId) -> bool {
+    /// Whether the user's write `write_id` created the profile.
+    fn is_created_by(&self, write_id: &WriteId) -> bool {
         self.creation.as_ref() == Some(write_id) && self.clerk_version.is_none() && self.deleted_at.is_none()
     }
 
     fn profile(self) -> Profile {
-        let told_at = self.clerk_version.as_ref().map(|version| version.at);
+        let reported_at = self.clerk_version.as_ref().map(|version| version.at);
         let claimed_at = self.claimed_version.as_ref().map(|version| version.at);
-        let newest = |normalize: Normalize, told: Option<String>, claimed: Option<String>, caller: Option<String>| {
-            let [told, claimed, caller] = [told, claimed, caller].map(|value| normalize(&value?));
-            // A token that is no newer than the snapshot adds nothing to it.
-            match claimed.filter(|_| claimed_at > told_at) {
-                Some(claimed) => Some(claimed),
-                None if told_at.is_some() => told,
-                None => caller,
-            }
-        };
-        let vouched_at = told_at.max(claimed_at).max(self.deleted_at);
-        let updated_at = if told_at.is_some() { vouched_at } else { vouched_at.max(self.caller_updated_at) };
+        let newest =
+            |normalize: Normalize, reported: Option<String>, claimed: Option<String>, caller: Option<String>| {
+                let [reported, claimed, caller] = [reported, claimed, caller].map(|value| normalize(&value?));
+                match claimed.filter(|_| claimed_at > reported_at) {
+                    Some(claimed) => Some(claimed),
+                    None if reported_at.is_some() => reported,
+                    None => caller,
+                }
+            };
+        let verified_at = reported_at.max(claimed_at).max(self.deleted_at);
+        let updated_at = if reported_at.is_some() { verified_at } else { verified_at.max(self.caller_updated_at) };
         let created_at = self.created_at.or(self.caller_created_at).or(self.deleted_at);
         Profile {
             id: self.user_id,
@@ -165,7 +165,7 @@ impl Item {
     }
 }
 
-/// What is shown of an item of this table that was read by other means than [`Profiles`].
+/// The profile in an item that was read without [`Profiles`].
 impl TryFrom<Attributes> for Profile {
     type Error = Error;
 
@@ -174,7 +174,7 @@ impl TryFrom<Attributes> for Profile {
     }
 }
 
-/// What the user supplies. An omitted value stays as it is.
+/// User-supplied values. An omitted one stays as it is.
 #[derive(Debug, Default)]
 pub struct ProfileUpdate {
     /// An email address.
@@ -187,12 +187,12 @@ pub struct ProfileUpdate {
     pub image_url: Option<String>,
 }
 
-/// What became of a user's update.
+/// The outcome of a user's update.
 #[derive(Debug)]
 pub enum UpsertOutcome {
-    /// There was no profile before.
+    /// The profile is new.
     Created(Profile),
-    /// There was one. This is how it is now.
+    /// The profile existed. This is its current state.
     Updated(Profile),
 }
 
@@ -212,7 +212,7 @@ impl ProfileUpdate {
     }
 }
 
-/// What a token says of its user.
+/// A token's claims about its user.
 struct Claims {
     email: Option<String>,
     first_name: Option<String>,
@@ -272,7 +272,7 @@ impl Profiles {
                 return Ok(outcome);
             }
         }
-        // Checked before the deletion, and overtaken by the erasure.
+        // The session was checked before the deletion, and an erasure has followed since.
         self.write(identity, update, None).await?.ok_or(Error::AccountInactive)
     }
 
@@ -286,7 +286,7 @@ impl Profiles {
     ) -> Result<Option<UpsertOutcome>, Error> {
         let ProfileUpdate { email, first_name, last_name, image_url } = update;
         let supplied = |normalize: Normalize, value: &Option<String>| value.as_deref().and_then(normalize).map(string);
-        // What the user omits stays, so nothing is removed.
+        // An omitted value stays, so nothing is removed.
         let Assignments { set, values, .. } = assign(&[
             ("callerEmail", supplied(normalize_email, email)),
             ("callerFirstName", supplied(normalize_name, first_name)),
@@ -326,7 +326,7 @@ impl Profiles {
             Ok(item) => item,
             Err(ConditionFailure { item }) => {
                 let item = item.unwrap_or_default();
-                // An earlier attempt took effect. What others wrote since then stays.
+                // If an earlier attempt took effect, this is its outcome and that of the writes after it.
                 if write::later_writes(&item, &write_id)?.is_none() {
                     return Ok(None);
                 }
@@ -334,7 +334,7 @@ impl Profiles {
             }
         };
         let item: Item = item::read(item)?;
-        let outcome = if item.made_by(&write_id) { UpsertOutcome::Created } else { UpsertOutcome::Updated };
+        let outcome = if item.is_created_by(&write_id) { UpsertOutcome::Created } else { UpsertOutcome::Updated };
         Ok(Some(outcome(item.profile())))
     }
 
@@ -377,8 +377,8 @@ impl Profiles {
         Ok(conditional(update.send().await)?.is_ok_and(differs))
     }
 
-    /// Marks a user as deleted, for ever. Where there is no profile yet, a mark is left, so that a creation that
-    /// arrives late does not bring the person back. Returns whether this changed anything.
+    /// Marks a user as deleted, permanently, also before there is a profile, so that a `user.created` that arrives late
+    /// does not restore the user. Returns whether this changed anything.
     pub async fn apply_deletion(&self, user: &DeletedUser) -> Result<bool, Error> {
         let update = self
             .client
@@ -396,10 +396,10 @@ impl Profiles {
     }
 }
 
-/// An attribute's name and its value, or that it has none.
+/// An attribute's name, and its value unless it is missing.
 type Detail = (&'static str, Option<AttributeValue>);
 
-/// Parts of an update expression that set the details that are there and remove those that are not.
+/// Parts of an update expression that set present details and remove missing ones.
 struct Assignments {
     set: String,
     remove: String,

@@ -1,4 +1,4 @@
-//! What a table holds: a type with its name, and the item that it becomes.
+//! The type that a table stores, and the items of that type.
 
 use std::{borrow::Cow, collections::HashSet};
 
@@ -8,17 +8,16 @@ use serde_content::{Data, Serializer, Value};
 
 use crate::{Error, Id};
 
-/// A type of item that each user has a list of. The implementing struct has what is particular to it; an [`Item`] adds
-/// the id, the times and the version.
+/// A type of item that each user has a list of. The implementing struct has the members of its own; an [`Item`] adds the
+/// id, the times and the version.
 ///
-/// A struct's members are stored by their names, so it cannot have members that `serde(flatten)` merges into it. An item
-/// that was stored before a member was added has a value for it only if the member has a default
-/// (`Option`, or `serde(default)`). Whatever a member or a change of it serializes to, the member must accept: an item
-/// with a value that it rejects is an internal error, also for the list that has the item.
+/// Members are stored by their names, so the struct cannot use `serde(flatten)`. A member that a release adds needs a
+/// default (`Option`, or `serde(default)`), since stored items lack it. A member must accept whatever it, or a change of
+/// it, serializes to: an item with a value that it rejects is an internal error, also for the list that has the item.
 pub trait Resource: Clone + DeserializeOwned + Serialize + Send + Sync + 'static {
-    /// One of them, in camel case, such as `chat`: the sort key is `chatId`.
+    /// The singular name, in camel case, such as `chat`: the sort key is `chatId`.
     const NAME: &'static str;
-    /// Several of them, such as `chats`.
+    /// The plural name, such as `chats`.
     const PLURAL: &'static str;
 
     /// A change: a struct with some of the resource's members. An `Option` that is `None` leaves its member as it is; an
@@ -31,12 +30,12 @@ pub trait Resource: Clone + DeserializeOwned + Serialize + Send + Sync + 'static
     }
 }
 
-/// One item of a user's.
+/// An item of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item<R> {
     /// Unique among the user's items.
     pub id: Id,
-    /// What is particular to it.
+    /// The resource's members.
     pub value: R,
     /// Milliseconds since the epoch.
     pub created_at: u64,
@@ -46,34 +45,34 @@ pub struct Item<R> {
     pub version: u64,
 }
 
-/// What to create.
+/// An item to create.
 #[derive(Clone, Debug)]
 pub struct NewItem<R> {
-    /// The client's own id, so that it can retry the creation.
+    /// The client's own id, with which it can retry the creation.
     pub id: Option<Id>,
-    /// What is particular to it.
+    /// The resource's members.
     pub value: R,
 }
 
-/// What became of a creation.
+/// The outcome of a creation.
 #[derive(Debug)]
 pub enum CreateOutcome<R> {
     /// The item is new.
     Created(Item<R>),
-    /// The same creation took effect before. This is the item as it is now.
+    /// The same creation took effect before. This is the item's current state.
     Replayed(Item<R>),
 }
 
 /// A [`Resource`] that cannot be stored.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidResource {
-    /// The variable of its table would be one of the session check's.
+    /// Its table's environment variable would be one of the session check's.
     #[error("a resource cannot have the plural {0}")]
     ReservedName(&'static str),
     /// Its members are unknown before it is serialized.
     #[error("{0} must be a struct with named members and without serde(flatten)")]
     NotAStruct(&'static str),
-    /// A member or its attribute has the name of something that every item has.
+    /// A member or its attribute has the name of an attribute that every item has.
     #[error("{resource} cannot have a member named {member}, which every item has")]
     ReservedMember {
         /// [`Resource::NAME`].
@@ -91,7 +90,7 @@ pub enum InvalidResource {
     },
 }
 
-/// What every item has, beside its sort key.
+/// The attributes that every item has, beside its sort key.
 const RESERVED: [&str; 13] = [
     "id",
     "userId",
@@ -131,7 +130,7 @@ pub(crate) fn sort_key<R: Resource>() -> String {
     format!("{}Id", R::NAME)
 }
 
-/// Refuses a resource that would be read or written wrongly.
+/// Rejects a resource that would be read or written wrongly.
 pub(crate) fn check<R: Resource>() -> Result<(), InvalidResource> {
     let resource = R::NAME;
     if ["sessions", "users"].contains(&R::PLURAL) {

@@ -1,4 +1,4 @@
-//! Sessions: whose data is read and written, and whether the session still counts.
+//! Sessions: the user whose data is read and written, and the session check.
 
 use clerk_auth::Identity;
 use tokio::sync::OnceCell;
@@ -18,17 +18,17 @@ impl ReadSession {
         Self { accounts, identity, checked: OnceCell::new() }
     }
 
-    /// The user, by the token. It says nothing about the session check.
+    /// The token's user. The session may not have been checked yet.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    /// Checks the session, at most once. For a response that shows nothing of a table; reads check it themselves.
+    /// Checks the session, at most once. For a response without data of a table: reads check the session themselves.
     pub async fn check(&self) -> Result<(), Error> {
         self.checked.get_or_try_init(|| self.accounts.check(&self.identity)).await.copied()
     }
 
-    /// What `read` gives, once the session check beside it has passed.
+    /// The output of `read`, once the concurrent session check has passed.
     pub(crate) async fn checked<T>(&self, read: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let (read, check) = tokio::join!(read, self.check());
         check?;
@@ -36,7 +36,7 @@ impl ReadSession {
     }
 }
 
-/// A session that was checked: the account is active, and the session has not ended. Every write asks for one. Only
+/// A session that was checked: the account is active, and the session has not ended. Every write requires one. Only
 /// [`Accounts::write_session`] makes one.
 #[derive(Debug)]
 pub struct WriteSession(pub(crate) Identity);

@@ -31,7 +31,7 @@ pub struct Table<R> {
     client: Client,
     name: String,
     sort_key: String,
-    /// What every sort key and position begins with: the ids of the items that these are below.
+    /// The prefix of every sort key and position: the ids of the items' parents.
     parents: String,
     resource: PhantomData<fn() -> R>,
 }
@@ -44,8 +44,8 @@ impl<R: Resource> Table<R> {
         Ok(Self { client, name, sort_key, parents: String::new(), resource: PhantomData })
     }
 
-    /// Only the items below `parent`, an item of another resource. Neither is it checked that the parent exists, nor are
-    /// these items deleted with it.
+    /// Only the items below `parent`, an item of another resource. It need not exist, and deleting it does not delete
+    /// these items.
     #[must_use]
     pub fn below(mut self, parent: Id) -> Self {
         self.parents = format!("{}{parent}#", self.parents);
@@ -71,7 +71,7 @@ impl<R: Resource> Table<R> {
         string(format!("{}{position}", self.parents))
     }
 
-    /// What is read of an item, as a projection expression and its names.
+    /// The projection expression of a read, and its names.
     fn projection(&self) -> (String, HashMap<String, String>) {
         let attributes = members::<R>().iter().map(|member| R::attribute(member));
         let names: HashMap<_, _> =
@@ -80,7 +80,7 @@ impl<R: Resource> Table<R> {
         (all.collect::<Vec<_>>().join(", "), names)
     }
 
-    /// The ids of the items that `item` is below, beyond those that this table is limited to.
+    /// The ids of the parents of `item`, without those that this table is limited to.
     fn parents_of(&self, item: &Attributes) -> Vec<Id> {
         let sort_key = item.get(&self.sort_key).and_then(|key| key.as_s().ok()?.strip_prefix(&self.parents));
         let parents = sort_key.and_then(|key| key.rsplit_once('#')).map(|(parents, _)| parents.split('#'));
@@ -103,12 +103,12 @@ impl<R: Resource> Table<R> {
     }
 }
 
-/// A name in an expression for the member or value of this number: members can be called like DynamoDB's reserved words.
+/// A placeholder for the member or value of this number, since a member can have a reserved word of DynamoDB as its name.
 fn placeholder(kind: char, number: usize) -> String {
     format!("{kind}m{number}")
 }
 
-/// A user's items, to read them, all within the user's partition.
+/// Reads a user's items, within the user's partition.
 pub struct Reader<'a, R> {
     table: &'a Table<R>,
     session: &'a ReadSession,
@@ -136,7 +136,7 @@ impl<R: Resource> Reader<'_, R> {
             }))
             .scan_index_forward(false)
             .consistent_read(true)
-            // One more than asked for: if it exists, there is another page.
+            // One more than the page holds: if it exists, there is another page.
             .limit(i32::from(limit) + 1);
         query = if table.parents.is_empty() {
             query.key_condition_expression("userId = :user")
@@ -176,17 +176,16 @@ impl<R: Resource> Reader<'_, R> {
     }
 }
 
-/// A user's items, to write them. Every operation is one request, within the user's partition, and takes effect at most
-/// once however often the SDK sends it (see [`write`]). An operation that took effect returns the state that it produced,
-/// also where the first response was lost and the item has changed since; members that it did not set are as they are
-/// now.
+/// Writes a user's items, within the user's partition. Every operation is one request and takes effect at most once,
+/// however often the SDK sends it (see [`write`]). An operation that took effect returns the state that it produced, even
+/// if the first response was lost and the item has changed since. Members that it did not set have their current values.
 pub struct Writer<'a, R> {
     table: &'a Table<R>,
     user_id: &'a str,
 }
 
 impl<R: Resource> Writer<'_, R> {
-    /// Creates an item. The same creation with the same id, sent again, creates nothing.
+    /// Creates an item. A repeated creation with the same id and content creates nothing.
     pub async fn create(&self, NewItem { id, value }: NewItem<R>) -> Result<CreateOutcome<R>, Error> {
         let (id, created_at) = (id.unwrap_or_default(), now());
         let position = Position { created_at, id };
@@ -280,7 +279,7 @@ impl<R: Resource> Writer<'_, R> {
         table.client.update_item().table_name(&table.name).set_key(Some(table.key(user_id, id)))
     }
 
-    /// Why a precondition does not hold of this item, if there is one.
+    /// Why a precondition does not hold of this item, or of a missing one.
     fn precondition_failed(&self, item: Option<Attributes>) -> Error {
         match item.map(|item| self.table.item(item)) {
             None => Error::NotFound,
@@ -307,7 +306,7 @@ fn is_storable(value: &AttributeValue, depth: u8) -> bool {
     }
 }
 
-/// The members that `update` changes, and their new values: none for a member that it removes.
+/// The members that `update` changes, and their new values, or None for a member that it removes.
 fn changes<U: Serialize + DeserializeOwned>(update: &U) -> Result<Vec<(&'static str, Option<AttributeValue>)>, Error> {
     // An item does not distinguish `None` from `Some(None)`.
     let fields = resource::fields(update)?;

@@ -1,4 +1,4 @@
-//! The one form in which personal details are stored and shown, whether a user, a token or a webhook supplied them.
+//! The form in which personal details are stored and shown, whether a user, a token or a webhook supplied them.
 
 /// The longest email address: RFC 5321, section 4.5.3.1.3, without the angle brackets.
 pub const MAX_EMAIL_CHARS: usize = 254;
@@ -7,10 +7,10 @@ pub const MAX_NAME_CHARS: usize = 200;
 /// The longest URL of a picture. Browsers and proxies do not handle all longer ones.
 pub const MAX_IMAGE_URL_CHARS: usize = 2048;
 
-/// Brings a value into its one form. None if nothing usable is left.
+/// Normalizes a value. None if nothing usable is left.
 pub(crate) type Normalize = fn(&str) -> Option<String>;
 
-/// An email address, by its form. Only Clerk knows whether it is the user's.
+/// An email address, by its form. Only Clerk can verify that it is the user's.
 pub fn normalize_email(text: &str) -> Option<String> {
     let email = trim(text);
     let is_plain = !email.chars().any(|char| breaks_text(char) || char.is_whitespace());
@@ -26,8 +26,8 @@ pub fn normalize_name(text: &str) -> Option<String> {
     Some(trim(&name).to_owned()).filter(|name| !name.is_empty())
 }
 
-/// The URL of a picture. Only `https`: front ends put it into pages unchanged, so `javascript:` must not get in. The
-/// parser accepts line breaks and quotes that could break out of an attribute, so its serialization is kept.
+/// The URL of a picture. Only `https`: front ends put it into pages unchanged, so `javascript:` must be rejected. The
+/// parser accepts line breaks and quotes that could break out of an attribute, so its serialization is stored.
 pub fn normalize_image_url(text: &str) -> Option<String> {
     let url = url::Url::parse(trim(text)).ok().filter(|url| url.scheme() == "https")?;
     Some(String::from(url)).filter(|url| url.len() <= MAX_IMAGE_URL_CHARS)

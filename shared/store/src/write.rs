@@ -29,12 +29,12 @@ use crate::{
 /// How long a tombstone stays, in seconds.
 const TOMBSTONE_TTL: u64 = 30 * 24 * 60 * 60;
 
-/// What must be true of an item before it is changed (RFC 9110, section 13.1.1).
+/// The condition under which an item is changed (RFC 9110, section 13.1.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Precondition {
-    /// That it exists.
+    /// It exists.
     Exists,
-    /// That it is at one of these versions.
+    /// It is at one of these versions.
     VersionIn(Vec<u64>),
 }
 
@@ -47,7 +47,7 @@ pub(crate) struct Position {
 }
 
 impl Position {
-    /// The latest time that 15 digits can hold: it is 30,000 years ahead.
+    /// The latest time that 15 digits can hold, 30,000 years ahead.
     pub(crate) const MAX_CREATED_AT: u64 = 999_999_999_999_999;
 }
 
@@ -57,7 +57,7 @@ impl fmt::Display for Position {
     }
 }
 
-/// What became of a write.
+/// The outcome of a write.
 pub(crate) enum Outcome {
     /// It took effect, by this attempt or an earlier one.
     Applied {
@@ -70,14 +70,14 @@ pub(crate) enum Outcome {
     ConditionFailed(Option<Attributes>),
 }
 
-/// The assignments by which an item remembers a write, whose id is the value `:write`; `:none` is an empty string.
+/// The assignments that add the id of a write to an item's last four. `:write` is the id, `:none` an empty string.
 pub(crate) const SHIFT_WRITE_IDS: &str = "write1 = :write, write2 = if_not_exists(write1, :none), \
                                    write3 = if_not_exists(write2, :none), write4 = if_not_exists(write3, :none)";
 
-/// The condition that the item does not remember the write. A comparison with an attribute that is missing is false.
+/// The condition that the item does not have the write's id yet. A comparison with a missing attribute is false.
 pub(crate) const IS_NEW_WRITE: &str = "NOT (write1 = :write OR write2 = :write OR write3 = :write OR write4 = :write)";
 
-/// The writes that an item remembers.
+/// The ids of an item's last writes.
 #[derive(Deserialize)]
 struct Writes {
     #[serde(default)]
@@ -90,14 +90,14 @@ struct Writes {
     write4: String,
 }
 
-/// How many writes came after `id`, if the item remembers it.
+/// The number of writes after `id`, if the item has it.
 pub(crate) fn later_writes(item: &Attributes, id: &WriteId) -> Result<Option<u64>, Error> {
     let Writes { write1, write2, write3, write4 } = item::read(item.clone())?;
     let id = String::from(id);
     Ok((0..).zip([write1, write2, write3, write4]).find_map(|(later, write)| (write == id).then_some(later)))
 }
 
-/// What is stored of an item beside its content and its writes.
+/// The version attributes of an item.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct WriteMetadata {
@@ -200,7 +200,7 @@ async fn send(
             let WriteMetadata { version, first_version } = item::read(item.clone())?;
             // Each write adds one to the version.
             let version = version.saturating_sub(later);
-            // An item that was deleted and created again is another one.
+            // An item that was created again after a deletion is a different one.
             let item = existing(Some(item)).filter(|_| first_version.is_some_and(|first| first <= version));
             Outcome::Applied { version, item }
         }
@@ -215,7 +215,7 @@ impl Precondition {
         match self {
             Self::Exists => (EXISTS.to_owned(), Vec::new()),
             Self::VersionIn(versions) => {
-                // Versions begin at 1, so 0 stands for a precondition that nothing can meet.
+                // Versions begin at 1, so no item meets a precondition of 0.
                 let versions = if versions.is_empty() { &[0][..] } else { versions };
                 let names: Vec<String> = (0..versions.len()).map(|index| format!(":version{index}")).collect();
                 let condition = format!("{EXISTS} AND version IN ({})", names.join(", "));

@@ -1,4 +1,4 @@
-//! Whether a verified token still counts, on a real engine.
+//! The session check, on a real engine.
 
 #![allow(
     clippy::expect_used,
@@ -12,7 +12,7 @@ mod support;
 use clerk_auth::Event;
 use serde_json::{Value, json};
 use store::{Accounts, Error, Profiles};
-use support::{Fixture, event, identity, now_ms, nowhere};
+use support::{Fixture, event, identity, now_ms, unreachable_database};
 
 async fn deliver(fixture: &Fixture, body: Value) {
     let profiles = Profiles::new(&fixture.database, "UsersTable".to_owned());
@@ -39,11 +39,11 @@ async fn accounts_not_yet_reported_count_as_active() {
 }
 
 #[tokio::test]
-async fn a_session_that_has_ended_in_any_way_is_refused_and_no_other() {
+async fn each_session_end_event_rejects_only_its_session() {
     for kind in ["session.ended", "session.removed", "session.revoked"] {
         let fixture = Fixture::new().await;
         deliver(&fixture, ended(kind, "user_ada", "sess_2")).await;
-        assert!(outcome(&fixture, "user_ada").await.is_ok(), "another session of hers goes on");
+        assert!(outcome(&fixture, "user_ada").await.is_ok(), "her other session is still valid");
         deliver(&fixture, ended(kind, "user_ada", "sess_1")).await;
         assert!(matches!(outcome(&fixture, "user_ada").await, Err(Error::SessionEnded)), "{kind}");
         assert!(outcome(&fixture, "user_eve").await.is_ok(), "{kind}");
@@ -77,14 +77,14 @@ async fn repeated_session_ends_prolong_and_never_shorten() {
         let Event::SessionEnded(session) = event(&ended("session.removed", "user_ada", "sess_1")) else {
             panic!("a session ends")
         };
-        assert!(!fixture.accounts().apply_end(&session).await.expect("written"), "it is no news");
+        assert!(!fixture.accounts().apply_end(&session).await.expect("written"), "it is not new");
         assert_eq!(expires_at().await > before, prolonged);
         assert!(expires_at().await >= before);
     }
 }
 
 #[tokio::test]
-async fn a_deleted_or_banned_account_is_refused() {
+async fn deleted_and_banned_accounts_are_rejected() {
     let fixture = Fixture::new().await;
     let updated = |banned: bool, at: u64| json!({ "type": "user.updated", "data": { "id": "user_ada", "banned": banned, "updated_at": at } });
     deliver(&fixture, updated(false, 1000)).await;
@@ -95,14 +95,14 @@ async fn a_deleted_or_banned_account_is_refused() {
     assert!(outcome(&fixture, "user_ada").await.is_ok());
     deliver(&fixture, json!({ "type": "user.deleted", "timestamp": 4000, "data": { "id": "user_ada" } })).await;
     deliver(&fixture, updated(false, 5000)).await;
-    assert!(matches!(outcome(&fixture, "user_ada").await, Err(Error::AccountInactive)), "for ever");
+    assert!(matches!(outcome(&fixture, "user_ada").await, Err(Error::AccountInactive)), "a deletion is permanent");
 }
 
 #[tokio::test]
 async fn check_fails_closed() {
     let ada = identity("user_ada").await;
-    let away = Accounts::new(&nowhere(), "UsersTable".to_owned(), "SessionsTable".to_owned());
-    assert!(matches!(away.write_session(ada.clone()).await, Err(Error::Unavailable(_))));
+    let accounts = Accounts::new(&unreachable_database(), "UsersTable".to_owned(), "SessionsTable".to_owned());
+    assert!(matches!(accounts.write_session(ada.clone()).await, Err(Error::Unavailable(_))));
     let fixture = Fixture::new().await;
     let no_table = Accounts::new(&fixture.database, "UsersTable".to_owned(), "NoSuchTable".to_owned());
     assert!(matches!(no_table.write_session(ada).await, Err(Error::Internal(_))));

@@ -1,22 +1,22 @@
-//! The requests and the capacity that each task consumes.
+//! Each task's requests and consumed capacity.
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails where something is missing")]
 
 mod support;
 
 use store::{Accounts, ConsumedCapacity, Id, Limit, NewItem, Profiles};
-use support::{Fixture, identity, note, notes, nowhere};
+use support::{Fixture, identity, note, notes, unreachable_database};
 
 #[tokio::test]
 async fn each_task_measures_its_own_requests() {
     let fixture = Fixture::new().await;
     let notes = notes(&fixture.database);
-    let author = fixture.author("user_ada").await;
+    let write_session = fixture.write_session("user_ada").await;
     let session = fixture.read_session("user_ada").await;
 
     let ((written, writing), (listed, reading)) = tokio::join!(
         ConsumedCapacity::measure(async {
-            notes.writer(&author).create(NewItem { id: None, value: note("plans") }).await
+            notes.writer(&write_session).create(NewItem { id: None, value: note("plans") }).await
         }),
         ConsumedCapacity::measure(async { notes.reader(&session).list(Limit::default(), None).await }),
     );
@@ -28,7 +28,7 @@ async fn each_task_measures_its_own_requests() {
     assert_eq!((reading.requests, reading.write_units), (2, 0.0));
 
     let accounts = fixture.accounts();
-    let checking = ConsumedCapacity::measure(Box::pin(accounts.write_session(author.identity().clone())));
+    let checking = ConsumedCapacity::measure(Box::pin(accounts.write_session(write_session.identity().clone())));
     let (active, checking) = checking.await;
     active.expect("the account is active");
     // Two missing items, read consistently.
@@ -52,9 +52,9 @@ async fn an_item_or_a_profile_is_read_by_the_request_that_checks_the_session() {
 
 #[tokio::test]
 async fn failed_requests_count_as_well() {
-    let notes = notes(&nowhere());
-    let away = Accounts::new(&nowhere(), "UsersTable".to_owned(), "SessionsTable".to_owned());
-    let session = away.read_session(identity("user_ada").await);
+    let notes = notes(&unreachable_database());
+    let accounts = Accounts::new(&unreachable_database(), "UsersTable".to_owned(), "SessionsTable".to_owned());
+    let session = accounts.read_session(identity("user_ada").await);
     let (listed, reading) =
         ConsumedCapacity::measure(Box::pin(notes.reader(&session).list(Limit::default(), None))).await;
     listed.expect_err("the database is unreachable");

@@ -1,5 +1,5 @@
-//! Whatever the order in which events arrive, however often, and whatever is lost on the way and sent again: the state
-//! is that of the history in order. And whatever arrives after an erasure: the state is that of the deletions alone.
+//! Events can arrive in any order, repeatedly, concurrently and late: the state converges to that of the ordered history.
+//! Events after an erasure do not restore details: the state is that of only the deletions.
 
 #![allow(
     clippy::expect_used,
@@ -29,23 +29,23 @@ use tokio::{runtime::Runtime, task::JoinSet};
 const USERS: [&str; 2] = ["user_ada", "user_eve"];
 const SESSIONS: [&str; 2] = ["sess_1", "sess_2"];
 
-/// Something that happened to a user, as it is announced here.
+/// An event of a user's history.
 #[derive(Clone, Debug)]
 enum Happening {
     /// One of Clerk's webhooks.
     Webhook(Value),
-    /// The client brings the profile up to date with a token of that time, in seconds, that says so.
+    /// The client updates the profile with a token with these claims, issued at `seconds`.
     Sync { user: &'static str, seconds: u64, claims: Value },
 }
 
-/// A happening to the users of one case, as often as it is delivered.
+/// An event for the users of one case, which can be delivered repeatedly.
 #[derive(Clone)]
 enum Delivery {
     Webhook(Value),
     Sync(Arc<WriteSession>),
 }
 
-/// Few times and few names, so that many happen at once and many are the same.
+/// Few times and few names, so that many events have the same.
 fn happening() -> impl Strategy<Value = Happening> {
     let user = prop::sample::select(&USERS[..]);
     let seconds = 1000..1005_u64;
@@ -85,10 +85,11 @@ impl Happening {
     }
 }
 
-/// What all cases of a test share, so that none waits for engines, connections and certificates. Each has its own users.
+/// Shared by all cases of a test, so that they need not wait for engines, connections and certificates. Each case has its
+/// own users.
 struct Worlds {
     runtime: Runtime,
-    /// Where nothing ever arrives.
+    /// It gets no events.
     empty: Fixture,
     each: [Arc<Fixture>; 3],
     cases: AtomicUsize,
@@ -127,9 +128,9 @@ impl Case<'_> {
             }
             Happening::Sync { user, seconds, claims } => {
                 let identity = identity_at(&self.user(user), *seconds, claims.clone()).await;
-                // Checked before anything else of the history has arrived: the worst case, a call that takes long.
-                let author = self.worlds.empty.accounts().write_session(identity).await;
-                Delivery::Sync(Arc::new(author.expect("nothing is known of anybody")))
+                // The worst case, a slow call: its session is checked before any event arrives.
+                let session = self.worlds.empty.accounts().write_session(identity).await;
+                Delivery::Sync(Arc::new(session.expect("the session is valid")))
             }
         }
     }
@@ -142,20 +143,20 @@ impl Case<'_> {
         deliveries
     }
 
-    /// All that can be seen of the state: profiles, and who may come in. Times at which this ran are no part of it.
+    /// The visible state: profiles and outcomes of session checks, without the times of this test run.
     async fn state(&self, fixture: &Fixture) -> Vec<(Option<Profile>, &'static str)> {
         let mut state = Vec::new();
         for user in USERS {
             let identity = identity_at(&self.user(user), 1000, json!({})).await;
             let profile = fixture.profile(&self.user(user)).await.map(|mut profile| {
-                // Until Clerk has told, these are of the caller's own writes.
-                let callers = |time: u64| if time > 1_000_000_000 { 0 } else { time };
-                profile.created_at = callers(profile.created_at);
-                profile.updated_at = callers(profile.updated_at);
+                // Until Clerk reports, these are the times of the user's own writes.
+                let users_own = |time: u64| if time > 1_000_000_000 { 0 } else { time };
+                profile.created_at = users_own(profile.created_at);
+                profile.updated_at = users_own(profile.updated_at);
                 profile
             });
             let access = match fixture.accounts().write_session(identity).await {
-                Ok(_) => "good",
+                Ok(_) => "active",
                 Err(Error::AccountInactive) => "inactive",
                 Err(Error::SessionEnded) => "session ended",
                 Err(error) => panic!("{error}"),
@@ -173,16 +174,16 @@ async fn apply(fixture: &Fixture, delivery: &Delivery) {
             Event::UserChanged(user) => drop(profiles.apply_user(&user).await.expect("written")),
             Event::UserDeleted(user) => drop(profiles.apply_deletion(&user).await.expect("written")),
             Event::SessionEnded(session) => drop(fixture.accounts().apply_end(&session).await.expect("written")),
-            event => panic!("{event:?} is of no concern"),
+            event => panic!("{event:?} is not tested here"),
         },
-        Delivery::Sync(author) => match profiles.update(author, &ProfileUpdate::default()).await {
+        Delivery::Sync(session) => match profiles.update(session, &ProfileUpdate::default()).await {
             Ok(_) | Err(Error::AccountInactive) => {}
             Err(error) => panic!("{error}"),
         },
     }
 }
 
-/// All at the same time.
+/// Applies all concurrently.
 async fn apply_at_once(fixture: &Arc<Fixture>, deliveries: impl IntoIterator<Item = Delivery>) {
     let mut tasks = JoinSet::new();
     for delivery in deliveries {
@@ -194,8 +195,7 @@ async fn apply_at_once(fixture: &Arc<Fixture>, deliveries: impl IntoIterator<Ite
     }
 }
 
-/// Whether the user is active by the last of Clerk's announcements, if there is one and no other at the same time says
-/// otherwise.
+/// Whether the user is active by Clerk's last event. None without events, or if the last ones contradict each other.
 fn last_announced(history: &[Happening], user: &str) -> Option<bool> {
     let of_user = history.iter().filter_map(|happening| match happening {
         Happening::Webhook(body) if body["data"]["id"] == user => Some(body),
@@ -212,7 +212,7 @@ fn last_announced(history: &[Happening], user: &str) -> Option<bool> {
     last.all(|other| other == active).then_some(active)
 }
 
-/// Runs 48 cases, or as many as `CASES` says, on all processors: a case by itself waits for one request after the other.
+/// Runs 48 cases, or `CASES`, on all processors: a case makes one request after the other.
 fn converges<S: Strategy>(
     strategy: impl Fn() -> S + Sync,
     test: impl AsyncFn(&Case, S::Value) -> TestCaseResult + Sync,
@@ -235,7 +235,7 @@ fn converges<S: Strategy>(
 }
 
 #[test]
-fn every_delivery_of_a_history_ends_in_the_same_state() {
+fn every_delivery_of_the_same_events_converges() {
     let indices = || prop::collection::vec(any::<Index>(), 24);
     let lost = || prop::collection::vec(any::<bool>(), 24);
     let strategy = || (prop::collection::vec(happening(), 1..12), indices(), lost());
@@ -252,10 +252,10 @@ fn every_delivery_of_a_history_ends_in_the_same_state() {
             }
         }
 
-        // In any order, some twice and some not at all.
+        // In any order, some twice and some never.
         let kept = order.iter().zip(&lost).filter(|(_, lost)| !**lost);
         apply_at_once(any_order, kept.map(|(index, _)| index.get(&deliveries).clone())).await;
-        // What was lost is sent again, and so is what was not, the last first.
+        // Every event is delivered again, the last first.
         for delivery in deliveries.iter().rev() {
             apply(any_order, delivery).await;
         }
@@ -265,7 +265,7 @@ fn every_delivery_of_a_history_ends_in_the_same_state() {
 }
 
 #[test]
-fn what_was_erased_leaves_the_deletion_alone_whatever_still_arrives() {
+fn late_events_do_not_restore_erased_details() {
     let indices = || prop::collection::vec(any::<Index>(), 12);
     let strategy = || (prop::collection::vec(happening(), 1..12), indices(), indices());
     converges(strategy, async |case, (history, before, after)| {

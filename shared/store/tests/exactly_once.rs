@@ -30,7 +30,7 @@ use store::{
 use support::{Fixture, Note, change, details, note, notes};
 use tokio::sync::{mpsc, oneshot};
 
-/// An attempt on its way, and where its response is awaited.
+/// An attempt in flight, and the channel for its response.
 struct Attempt {
     request: HttpRequest,
     connector: SharedHttpConnector,
@@ -66,7 +66,7 @@ fn lost() -> ConnectorError {
 }
 
 impl Attempt {
-    /// The request arrives and the response does too.
+    /// The request and its response arrive.
     async fn answer(self) {
         let answer = self.connector.call(self.request).await;
         self.response.send(answer).expect("the client waits for it");
@@ -79,7 +79,7 @@ impl Attempt {
         response.send(Err(lost())).expect("the client waits for it");
     }
 
-    /// The client gives the request up, which arrives later.
+    /// The client gives up the request, which arrives later.
     fn delay(self) -> impl Future<Output = ()> {
         self.response.send(Err(lost())).expect("the client waits for it");
         let answer = self.connector.call(self.request);
@@ -124,7 +124,7 @@ enum Call {
 
 const CALLS: [Call; 5] = [Call::Create, Call::Rename, Call::RenameIf(1), Call::Delete, Call::DeleteIf(1)];
 
-/// What a call is answered with: a title and a version, a deletion, or an error.
+/// The result of a call: a title and a version, a deletion, or an error.
 #[derive(Clone, Debug, PartialEq)]
 enum Answer {
     Item(String, u64),
@@ -161,7 +161,7 @@ impl Call {
     }
 }
 
-/// What happens to a device's attempts, in the order in which the engine sees them.
+/// The faults of a device's attempts, in the order in which they arrive.
 #[derive(Clone, Copy, Debug)]
 enum Arrival {
     /// An attempt is answered.
@@ -201,7 +201,7 @@ fn merges(first: usize, second: usize) -> Vec<Vec<bool>> {
     }
 }
 
-/// The sequential model: one note, and what each of the two calls has done to it.
+/// The sequential model: one note, and the effects of two calls.
 #[derive(Clone, Debug, Default)]
 struct Model {
     title: Option<String>,
@@ -212,7 +212,7 @@ struct Model {
 }
 
 impl Model {
-    /// An attempt of a call arrives: what it is answered with.
+    /// The result of a call, one of whose attempts arrives.
     fn arrives(&mut self, device: usize, call: Call, name: &str) -> Answer {
         let effect = &mut self.effects[device];
         if effect.is_none() {
@@ -242,7 +242,7 @@ impl Model {
     }
 }
 
-/// What was there before: nothing, a note, or one that was deleted.
+/// The state before: nothing, a note, or a deleted one.
 #[derive(Clone, Copy, Debug)]
 enum Before {
     Nothing,
@@ -258,8 +258,8 @@ struct Case {
     order: Vec<bool>,
 }
 
-/// Three arrivals of both devices would be ten times as many cases, and show nothing else: once a call has taken effect,
-/// whatever arrives of it is the same.
+/// Three arrivals of both devices would be ten times as many cases without new behavior: once a call has taken effect,
+/// its later attempts are alike.
 const MAX_ARRIVALS: usize = 4;
 
 fn cases() -> Vec<Case> {
@@ -287,17 +287,17 @@ fn cases() -> Vec<Case> {
 
 const NAMES: [&str; 2] = ["a", "b"];
 
-/// Plays a case: the two answers and the note in the end, as they are and as the model has them.
-async fn play(fixture: &Fixture, case: &Case, author: &WriteSession) -> [([Answer; 2], Option<(String, u64)>); 2] {
+/// Runs a case. Returns the two results and the final note, and those that the model expects.
+async fn play(fixture: &Fixture, case: &Case, session: &WriteSession) -> [([Answer; 2], Option<(String, u64)>); 2] {
     let plain = notes(&fixture.database);
     let (id, mut model) = (Id::new(), Model::default());
     if !matches!(case.before, Before::Nothing) {
         let new = NewItem { id: Some(id), value: note("old") };
-        plain.writer(author).create(new).await.expect("created");
+        plain.writer(session).create(new).await.expect("created");
         model = Model { title: Some("old".to_owned()), version: 1, life: 1, ..model };
     }
     if matches!(case.before, Before::Tombstone) {
-        plain.writer(author).delete(id, &Precondition::Exists).await.expect("deleted");
+        plain.writer(session).delete(id, &Precondition::Exists).await.expect("deleted");
         model = Model { title: None, version: 2, ..model };
     }
 
@@ -305,7 +305,8 @@ async fn play(fixture: &Fixture, case: &Case, author: &WriteSession) -> [([Answe
     let [first, second] = [0, 1].map(|device: usize| devices[device].notes.clone());
     let [one, other] = case.calls;
     let [a, b] = NAMES;
-    let calls = async { tokio::join!(one.make(first.writer(author), id, a), other.make(second.writer(author), id, b)) };
+    let calls =
+        async { tokio::join!(one.make(first.writer(session), id, a), other.make(second.writer(session), id, b)) };
     let network = async {
         let mut expected = [Answer::Unavailable, Answer::Unavailable];
         let mut left = case.fates.map(|fate| fate.iter());
@@ -337,7 +338,7 @@ async fn play(fixture: &Fixture, case: &Case, author: &WriteSession) -> [([Answe
     };
     let ((one, other), expected) = tokio::join!(calls, network);
 
-    let session = fixture.accounts().read_session(author.identity().clone());
+    let session = fixture.accounts().read_session(session.identity().clone());
     let there = plain.reader(&session).get(id).await.ok().map(|note| (note.value.text, note.version));
     [([one, other], there), (expected, model.title.map(|title| (title, model.version)))]
 }
@@ -349,10 +350,10 @@ async fn a_call_takes_effect_at_most_once_and_exactly_once_if_it_succeeds() {
     let workers = (0..WORKERS).map(|worker| {
         let (fixture, cases) = (Arc::clone(&fixture), Arc::clone(&cases));
         tokio::spawn(async move {
-            let author = fixture.author(&format!("user_{worker}")).await;
+            let session = fixture.write_session(&format!("user_{worker}")).await;
             let mut wrong = Vec::new();
             for case in cases.iter().skip(worker).step_by(WORKERS) {
-                let [actual, expected] = Box::pin(play(&fixture, case, &author)).await;
+                let [actual, expected] = Box::pin(play(&fixture, case, &session)).await;
                 if actual != expected {
                     wrong.push(format!("{case:?}\n  is {actual:?}\n  and should be {expected:?}"));
                 }
@@ -368,40 +369,40 @@ async fn a_call_takes_effect_at_most_once_and_exactly_once_if_it_succeeds() {
     assert!(wrong.is_empty(), "{} of {} cases are wrong:\n{some}", wrong.len(), cases.len());
 }
 
-/// How many renames of another device may come between two attempts of one call, so that it still takes effect once.
-const REMEMBERED: usize = 3;
+/// How many writes may come between two attempts of one call that still takes effect once.
+const MAX_OTHER_WRITES: usize = 3;
 
 #[tokio::test]
-async fn a_call_is_known_through_three_writes_of_others() {
+async fn a_retry_after_three_other_writes_changes_nothing() {
     let fixture = Fixture::new().await;
-    let author = fixture.author("user_ada").await;
+    let session = fixture.write_session("user_ada").await;
     let plain = notes(&fixture.database);
-    for others in [REMEMBERED, REMEMBERED + 1] {
+    for others in [MAX_OTHER_WRITES, MAX_OTHER_WRITES + 1] {
         let id = Id::new();
-        plain.writer(&author).create(NewItem { id: Some(id), value: note("old") }).await.expect("created");
+        plain.writer(&session).create(NewItem { id: Some(id), value: note("old") }).await.expect("created");
         let mut device = Device::new(&fixture);
         let notes = device.notes.clone();
         let network = async {
             device.attempt().await.lose_response().await;
             for _ in 0..others {
-                plain.writer(&author).update(id, change("other"), &Precondition::Exists).await.expect("renamed");
+                plain.writer(&session).update(id, change("other"), &Precondition::Exists).await.expect("renamed");
             }
             device.attempt().await.answer().await;
         };
-        let (answer, ()) = tokio::join!(Call::Rename.make(notes.writer(&author), id, "mine"), network);
-        let session = fixture.accounts().read_session(author.identity().clone());
+        let (answer, ()) = tokio::join!(Call::Rename.make(notes.writer(&session), id, "mine"), network);
+        let session = fixture.accounts().read_session(session.identity().clone());
         let there = plain.reader(&session).get(id).await.expect("there");
-        let twice = others > REMEMBERED;
-        // The documented limit: the fourth write of others makes the call forgotten, so it takes effect again.
+        let twice = others > MAX_OTHER_WRITES;
+        // The documented limit: the fourth other write pushes out the call's id, so it takes effect again.
         assert_eq!(there.value.text, if twice { "mine" } else { "other" }, "{others}");
         assert_eq!(answer, Answer::Item("mine".to_owned(), if twice { there.version } else { 2 }), "{others}");
     }
 }
 
 #[tokio::test]
-async fn a_profile_is_written_once_however_often_the_call_is_sent() {
+async fn a_retried_profile_update_takes_effect_once() {
     let fixture = Fixture::new().await;
-    let author = fixture.author("user_ada").await;
+    let session = fixture.write_session("user_ada").await;
     let plain = Profiles::new(&fixture.database, "UsersTable".to_owned());
     let details = |name: &str| details(&serde_json::json!({ "firstName": name }));
     for number in 0..2 {
@@ -409,12 +410,12 @@ async fn a_profile_is_written_once_however_often_the_call_is_sent() {
         let profiles = device.profiles.clone();
         let network = async {
             device.attempt().await.lose_response().await;
-            plain.update(&author, &details("Theirs")).await.expect("written");
+            plain.update(&session, &details("Theirs")).await.expect("written");
             device.attempt().await.answer().await;
         };
-        let (details, author) = (details("Mine"), &author);
-        let (put, ()) = tokio::join!(async { profiles.update(author, &details).await.expect("written") }, network);
-        // The first call made the profile, although it learned so only after the other one.
+        let (details, session) = (details("Mine"), &session);
+        let (put, ()) = tokio::join!(async { profiles.update(session, &details).await.expect("written") }, network);
+        // The first call created the profile, although its response arrives after the other call.
         assert_eq!(matches!(put, UpsertOutcome::Created(_)), number == 0);
         let profile = fixture.profile("user_ada").await.expect("there");
         assert_eq!(serde_json::to_value(profile).expect("JSON")["firstName"], "Theirs");

@@ -18,12 +18,12 @@ fn profiles(fixture: &Fixture) -> Profiles {
     Profiles::new(&fixture.database, "UsersTable".to_owned())
 }
 
-/// Delivers an event. Says whether it changed anything.
+/// Delivers an event. Returns whether it changed anything.
 async fn deliver(profiles: &Profiles, body: &Value) -> bool {
     match event(body) {
         Event::UserChanged(user) => profiles.apply_user(&user).await.expect("written"),
         Event::UserDeleted(user) => profiles.apply_deletion(&user).await.expect("written"),
-        event => panic!("{event:?} is no event about a user"),
+        event => panic!("{event:?} is not about a user"),
     }
 }
 
@@ -108,7 +108,7 @@ fn permutations(length: usize) -> Vec<Vec<usize>> {
 }
 
 #[tokio::test]
-async fn a_ban_comes_and_goes_with_clerk() {
+async fn bans_follow_clerk() {
     let fixture = Fixture::new().await;
     let profiles = profiles(&fixture);
     for (event, active) in [(banned(true, 2000), false), (banned(false, 3000), true), (banned(true, 2500), true)] {
@@ -127,7 +127,7 @@ fn tie(first_banned: bool) -> [Value; 2] {
 }
 
 #[tokio::test]
-async fn of_equal_updates_the_later_announced_wins() {
+async fn snapshots_with_equal_updated_at_are_ordered_by_announcement() {
     for first_banned in [true, false] {
         let events = tie(first_banned);
         for order in [[0, 1], [1, 0]] {
@@ -161,13 +161,13 @@ async fn a_version_of_an_earlier_release_yields_to_an_event_of_the_same_time() {
 }
 
 #[tokio::test]
-async fn a_repeated_snapshot_that_was_announced_later_repairs_what_was_damaged() {
+async fn a_snapshot_announced_again_repairs_a_damaged_profile() {
     let fixture = Fixture::new().await;
     let profiles = profiles(&fixture);
     let mut event = user("user.updated", Some("Ada"), 5000);
     for (announced_at, changed) in [(6000, true), (7000, false)] {
         event["timestamp"] = announced_at.into();
-        assert_eq!(deliver(&profiles, &event).await, changed, "the same content is no change");
+        assert_eq!(deliver(&profiles, &event).await, changed, "the same content is not a change");
     }
     let mut item = fixture.items("UsersTable").await.remove(0);
     item["firstName"] = "damaged".into();
@@ -210,7 +210,7 @@ async fn redelivery_changes_nothing() {
 async fn user_supplied_values_are_shown_until_clerk_reports() {
     let fixture = Fixture::new().await;
     let profiles = profiles(&fixture);
-    let ada = fixture.author("user_ada").await;
+    let ada = fixture.write_session("user_ada").await;
 
     let first =
         profiles.update(&ada, &details(&json!({ "email": "a@example.com", "firstName": "A" }))).await.expect("written");
@@ -222,41 +222,44 @@ async fn user_supplied_values_are_shown_until_clerk_reports() {
     assert_eq!((second.email.as_deref(), second.first_name.as_deref()), (Some("a@example.com"), Some("Ada")));
     assert_eq!(second.created_at, first.created_at);
 
-    // A snapshot is the whole truth, older though it is than what the caller said.
+    // A snapshot takes precedence, even if the user-supplied values are newer.
     assert!(deliver(&profiles, &user("user.created", None, 1000)).await);
     let clerks = fixture.profile("user_ada").await.expect("there");
     assert_eq!((clerks.email.as_deref(), clerks.first_name.as_deref()), (Some("ada@example.com"), None));
     let kept = profiles
         .update(&ada, &details(&json!({ "email": "eve@example.com", "firstName": "Eve" })))
         .await
-        .expect("answered");
+        .expect("written");
     let UpsertOutcome::Updated(kept) = kept else { panic!("it is known") };
-    assert_eq!(kept, clerks, "it is no part of what is shown");
+    assert_eq!(kept, clerks, "user-supplied values are not shown");
     assert_eq!(fixture.profile("user_ada").await, Some(clerks));
 }
 
 #[tokio::test]
-async fn a_deleted_person_does_not_come_back() {
+async fn a_deleted_user_is_not_restored() {
     let fixture = Fixture::new().await;
     let profiles = profiles(&fixture);
-    // Checked a moment before the webhook landed.
-    let ada = fixture.author("user_ada").await;
+    // The session is checked before the webhook arrives.
+    let ada = fixture.write_session("user_ada").await;
     assert!(deliver(&profiles, &deletion(4000)).await);
     let put = profiles.update(&ada, &details(&json!({ "firstName": "Ada" }))).await;
-    let UpsertOutcome::Updated(profile) = put.expect("answered") else { panic!("a mark is there") };
+    let UpsertOutcome::Updated(profile) = put.expect("written") else { panic!("the deletion is stored") };
     assert!(!profile.is_active);
     assert!(matches!(fixture.accounts().write_session(identity("user_ada").await).await, Err(Error::AccountInactive)));
 }
 
 #[tokio::test]
-async fn what_was_erased_stays_erased_whatever_still_arrives() {
+async fn erased_details_are_not_restored() {
     let fixture = Fixture::new().await;
     let profiles = profiles(&fixture);
-    // Checked before the deletion landed: one whose token says who she is, and one whose token does not.
+    // Both sessions are checked before the deletion arrives: one with claims in its token and one without.
     let claims = json!({ "email": "ada@example.com", "firstName": "Ada" });
-    let with_claims =
-        fixture.accounts().write_session(identity_at("user_ada", 9000, claims).await).await.expect("good");
-    let without = fixture.author("user_ada").await;
+    let with_claims = fixture
+        .accounts()
+        .write_session(identity_at("user_ada", 9000, claims).await)
+        .await
+        .expect("the session is valid");
+    let without = fixture.write_session("user_ada").await;
     assert!(deliver(&profiles, &user("user.created", Some("Ada"), 1000)).await);
     assert!(deliver(&profiles, &deletion(4000)).await);
     erase(&fixture, "user_ada").await;
@@ -274,10 +277,10 @@ async fn what_was_erased_stays_erased_whatever_still_arrives() {
     ] {
         assert!(!deliver(&profiles, &event).await, "{event}");
     }
-    let said = details(&json!({ "lastName": "Lovelace", "imageUrl": "https://img.example/a" }));
-    for author in [&with_claims, &without] {
-        let refused = profiles.update(author, &said).await;
-        assert!(matches!(refused, Err(Error::AccountInactive)), "{refused:?}");
+    let supplied = details(&json!({ "lastName": "Lovelace", "imageUrl": "https://img.example/a" }));
+    for session in [&with_claims, &without] {
+        let rejected = profiles.update(session, &supplied).await;
+        assert!(matches!(rejected, Err(Error::AccountInactive)), "{rejected:?}");
     }
     assert_eq!(fixture.profile("user_ada").await, Some(bare));
 }
@@ -288,22 +291,26 @@ async fn the_newest_clerk_verified_value_wins() {
     let profiles = profiles(&fixture);
     let at = async |seconds, name: &str| {
         let claims = json!({ "firstName": name, "email": "token@example.com" });
-        fixture.accounts().write_session(identity_at("user_ada", seconds, claims).await).await.expect("good")
+        fixture
+            .accounts()
+            .write_session(identity_at("user_ada", seconds, claims).await)
+            .await
+            .expect("the session is valid")
     };
-    let put = async |author: &WriteSession| match profiles.update(author, &details(&json!({}))).await {
+    let put = async |session: &WriteSession| match profiles.update(session, &details(&json!({}))).await {
         Ok(UpsertOutcome::Created(profile) | UpsertOutcome::Updated(profile)) => profile,
         Err(error) => panic!("{error}"),
     };
-    // Snapshots are dated in milliseconds, tokens in seconds.
+    // Snapshots have milliseconds, tokens seconds.
     assert!(deliver(&profiles, &user("user.created", Some("snapshot of 1000"), 1_000_000)).await);
     let older = put(&at(999, "token of 999").await).await;
     assert_eq!(older.first_name.as_deref(), Some("snapshot of 1000"));
     let newer = put(&at(1001, "token of 1001").await).await;
     assert_eq!(newer.first_name.as_deref(), Some("token of 1001"));
     assert_eq!(newer.email.as_deref(), Some("token@example.com"));
-    assert_eq!(newer.image_url.as_deref(), Some("https://img.example/a"), "a token says nothing of the picture");
+    assert_eq!(newer.image_url.as_deref(), Some("https://img.example/a"), "tokens have no picture");
     assert_eq!(newer.updated_at, 1_001_000);
-    // A token that was issued before, used late.
+    // An older token, used later.
     assert_eq!(put(&at(1000, "token of 1000").await).await.first_name.as_deref(), Some("token of 1001"));
     assert!(deliver(&profiles, &user("user.updated", Some("snapshot of 1002"), 1_002_000)).await);
     assert_eq!(fixture.profile("user_ada").await.expect("there").first_name.as_deref(), Some("snapshot of 1002"));
@@ -315,23 +322,23 @@ async fn user_supplied_values_must_match_the_token() {
     let profiles = profiles(&fixture);
     let claims = json!({ "email": "ada@example.com", "firstName": "Ada" });
     let ada = identity_at("user_ada", 1000, claims).await;
-    let ada = fixture.accounts().write_session(ada).await.expect("good");
+    let ada = fixture.accounts().write_session(ada).await.expect("the session is valid");
     for (body, member) in [
         (json!({ "email": "eve@example.com" }), "email"),
         (json!({ "email": "ada@example.com", "firstName": "Eve" }), "firstName"),
     ] {
-        let refused = profiles.update(&ada, &details(&body)).await;
-        assert!(matches!(refused, Err(Error::ClaimMismatch(named)) if named == member), "{refused:?}");
+        let rejected = profiles.update(&ada, &details(&body)).await;
+        assert!(matches!(rejected, Err(Error::ClaimMismatch(named)) if named == member), "{rejected:?}");
     }
-    assert_eq!(fixture.profile("user_ada").await, None, "a refusal writes nothing");
-    let said = details(&json!({ "email": "ada@example.com", "lastName": "Lovelace" }));
-    let UpsertOutcome::Created(created) = profiles.update(&ada, &said).await.expect("written") else {
+    assert_eq!(fixture.profile("user_ada").await, None, "a rejected update writes nothing");
+    let supplied = details(&json!({ "email": "ada@example.com", "lastName": "Lovelace" }));
+    let UpsertOutcome::Created(created) = profiles.update(&ada, &supplied).await.expect("written") else {
         panic!("it is new")
     };
     assert_eq!((created.first_name.as_deref(), created.last_name.as_deref()), (Some("Ada"), Some("Lovelace")));
 }
 
-/// Every source's values, as they are shown of a fresh account.
+/// The profile of a new account with these values from one source.
 async fn shown(source: &str, [email, name, image_url]: [&str; 3]) -> [Option<String>; 3] {
     let fixture = Fixture::new().await;
     let profiles = profiles(&fixture);
@@ -344,14 +351,17 @@ async fn shown(source: &str, [email, name, image_url]: [&str; 3]) -> [Option<Str
         }
         "token" => {
             let claims = json!({ "email": email, "firstName": name });
-            let ada =
-                fixture.accounts().write_session(identity_at("user_ada", 1000, claims).await).await.expect("good");
+            let ada = fixture
+                .accounts()
+                .write_session(identity_at("user_ada", 1000, claims).await)
+                .await
+                .expect("the session is valid");
             profiles.update(&ada, &details(&json!({ "imageUrl": image_url }))).await.expect("written");
         }
-        "caller" => {
-            let said = details(&json!({ "email": email, "firstName": name, "imageUrl": image_url }));
-            let ada = fixture.author("user_ada").await;
-            profiles.update(&ada, &said).await.expect("written");
+        "user" => {
+            let supplied = details(&json!({ "email": email, "firstName": name, "imageUrl": image_url }));
+            let ada = fixture.write_session("user_ada").await;
+            profiles.update(&ada, &supplied).await.expect("written");
         }
         // Written by an earlier release.
         _ => {
@@ -378,7 +388,7 @@ async fn every_sources_values_are_shown_in_one_form() {
         (["a@b", "👩‍🚀", "HTTPS://X.example:443\\a\nb"], [Some("a@b"), Some("👩‍🚀"), Some("https://x.example/ab")]),
     ];
     for (values, expected) in cases {
-        for source in ["webhook", "token", "caller", "stored"] {
+        for source in ["webhook", "token", "user", "stored"] {
             assert_eq!(
                 shown(source, values).await,
                 expected.map(|value| value.map(str::to_owned)),
@@ -389,7 +399,7 @@ async fn every_sources_values_are_shown_in_one_form() {
 }
 
 #[tokio::test]
-async fn unsafe_values_of_clerk_are_mended_or_dropped() {
+async fn unsafe_values_of_clerk_are_sanitized_or_dropped() {
     let long = "n".repeat(500_000);
     for (values, expected) in [
         (
@@ -411,9 +421,13 @@ async fn blank_claims_are_missing() {
     let profiles = profiles(&fixture);
     assert!(deliver(&profiles, &user("user.created", Some("Ada"), 1_000_000)).await);
     let claims = json!({ "email": " ada@example.com ", "firstName": "", "lastName": " " });
-    let ada = fixture.accounts().write_session(identity_at("user_ada", 1001, claims).await).await.expect("good");
-    let said = details(&json!({ "email": "ada@example.com", "firstName": "Augusta", "lastName": "Lovelace" }));
-    let put = profiles.update(&ada, &said).await;
-    let UpsertOutcome::Updated(profile) = put.expect("no contradiction") else { panic!("it is known") };
+    let ada = fixture
+        .accounts()
+        .write_session(identity_at("user_ada", 1001, claims).await)
+        .await
+        .expect("the session is valid");
+    let supplied = details(&json!({ "email": "ada@example.com", "firstName": "Augusta", "lastName": "Lovelace" }));
+    let put = profiles.update(&ada, &supplied).await;
+    let UpsertOutcome::Updated(profile) = put.expect("they match") else { panic!("it is known") };
     assert_eq!((profile.email.as_deref(), profile.first_name.as_deref()), (Some("ada@example.com"), Some("Ada")));
 }

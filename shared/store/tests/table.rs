@@ -28,15 +28,15 @@ fn limit(number: u8) -> Limit {
 async fn create(notes: &Writer<'_, Note>, text: &str) -> Item<Note> {
     match notes.create(NewItem { id: None, value: note(text) }).await.expect("created") {
         CreateOutcome::Created(note) => note,
-        CreateOutcome::Replayed(note) => panic!("{note:?} was there already"),
+        CreateOutcome::Replayed(note) => panic!("{note:?} existed already"),
     }
 }
 
 #[tokio::test]
-async fn pages_run_from_the_newest_to_the_oldest_without_gaps() {
+async fn pages_list_every_item_once_newest_first() {
     let fixture = Fixture::new().await;
     let table = notes(&fixture.database);
-    let ada = fixture.author("user_ada").await;
+    let ada = fixture.write_session("user_ada").await;
     let session = fixture.read_session("user_ada").await;
     let (notes, mine) = (table.writer(&ada), table.reader(&session));
     let mut created = Vec::new();
@@ -52,7 +52,7 @@ async fn pages_run_from_the_newest_to_the_oldest_without_gaps() {
             let page = mine.list(limit(size), cursor).await.expect("a page");
             assert!(page.items.len() <= usize::from(size));
             seen.extend(page.items);
-            // The cursor makes the round trip that it makes through a client.
+            // As a client sends it back.
             cursor = page.cursor.map(|cursor| Cursor::try_from(String::from(cursor)).expect("our own"));
             if cursor.is_none() {
                 break;
@@ -61,14 +61,14 @@ async fn pages_run_from_the_newest_to_the_oldest_without_gaps() {
         assert_eq!(seen, created, "in pages of {size}");
     }
     let whole = mine.list(limit(7), None).await.expect("a page");
-    assert!(whole.cursor.is_none(), "a page that holds the last note leads nowhere");
+    assert!(whole.cursor.is_none(), "the page with the last note has no cursor");
 }
 
 #[tokio::test]
 async fn list_order_does_not_follow_the_clients_clock() {
     let fixture = Fixture::new().await;
     let table = notes(&fixture.database);
-    let ada = fixture.author("user_ada").await;
+    let ada = fixture.write_session("user_ada").await;
     let session = fixture.read_session("user_ada").await;
     let (notes, mine) = (table.writer(&ada), table.reader(&session));
     let mut created = Vec::new();
@@ -84,7 +84,7 @@ async fn list_order_does_not_follow_the_clients_clock() {
     {
         let new = NewItem { id: Some(id.parse().expect("an id")), value: note(&format!("note {number}")) };
         let CreateOutcome::Created(note) = notes.create(new).await.expect("created") else { panic!("it is new") };
-        // The next one is created in another millisecond: within one, ids decide.
+        // The next one is created in another millisecond: within one, ids determine the order.
         while store_clock() <= note.created_at {
             tokio::task::yield_now().await;
         }
@@ -103,7 +103,7 @@ fn store_clock() -> u64 {
 async fn a_deleted_item_leaves_a_tombstone_without_content() {
     let fixture = Fixture::new().await;
     let table = notes(&fixture.database);
-    let ada = fixture.author("user_ada").await;
+    let ada = fixture.write_session("user_ada").await;
     let session = fixture.read_session("user_ada").await;
     let (notes, mine) = (table.writer(&ada), table.reader(&session));
     let note = create(&notes, "plans").await;
@@ -131,7 +131,7 @@ async fn a_deleted_item_leaves_a_tombstone_without_content() {
 async fn versions_continue_after_an_item_is_deleted_and_created_again() {
     let fixture = Fixture::new().await;
     let table = notes(&fixture.database);
-    let ada = fixture.author("user_ada").await;
+    let ada = fixture.write_session("user_ada").await;
     let session = fixture.read_session("user_ada").await;
     let (notes, mine) = (table.writer(&ada), table.reader(&session));
     let first = create(&notes, "plans").await;
@@ -147,17 +147,17 @@ async fn versions_continue_after_an_item_is_deleted_and_created_again() {
     let stale = Precondition::VersionIn(vec![first.version]);
     assert!(matches!(notes.update(first.id, change("b"), &stale).await, Err(Error::VersionMismatch { current: 3 })));
     assert!(matches!(notes.delete(first.id, &stale).await, Err(Error::VersionMismatch { current: 3 })));
-    // The tombstone's expiry is not the new note's.
+    // The new note does not have the tombstone's expiry.
     let items = fixture.client.scan().table_name("TestNotesTable").send().await.expect("read").items.expect("items");
     assert!(matches!(items.as_slice(), [item] if !item.contains_key("expiresAt")), "{items:?}");
     assert_eq!(items[0]["version"], AttributeValue::N("3".to_owned()));
 }
 
 #[tokio::test]
-async fn a_creation_sent_again_creates_nothing() {
+async fn repeated_creations_create_nothing() {
     let fixture = Fixture::new().await;
     let table = notes(&fixture.database);
-    let ada = fixture.author("user_ada").await;
+    let ada = fixture.write_session("user_ada").await;
     let session = fixture.read_session("user_ada").await;
     let (notes, mine) = (table.writer(&ada), table.reader(&session));
     let id = Some(Id::new());
@@ -181,10 +181,10 @@ async fn a_creation_sent_again_creates_nothing() {
 }
 
 #[tokio::test]
-async fn a_change_demands_the_version_it_was_made_for() {
+async fn updates_require_a_version_of_their_precondition() {
     let fixture = Fixture::new().await;
     let table = notes(&fixture.database);
-    let ada = fixture.author("user_ada").await;
+    let ada = fixture.write_session("user_ada").await;
     let session = fixture.read_session("user_ada").await;
     let (notes, mine) = (table.writer(&ada), table.reader(&session));
     let note = create(&notes, "plans").await;
@@ -207,10 +207,10 @@ async fn a_change_demands_the_version_it_was_made_for() {
 }
 
 #[tokio::test]
-async fn of_changes_made_at_once_for_one_version_one_wins() {
+async fn one_of_two_concurrent_updates_of_a_version_succeeds() {
     let fixture = Fixture::new().await;
     let table = notes(&fixture.database);
-    let ada = fixture.author("user_ada").await;
+    let ada = fixture.write_session("user_ada").await;
     let session = fixture.read_session("user_ada").await;
     let (notes, mine) = (table.writer(&ada), table.reader(&session));
     let note = create(&notes, "plans").await;
@@ -230,7 +230,7 @@ async fn of_changes_made_at_once_for_one_version_one_wins() {
 async fn another_users_item_is_not_found() {
     let fixture = Fixture::new().await;
     let table = notes(&fixture.database);
-    let (ada, eve) = (fixture.author("user_ada").await, fixture.author("user_eve").await);
+    let (ada, eve) = (fixture.write_session("user_ada").await, fixture.write_session("user_eve").await);
     let (adas_session, eves_session) = (fixture.read_session("user_ada").await, fixture.read_session("user_eve").await);
     let (hers, eves) = (table.reader(&adas_session), table.reader(&eves_session));
     let (by_her, by_eve) = (table.writer(&ada), table.writer(&eve));
@@ -241,9 +241,9 @@ async fn another_users_item_is_not_found() {
     assert!(matches!(eves.get(note.id).await, Err(Error::NotFound)));
     assert!(matches!(by_eve.update(note.id, change("mine"), &Precondition::Exists).await, Err(Error::NotFound)));
     assert!(matches!(by_eve.delete(note.id, &Precondition::Exists).await, Err(Error::NotFound)));
-    // Her cursor leads Eve nowhere but to Eve's own notes.
+    // With Ada's cursor, Eve still reads only Eve's notes.
     assert!(eves.list(limit(1), page.cursor).await.expect("a page").items.is_empty());
-    // Even her id is free to Eve, and stays hers.
+    // Eve can use the id of Ada's note for a note of her own.
     assert!(matches!(
         by_eve.create(NewItem { id: Some(note.id), value: support::note("mine") }).await,
         Ok(CreateOutcome::Created(_))
@@ -259,15 +259,15 @@ async fn an_unreachable_database_is_unavailable_and_a_rejected_request_is_intern
     assert!(matches!(no_table.reader(&session).list(Limit::default(), None).await, Err(Error::Internal(_))));
     assert!(matches!(no_table.reader(&session).get(Id::new()).await, Err(Error::Internal(_))));
 
-    let away = notes(&support::nowhere());
-    assert!(matches!(away.reader(&session).list(Limit::default(), None).await, Err(Error::Unavailable(_))));
+    let unreachable = notes(&support::unreachable_database());
+    assert!(matches!(unreachable.reader(&session).list(Limit::default(), None).await, Err(Error::Unavailable(_))));
 }
 
 #[tokio::test]
 async fn members_are_set_kept_and_removed_one_by_one() {
     let fixture = Fixture::new().await;
     let table = notes(&fixture.database);
-    let ada = fixture.author("user_ada").await;
+    let ada = fixture.write_session("user_ada").await;
     let session = fixture.read_session("user_ada").await;
     let (notes, mine) = (table.writer(&ada), table.reader(&session));
     let value = Note { date: Some(7), color: Some("red".to_owned()), pinned: true, ..note("plans") };
@@ -285,7 +285,7 @@ async fn members_are_set_kept_and_removed_one_by_one() {
     let listed = mine.list(Limit::default(), None).await.expect("a page").items;
     assert_eq!(listed, [changed]);
 
-    // The member `color` is the attribute `colour`; what is not set is not stored.
+    // The member `color` is stored in `colour`. Members without a value are not stored.
     let stored = fixture.items("TestNotesTable").await;
     assert_eq!(stored[0]["colour"], "blue");
     for absent in ["color", "date"] {
@@ -297,7 +297,7 @@ async fn members_are_set_kept_and_removed_one_by_one() {
 async fn an_item_of_an_older_release_is_read_with_defaults() {
     let fixture = Fixture::new().await;
     let (table, id) = (notes(&fixture.database), Id::new());
-    // Without the members that came later, and with an attribute that is no longer used.
+    // Without members of later releases, and with an attribute that is no longer used.
     let item = json!({
         "userId": "user_ada", "noteId": id, "listPosition": format!("{:015}#{id}", 1000), "text": "plans",
         "createdAt": 1000, "updatedAt": 1000, "version": 1, "firstVersion": 1, "write1": "w", "retired": "x",
@@ -307,7 +307,7 @@ async fn an_item_of_an_older_release_is_read_with_defaults() {
     let expected = Item { id, value: note("plans"), created_at: 1000, updated_at: 1000, version: 1 };
     assert_eq!(table.reader(&session).get(id).await.expect("read"), expected);
     assert_eq!(table.reader(&session).list(Limit::default(), None).await.expect("a page").items, [expected]);
-    let ada = fixture.author("user_ada").await;
+    let ada = fixture.write_session("user_ada").await;
     let updated = table.writer(&ada).update(id, change("b"), &Precondition::VersionIn(vec![1])).await.expect("updated");
     assert_eq!((updated.value, updated.version), (note("b"), 2));
 }
@@ -326,7 +326,7 @@ async fn a_creation_is_recognized_after_a_release_that_adds_a_member() {
     }
 
     let fixture = Fixture::new().await;
-    let ada = fixture.author("user_ada").await;
+    let ada = fixture.write_session("user_ada").await;
     let id = Some(Id::new());
     let before = Table::<Before>::new(&fixture.database, "TestNotesTable".to_owned()).expect("a resource");
     let created = before.writer(&ada).create(NewItem { id, value: Before { text: "plans".to_owned() } }).await;
@@ -339,7 +339,7 @@ async fn a_creation_is_recognized_after_a_release_that_adds_a_member() {
 async fn items_below_a_parent_are_separate_from_those_below_another() {
     let fixture = Fixture::new().await;
     let table = notes(&fixture.database);
-    let ada = fixture.author("user_ada").await;
+    let ada = fixture.write_session("user_ada").await;
     let session = fixture.read_session("user_ada").await;
     let [one, other] = [Id::new(), Id::new()].map(|parent| table.clone().below(parent));
     let first = create(&one.writer(&ada), "first").await;
@@ -354,7 +354,7 @@ async fn items_below_a_parent_are_separate_from_those_below_another() {
         other.reader(&session).list(limit(9), None).await.expect("a page").items,
         std::slice::from_ref(&foreign)
     );
-    // A list of all goes on below the next parent.
+    // A list of all continues with the next parent's items.
     let (mut all, mut cursor) = (Vec::new(), None);
     loop {
         let page = table.reader(&session).list(limit(1), cursor).await.expect("a page");
@@ -383,7 +383,7 @@ async fn items_below_a_parent_are_separate_from_those_below_another() {
 async fn a_read_is_withheld_until_the_session_check_passes() {
     let fixture = Fixture::new().await;
     let table = notes(&fixture.database);
-    let note = create(&table.writer(&fixture.author("user_ada").await), "plans").await;
+    let note = create(&table.writer(&fixture.write_session("user_ada").await), "plans").await;
     let expires_at = store_clock() / 1000 + 60;
     let end = json!({ "userId": "user_ada", "sessionId": "sess_1", "expiresAt": expires_at });
     let session = fixture.read_session("user_ada").await;
@@ -393,7 +393,7 @@ async fn a_read_is_withheld_until_the_session_check_passes() {
     assert!(matches!(reader.get(note.id).await, Err(Error::SessionEnded)));
     assert!(matches!(reader.get(Id::new()).await, Err(Error::SessionEnded)));
     assert!(matches!(session.check().await, Err(Error::SessionEnded)));
-    // A check that cannot be made fails closed, also if the read succeeds.
+    // A session check that cannot be made fails closed, even if the read succeeds.
     let accounts = Accounts::new(&fixture.database, "UsersTable".to_owned(), "NoSuchTable".to_owned());
     let session = accounts.read_session(identity("user_ada").await);
     let reader = table.reader(&session);
@@ -405,7 +405,7 @@ async fn a_read_is_withheld_until_the_session_check_passes() {
 async fn creations_that_differ_in_an_optional_member_conflict() {
     let fixture = Fixture::new().await;
     let table = notes(&fixture.database);
-    let ada = fixture.author("user_ada").await;
+    let ada = fixture.write_session("user_ada").await;
     let id = Some(Id::new());
     let with = |date| NewItem { id, value: Note { date, ..note("plans") } };
     assert!(matches!(table.writer(&ada).create(with(Some(0))).await, Ok(CreateOutcome::Created(_))));
@@ -428,7 +428,7 @@ async fn a_value_that_dynamodb_cannot_store_is_named() {
 
     let fixture = Fixture::new().await;
     let table = Table::<Odd>::new(&fixture.database, "TestNotesTable".to_owned()).expect("a resource");
-    let ada = fixture.author("user_ada").await;
+    let ada = fixture.write_session("user_ada").await;
     let nested = |depth: usize| (0..depth).fold(json!(1), |value, _| json!([value]));
     let stored = NewItem { id: None, value: Odd { any: json!({ "a": [1e125, -1e-129, 0, null, nested(27)] }) } };
     let stored = table.writer(&ada).create(stored).await.expect("stored");
@@ -442,7 +442,7 @@ async fn a_value_that_dynamodb_cannot_store_is_named() {
 }
 
 #[tokio::test]
-async fn a_resource_that_would_be_stored_wrongly_is_rejected() {
+async fn invalid_resources_are_rejected() {
     #[derive(Clone, Deserialize, Serialize)]
     struct Session {
         text: String,
@@ -484,7 +484,7 @@ async fn a_resource_that_would_be_stored_wrongly_is_rejected() {
     resource!(Reserved, Self);
     resource!(Flattened, Self);
 
-    let database = support::nowhere();
+    let database = support::unreachable_database();
     let table = || "TestNotesTable".to_owned();
     let error = Table::<Session>::new(&database, table()).err().expect("its table would be that of ended sessions");
     assert!(matches!(&error, InvalidResource::ReservedName("sessions")), "{error}");
@@ -528,7 +528,7 @@ fn ids_limits_and_cursors_are_checked() {
         "nonsense",
         "Ag",
         "user_eve",
-        // As it was before positions: a version and an id.
+        // The format before positions: a version and an id.
         "AQGJCl2sl3dLvM6zAgmagFc",
         &cursor(1, 1_700_000_000_000, id),
         &cursor(3, 1_700_000_000_000, id),

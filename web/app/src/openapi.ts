@@ -131,7 +131,7 @@ export interface components {
             /** @description What the user calls it. */
             title: components["schemas"]["Line200"];
         };
-        /** @description An answer that is not a success (RFC 9457). */
+        /** @description An error response (RFC 9457). */
         Problem: {
             /** @description A name for programs. Names do not change. New ones may be added. */
             code: string;
@@ -145,7 +145,7 @@ export interface components {
             /** @description The status in words. */
             title: string;
             /**
-             * @description Always this: `code` says more.
+             * @description Always `about:blank`: `code` identifies the problem.
              * @example about:blank
              */
             type: string;

@@ -1,4 +1,4 @@
-//! A database to test on, and identities and events made as they always are: by verifying what was signed.
+//! A database for tests, and identities and events, which are verified as in production.
 
 #![allow(dead_code, reason = "no test file needs all of it")]
 
@@ -22,7 +22,7 @@ use test_support::{Engine, SigningKey};
 
 const ISSUER: &str = "https://clerk.example.com";
 
-/// An engine with empty tables, gone when this is dropped.
+/// An engine with empty tables, which stops when this is dropped.
 pub(crate) struct Fixture {
     engine: Engine,
     pub(crate) client: Client,
@@ -78,12 +78,12 @@ pub(crate) fn change(text: &str) -> NoteUpdate {
     NoteUpdate { text: Some(text.to_owned()), ..NoteUpdate::default() }
 }
 
-/// A table of the tests' own, which no resource of the project is called like.
+/// A table of these tests, with a name that no resource of the project has.
 pub(crate) fn notes(database: &Database) -> Table<Note> {
     Table::new(database, "TestNotesTable".to_owned()).expect("a resource")
 }
 
-/// What a user supplies.
+/// User-supplied values.
 pub(crate) fn details(members: &serde_json::Value) -> ProfileUpdate {
     let text = |member: &str| members[member].as_str().map(str::to_owned);
     ProfileUpdate {
@@ -153,20 +153,20 @@ impl Fixture {
         self.client.put_item().table_name(table).set_item(Some(item)).send().await.expect("written");
     }
 
-    /// All items of a table, as they are stored.
+    /// All stored items of a table.
     pub(crate) async fn items(&self, table: &str) -> Vec<serde_json::Value> {
         let scan = self.client.scan().table_name(table).send().await.expect("read");
         serde_dynamo::from_items(scan.items.unwrap_or_default()).expect("items")
     }
 
-    /// The profile of a user as it is shown, whether or not the session check would pass.
+    /// The profile of a user, without a session check.
     pub(crate) async fn profile(&self, user_id: &str) -> Option<Profile> {
         let read = self.client.get_item().table_name("UsersTable").key("userId", AttributeValue::S(user_id.to_owned()));
         let item = read.consistent_read(true).send().await.expect("read").item;
         item.map(|item| Profile::try_from(item).expect("a profile"))
     }
 
-    /// How a client of this engine is configured.
+    /// The configuration of a client of this engine.
     pub(crate) fn config(&self) -> config::Builder {
         config(self.engine.url())
     }
@@ -175,24 +175,24 @@ impl Fixture {
         Accounts::new(&self.database, "UsersTable".to_owned(), "SessionsTable".to_owned())
     }
 
-    /// A user who shows a fresh token, and whose account and session are good.
-    pub(crate) async fn author(&self, user_id: &str) -> WriteSession {
-        self.accounts().write_session(identity(user_id).await).await.expect("the session is good")
+    /// A session of a user, to write with.
+    pub(crate) async fn write_session(&self, user_id: &str) -> WriteSession {
+        self.accounts().write_session(identity(user_id).await).await.expect("the session is valid")
     }
 
-    /// The session of a user who shows a fresh token, to read with.
+    /// A session of a user, to read with.
     pub(crate) async fn read_session(&self, user_id: &str) -> ReadSession {
         self.accounts().read_session(identity(user_id).await)
     }
 }
 
-/// The identity of a user who shows a fresh token.
+/// The identity in a fresh token.
 pub(crate) async fn identity(user_id: &str) -> Identity {
     let now = UNIX_EPOCH.elapsed().expect("after 1970").as_secs();
     identity_at(user_id, now, serde_json::json!({})).await
 }
 
-/// The identity of a user who shows a token with `claims`, issued at `seconds` since the epoch.
+/// The identity in a token with `claims`, issued at `seconds` since the epoch.
 pub(crate) async fn identity_at(user_id: &str, seconds: u64, claims: serde_json::Value) -> Identity {
     static KEY: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::generate().expect("a key"));
     let pem = KEY.public_key_pem().expect("it has a public half");
@@ -206,12 +206,12 @@ pub(crate) async fn identity_at(user_id: &str, seconds: u64, claims: serde_json:
     verifier.verify(&token, UNIX_EPOCH + Duration::from_secs(seconds)).await.expect("accepted")
 }
 
-/// A database where nobody listens.
-pub(crate) fn nowhere() -> Database {
+/// A database that refuses connections.
+pub(crate) fn unreachable_database() -> Database {
     Database::from(config("http://127.0.0.1:1"))
 }
 
-/// The event in `body`, signed and sent as Clerk does it.
+/// The event in `body`, signed as Clerk signs it.
 pub(crate) fn event(body: &serde_json::Value) -> Event {
     const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
     let body = body.to_string();
