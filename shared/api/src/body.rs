@@ -1,6 +1,6 @@
 use axum::{
     Json,
-    extract::{FromRequest, Request},
+    extract::{FromRef, FromRequest, Request},
     http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
 };
@@ -10,7 +10,7 @@ use serde::{
 };
 use serde_json::error::Category;
 
-use crate::{Code, Problem};
+use crate::{Auth, Code, Problem, session::session_problem_or};
 
 /// The largest body that a client may send.
 const MAX_BYTES: usize = 16 * 1024;
@@ -24,21 +24,32 @@ impl<T: Serialize> IntoResponse for Body<T> {
     }
 }
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequest<S> for Body<T>
+where
+    Auth: FromRef<S>,
+{
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        if !is_json(request.headers()) {
-            return Err(Problem::new(
-                Code::UnsupportedMediaType,
-                "The body must be JSON. Send it with the header Content-Type: application/json.",
-            ));
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let (mut parts, body) = request.into_parts();
+        match read(&parts.headers, body).await {
+            Ok(value) => Ok(Self(value)),
+            Err(problem) => Err(session_problem_or(problem, &mut parts, state).await),
         }
-        let body = axum::body::to_bytes(request.into_body(), MAX_BYTES)
-            .await
-            .map_err(|_| Problem::new(Code::BodyTooLarge, format!("The body is larger than {MAX_BYTES} bytes.")))?;
-        parse(&body).map(Self)
     }
+}
+
+async fn read<T: DeserializeOwned>(headers: &HeaderMap, body: axum::body::Body) -> Result<T, Problem> {
+    if !is_json(headers) {
+        return Err(Problem::new(
+            Code::UnsupportedMediaType,
+            "The body must be JSON. Send it with the header Content-Type: application/json.",
+        ));
+    }
+    let body = axum::body::to_bytes(body, MAX_BYTES)
+        .await
+        .map_err(|_| Problem::new(Code::BodyTooLarge, format!("The body is larger than {MAX_BYTES} bytes.")))?;
+    parse(&body)
 }
 
 /// Whether the body is declared as JSON, or not declared at all.

@@ -1,10 +1,10 @@
 use axum::{
-    extract::FromRequestParts,
+    extract::{FromRef, FromRequestParts},
     http::{header, request::Parts},
 };
 use store::Precondition;
 
-use crate::{Code, Problem};
+use crate::{Auth, Code, Problem, session::session_problem_or};
 
 /// More entity tags than a well-behaved client sends.
 const MAX_TAGS: usize = 100;
@@ -13,22 +13,30 @@ const MAX_TAGS: usize = 100;
 /// item exists.
 pub struct IfMatch(pub Precondition);
 
-impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
+impl<S: Send + Sync> FromRequestParts<S> for IfMatch
+where
+    Auth: FromRef<S>,
+{
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let mut fields = parts.headers.get_all(header::IF_MATCH).iter().peekable();
         if fields.peek().is_none() {
             return Ok(Self(Precondition::Exists));
         }
         let fields: Option<Vec<&str>> = fields.map(|field| field.to_str().ok()).collect();
-        fields.and_then(|fields| parse(&fields.join(","))).map(Self).ok_or_else(|| {
-            Problem::new(
-                Code::InvalidIfMatch,
-                "The If-Match header is malformed. Send an ETag exactly as received, quotes included, or *.",
-            )
-        })
+        match fields.and_then(|fields| parse(&fields.join(","))) {
+            Some(precondition) => Ok(Self(precondition)),
+            None => Err(session_problem_or(malformed(), parts, state).await),
+        }
     }
+}
+
+fn malformed() -> Problem {
+    Problem::new(
+        Code::InvalidIfMatch,
+        "The If-Match header is malformed. Send an ETag exactly as received, quotes included, or *.",
+    )
 }
 
 fn parse(field: &str) -> Option<Precondition> {

@@ -1,3 +1,6 @@
+//! Parameters of paths and queries. An invalid one is a problem only after the session check: a request without a valid
+//! session gets 401.
+
 use std::{fmt::Display, str::FromStr};
 
 use axum::{
@@ -7,19 +10,27 @@ use axum::{
 use serde::de::DeserializeOwned;
 use store::{Id, Resource, Table};
 
-use crate::{Code, Problem};
+use crate::{Auth, Code, Problem, session::session_problem_or};
 
 /// The parameter `{id}` of the path.
 pub struct Path<T>(pub T);
 
-impl<S: Send + Sync, T: FromStr<Err: Display>> FromRequestParts<S> for Path<T> {
+impl<S: Send + Sync, T: FromStr<Err: Display> + Send> FromRequestParts<S> for Path<T>
+where
+    Auth: FromRef<S>,
+{
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let parameters = parameters(parts, state).await?;
-        let id = parameters.iter().find(|(name, _)| *name == "id");
-        let (_, id) = id.ok_or_else(|| Problem::internal("the route has no parameter {id}"))?;
-        parse(id).map(Self)
+        let id = parameters(parts, state).await.and_then(|parameters| {
+            let id = parameters.iter().find(|(name, _)| *name == "id");
+            let (_, id) = id.ok_or_else(|| Problem::internal("the route has no parameter {id}"))?;
+            parse(id)
+        });
+        match id {
+            Ok(id) => Ok(Self(id)),
+            Err(problem) => Err(session_problem_or(problem, parts, state).await),
+        }
     }
 }
 
@@ -29,17 +40,20 @@ pub struct Scoped<R>(pub Table<R>);
 
 impl<S: Send + Sync, R: Resource> FromRequestParts<S> for Scoped<R>
 where
+    Auth: FromRef<S>,
     Table<R>: FromRef<S>,
 {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let mut table = Table::from_ref(state);
-        let parameters = parameters(parts, state).await?;
-        for (_, parent) in parameters.iter().filter(|(name, _)| *name != "id") {
-            table = table.below(parse::<Id>(parent)?);
+        let table = parameters(parts, state).await.and_then(|parameters| {
+            let mut parents = parameters.iter().filter(|(name, _)| *name != "id");
+            parents.try_fold(Table::from_ref(state), |table, (_, parent)| Ok(table.below(parse::<Id>(parent)?)))
+        });
+        match table {
+            Ok(table) => Ok(Self(table)),
+            Err(problem) => Err(session_problem_or(problem, parts, state).await),
         }
-        Ok(Self(table))
     }
 }
 
@@ -55,16 +69,22 @@ fn parse<T: FromStr<Err: Display>>(id: &str) -> Result<T, Problem> {
 /// The query string.
 pub struct Query<T>(pub T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Query<T>
+where
+    Auth: FromRef<S>,
+{
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        axum::extract::Query::try_from_uri(&parts.uri).map(|axum::extract::Query(query)| Self(query)).map_err(
-            |rejection: QueryRejection| {
-                let text = rejection.body_text();
-                let reason = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
-                Problem::new(Code::InvalidQuery, format!("Invalid query string: {reason}."))
-            },
-        )
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match axum::extract::Query::try_from_uri(&parts.uri) {
+            Ok(axum::extract::Query(query)) => Ok(Self(query)),
+            Err(rejection) => Err(session_problem_or(invalid_query(&rejection), parts, state).await),
+        }
     }
+}
+
+fn invalid_query(rejection: &QueryRejection) -> Problem {
+    let text = rejection.body_text();
+    let reason = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+    Problem::new(Code::InvalidQuery, format!("Invalid query string: {reason}."))
 }

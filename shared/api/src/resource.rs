@@ -96,11 +96,9 @@ struct ListQuery {
 
 async fn list<R: Resource>(
     session: ReadSession,
-    table: Result<Scoped<R>, Problem>,
-    query: Result<Query<ListQuery>, Problem>,
+    Scoped(table): Scoped<R>,
+    Query(ListQuery { limit, cursor }): Query<ListQuery>,
 ) -> Result<Listed<R>, Problem> {
-    let Scoped(table) = session.valid(table).await?;
-    let Query(ListQuery { limit, cursor }) = session.valid(query).await?;
     Ok(Listed(table.reader(&session).list(limit, cursor).await?))
 }
 
@@ -121,11 +119,9 @@ async fn create<R: Resource>(
 
 async fn get<R: Resource>(
     session: ReadSession,
-    table: Result<Scoped<R>, Problem>,
-    id: Result<Path<Id>, Problem>,
+    Scoped(table): Scoped<R>,
+    Path(id): Path<Id>,
 ) -> Result<Tagged<R>, Problem> {
-    let Scoped(table) = session.valid(table).await?;
-    let Path(id) = session.valid(id).await?;
     Ok(Tagged(table.reader(&session).get(id).await?))
 }
 

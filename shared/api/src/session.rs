@@ -35,17 +35,6 @@ impl Auth {
 /// session check.
 pub struct ReadSession(store::ReadSession);
 
-impl ReadSession {
-    /// A value from the request, or the problem that it has. The session check goes first, so that an ended session gets
-    /// 401 whatever else is wrong.
-    pub async fn valid<T>(&self, value: Result<T, Problem>) -> Result<T, Problem> {
-        if value.is_err() {
-            self.check().await?;
-        }
-        value
-    }
-}
-
 impl Deref for ReadSession {
     type Target = store::ReadSession;
 
@@ -90,6 +79,16 @@ where
         let identity = auth.identity(parts).await?;
         Ok(Self(auth.accounts.write_session(identity).await?))
     }
+}
+
+/// The problem of a request that is invalid: that of its session if it has none that is valid, or else `problem`. So a
+/// client without a valid session gets 401 whatever else is wrong, in whichever order a handler has its arguments.
+pub(crate) async fn session_problem_or<S>(problem: Problem, parts: &mut Parts, state: &S) -> Problem
+where
+    S: Send + Sync,
+    Auth: FromRef<S>,
+{
+    WriteSession::from_request_parts(parts, state).await.err().unwrap_or(problem)
 }
 
 /// The token of the one `Authorization` header (RFC 6750, section 2.1).

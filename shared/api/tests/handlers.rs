@@ -10,10 +10,14 @@
 use std::{collections::HashMap, time::UNIX_EPOCH};
 
 use api::{
-    Auth, ConfigError, Environment, FromEnvironment, IfMatch, Line, Listed, OpenApiRouter, Path, Problem, ReadSession,
-    Scoped, Tagged, WriteSession, openapi::ItemPath, problems, routes,
+    Auth, ConfigError, Environment, FromEnvironment, IfMatch, Line, Listed, OpenApiRouter, Path, Problem, Query,
+    ReadSession, Scoped, Tagged, WriteSession, openapi::ItemPath, problems, routes,
 };
-use aws_sdk_dynamodb::config::{self, BehaviorVersion, Credentials, Region};
+use aws_sdk_dynamodb::{
+    Client,
+    config::{self, BehaviorVersion, Credentials, Region},
+    types::AttributeValue,
+};
 use axum::{
     Json, Router,
     body::{Body, to_bytes},
@@ -85,6 +89,7 @@ fn router() -> OpenApiRouter<Tables> {
         .routes(routes!(pin))
         .routes(routes!(pinned))
         .route("/counts", axum::routing::get(counts))
+        .route("/trips/{trip}/late-session/{id}", axum::routing::get(late_session))
 }
 
 problems!(PinProblems: InvalidId, InvalidIfMatch, NotFound, VersionMismatch);
@@ -126,7 +131,26 @@ async fn counts(
     Ok(Json([trips.items.len(), stops.items.len()]))
 }
 
+#[derive(Deserialize)]
+struct LimitQuery {
+    #[serde(rename = "limit", default)]
+    _limit: Limit,
+}
+
+/// Its session is one of the last arguments.
+async fn late_session(
+    _: Scoped<Stop>,
+    _: Path<store::Id>,
+    _: Query<LimitQuery>,
+    _: IfMatch,
+    _: ReadSession,
+    _: api::Body<TripUpdate>,
+) -> Result<StatusCode, Problem> {
+    Ok(StatusCode::NO_CONTENT)
+}
+
 struct Function {
+    client: Client,
     router: Router,
     key: SigningKey,
     _engine: Engine,
@@ -152,17 +176,22 @@ impl Function {
             .credentials_provider(Credentials::new("test", "test", None, None, "test"))
             .http_client(aws::http_client(None))
             .endpoint_url(engine.url());
+        let client = Client::from_conf(database.clone().build());
         let environment = Environment::new(Database::from(database), move |name| variables.get(name).cloned());
         let tables: Tables = environment.get().expect("it is configured");
         let (router, _) = router().split_for_parts();
-        Self { router: router.with_state(tables), key, _engine: engine }
+        Self { client, router: router.with_state(tables), key, _engine: engine }
+    }
+
+    fn authorization(&self, user: &str) -> String {
+        let now = UNIX_EPOCH.elapsed().expect("after 1970").as_secs();
+        let token = self.key.session_token(ISSUER, user, "sess_1", now, &json!({})).expect("signed");
+        format!("Bearer {token}")
     }
 
     async fn call(&self, user: &str, method: &str, path: &str, body: Value) -> (StatusCode, Value) {
-        let now = UNIX_EPOCH.elapsed().expect("after 1970").as_secs();
-        let token = self.key.session_token(ISSUER, user, "sess_1", now, &json!({})).expect("signed");
         let request =
-            Request::builder().method(method).uri(path).header(header::AUTHORIZATION, format!("Bearer {token}"));
+            Request::builder().method(method).uri(path).header(header::AUTHORIZATION, self.authorization(user));
         self.send(request.header(header::CONTENT_TYPE, "application/json"), body).await
     }
 
@@ -246,6 +275,37 @@ async fn every_route_requires_a_token() {
         let (status, problem) = function.send(request, Value::Null).await;
         assert_eq!((status.as_u16(), &problem["code"]), (401, &json!("token_missing")), "{method} {path}");
     }
+}
+
+#[tokio::test]
+async fn invalid_requests_are_401_without_a_valid_session_whatever_the_order_of_arguments() {
+    let function = Function::start().await;
+    let id = store::Id::new();
+    let end = function.client.put_item().table_name("SessionsTable");
+    let end = end.item("userId", AttributeValue::S("user_eve".to_owned()));
+    let end = end.item("sessionId", AttributeValue::S("sess_1".to_owned()));
+    end.item("expiresAt", AttributeValue::N(u32::MAX.to_string())).send().await.expect("written");
+    for (path, if_match, code) in [
+        (format!("/trips/1/late-session/{id}"), "*", "invalid_id"),
+        (format!("/trips/{id}/late-session/1"), "*", "invalid_id"),
+        (format!("/trips/{id}/late-session/{id}?limit=0"), "*", "invalid_query"),
+        (format!("/trips/{id}/late-session/{id}"), "1", "invalid_if_match"),
+        (format!("/trips/{id}/late-session/{id}"), "*", "invalid_body"),
+    ] {
+        let request = || Request::builder().uri(&path).header(header::IF_MATCH, if_match);
+        let problem = async |request| {
+            let (status, problem) = function.send(request, json!([])).await;
+            (status.as_u16(), problem["code"].as_str().map(str::to_owned))
+        };
+        let expected = |status: u16, code: &str| (status, Some(code.to_owned()));
+        let of = |user| request().header(header::AUTHORIZATION, function.authorization(user));
+        assert_eq!(problem(request()).await, expected(401, "token_missing"), "{path}");
+        assert_eq!(problem(of("user_eve")).await, expected(401, "session_ended"), "{path}");
+        let status = if code == "invalid_body" { 422 } else { 400 };
+        assert_eq!(problem(of("user_ada")).await, expected(status, code), "{path}");
+    }
+    let path = format!("/trips/{id}/late-session/{id}");
+    assert_eq!(function.call("user_ada", "GET", &path, json!({ "name": "Alps" })).await.0, 204);
 }
 
 #[tokio::test]
