@@ -1,4 +1,4 @@
-//! Settings that are missing or wrong are named.
+//! Errors name the setting that is missing or wrong.
 
 #![allow(
     clippy::expect_used,
@@ -115,7 +115,7 @@ fn unmatchable_authorized_parties_are_rejected() {
     assert_eq!(problem("  "), None, "blank is unset");
 }
 
-/// What a stack can be deployed with starts, and what its functions refuse is refused by the template.
+/// The template accepts exactly the issuers with which the functions start.
 #[test]
 fn template_and_code_accept_the_same_issuers() {
     let template = include_str!("../../../template.yaml");

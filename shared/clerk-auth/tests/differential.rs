@@ -1,7 +1,7 @@
-//! Our verifier beside Clerk's own: thousands of generated tokens, good and bad, through both.
+//! This verifier and Clerk's own verify the same thousands of generated tokens, valid and invalid.
 //!
-//! Whatever Clerk refuses is refused here. Where we refuse what Clerk accepts, one of [`STRICTER`] says why; and each of
-//! those is the only reason for at least one rejection, so that the list says neither too much nor too little.
+//! A token that Clerk rejects must be rejected here. A token that only this verifier rejects must have a reason in
+//! [`STRICTER`], and each of those must be the only reason for at least one rejection, so that the list is exact.
 
 #![allow(
     clippy::expect_used,
@@ -32,7 +32,7 @@ const NOW: u64 = 1_800_000_000;
 /// Tokens made at random, beside those with one of the listed changes each.
 const RANDOM_TOKENS: usize = 3000;
 
-/// What a verifier is configured with, ours and Clerk's alike.
+/// The configuration of both verifiers.
 struct Settings {
     parties: bool,
     audience: bool,
@@ -70,19 +70,19 @@ impl Settings {
     }
 }
 
-/// A reason to refuse what Clerk accepts.
+/// A reason to reject a token that Clerk accepts.
 struct Stricter {
     name: &'static str,
     description: &'static str,
-    /// Whether it is why these settings refuse this token in this way.
+    /// Whether it is the reason for this error of this token with these settings.
     explains: fn(&Token, &Settings, TokenError) -> bool,
 }
 
-/// Every reason there is. A rejection that none of them explains fails the test.
+/// All reasons. A rejection that none of them explains fails the test.
 const STRICTER: &[Stricter] = &[
     Stricter {
         name: "issuer",
-        description: "`iss` is missing or not the configured instance; `verifyToken` does not look at it.",
+        description: "`iss` is missing or not the configured instance. `verifyToken` does not check it.",
         explains: |token, _, error| {
             let issuer = token.claims.get("iss").and_then(Value::as_str);
             let ours = issuer.is_some_and(|iss| {
@@ -107,7 +107,7 @@ const STRICTER: &[Stricter] = &[
     },
     Stricter {
         name: "session id",
-        description: "`sid` is there, but no text, empty or longer than 256 bytes.",
+        description: "`sid` is present, but empty, longer than 256 bytes or not a string.",
         explains: |token, _, error| {
             let sid = &token.claims;
             error == TokenError::Malformed && (not_text(sid, "sid") || id_without_use(sid, "sid"))
@@ -115,7 +115,7 @@ const STRICTER: &[Stricter] = &[
     },
     Stricter {
         name: "no session",
-        description: "The token carries no session (no `sid`, or the category of JWT templates), and no audience is \
+        description: "The token has no session (no `sid`, or the category of JWT templates), and no audience is \
                       configured.",
         explains: |token, settings, error| {
             let template = token.header.get("cat").is_some_and(|cat| cat == "cl_B7d4PD222AAA");
@@ -135,20 +135,21 @@ const STRICTER: &[Stricter] = &[
     },
     Stricter {
         name: "critical extensions",
-        description: "The header has `crit`: RFC 7515 has it refused by whoever does not know the extension.",
+        description: "The header has `crit`. RFC 7515 requires verifiers that do not support the extension to \
+                      reject it.",
         explains: |token, _, error| error == TokenError::UnsupportedHeader && token.header.contains_key("crit"),
     },
     Stricter {
         name: "key id and category of a wrong type",
-        description: "The header's `kid` or `cat` is there, but no text.",
+        description: "The header's `kid` or `cat` is present, but not a string.",
         explains: |token, _, error| {
             error == TokenError::Malformed && ["kid", "cat"].iter().any(|name| not_text(&token.header, name))
         },
     },
     Stricter {
         name: "registered header of a wrong type",
-        description: "A header that RFC 7515, 7516 or 8555 defines (`cty`, `jku`, `jwk`, `x5u`, `x5c`, `x5t`, `x5t#S256`, \
-                      `enc`, `zip`, `url`, `nonce`) holds something that the RFC does not allow.",
+        description: "A header that RFC 7515, 7516 or 8555 defines (`cty`, `jku`, `jwk`, `x5u`, `x5c`, `x5t`, \
+                      `x5t#S256`, `enc`, `zip`, `url`, `nonce`) has a value that the RFC does not allow.",
         explains: |token, _, error| error == TokenError::Malformed && registered_header_of_wrong_type(&token.header),
     },
     Stricter {
@@ -166,7 +167,7 @@ const STRICTER: &[Stricter] = &[
     },
     Stricter {
         name: "audience of a wrong type",
-        description: "`aud` is there, but neither a text nor a list of texts.",
+        description: "`aud` is present, but neither a string nor a list of strings.",
         explains: |token, _, error| {
             let wrong = match token.claims.get("aud") {
                 None | Some(Value::String(_)) => false,
@@ -178,14 +179,14 @@ const STRICTER: &[Stricter] = &[
     },
     Stricter {
         name: "party of a wrong type",
-        description: "`azp` is there, but no text, though no authorized parties are configured.",
+        description: "`azp` is present, but not a string, even if no authorized parties are configured.",
         explains: |token, settings, error| {
             error == TokenError::Malformed && !settings.parties && not_text(&token.claims, "azp")
         },
     },
     Stricter {
         name: "pending session",
-        description: "`sts` is something else than `active`.",
+        description: "`sts` is a string other than `active`.",
         explains: |token, _, error| {
             let pending = token.claims.get("sts").is_some_and(|status| status.is_string() && status != "active");
             error == TokenError::PendingSession && pending
@@ -193,12 +194,12 @@ const STRICTER: &[Stricter] = &[
     },
     Stricter {
         name: "status of a wrong type",
-        description: "`sts` is there, but no text.",
+        description: "`sts` is present, but not a string.",
         explains: |token, _, error| error == TokenError::Malformed && not_text(&token.claims, "sts"),
     },
     Stricter {
         name: "profile claim of a wrong type",
-        description: "`email`, `firstName` or `lastName` is neither a text nor null.",
+        description: "`email`, `firstName` or `lastName` is neither a string nor null.",
         explains: |token, _, error| {
             let claims = ["email", "firstName", "lastName"];
             error == TokenError::Malformed && claims.iter().any(|name| neither_text_nor_null(&token.claims, name))
@@ -206,12 +207,12 @@ const STRICTER: &[Stricter] = &[
     },
     Stricter {
         name: "actor",
-        description: "`act` is there, but is neither null nor an object whose `sub` is a text of 1 to 256 bytes.",
+        description: "`act` is present, but neither null nor an object whose `sub` is a string of 1 to 256 bytes.",
         explains: |token, _, error| error == TokenError::Malformed && actor_without_use(&token.claims),
     },
     Stricter {
         name: "lifetime",
-        description: "The token carries a session (`sid`), and `exp` lies more than 120 s after `iat`, or `iat` is missing.",
+        description: "The token has a session (`sid`), and `exp` is more than 120 s after `iat`, or `iat` is missing.",
         explains: |token, _, error| {
             let time = |name| token.claims.get(name).and_then(Value::as_f64);
             let lifetime = time("exp").unwrap_or_default() - time("iat").unwrap_or(f64::NEG_INFINITY);
@@ -220,7 +221,7 @@ const STRICTER: &[Stricter] = &[
     },
     Stricter {
         name: "fractions of a second",
-        description: "`nbf` or `iat` lies less than a second beyond the leeway: Clerk leaves out fractions.",
+        description: "`nbf` or `iat` is less than a second beyond the leeway. Clerk omits fractions.",
         explains: |token, _, error| {
             let beyond = |name| {
                 token.claims.get(name).and_then(Value::as_f64).is_some_and(|time| {
@@ -232,9 +233,9 @@ const STRICTER: &[Stricter] = &[
         },
     },
     Stricter {
-        name: "times that are no dates",
-        description: "`exp` lies so far in the past, `nbf` or `iat` so far in the future, that it is no JavaScript \
-                      date, which Clerk's comparison lets pass.",
+        name: "times that are not dates",
+        description: "`exp` is so far in the past, or `nbf` or `iat` so far in the future, that it is not a \
+                      JavaScript date. Clerk's comparison accepts it.",
         explains: |token, _, error| {
             let time = |name| token.claims.get(name).and_then(Value::as_f64).unwrap_or_default();
             match error {
@@ -245,42 +246,44 @@ const STRICTER: &[Stricter] = &[
         },
     },
     Stricter {
-        name: "a member twice",
-        description: "A member that is read here is written twice in the header or the claims; Clerk takes the last.",
+        name: "duplicate member",
+        description: "A member that this verifier reads is duplicated in the header or the claims. Clerk uses the \
+                      last one.",
         explains: |token, _, error| {
-            error == TokenError::Malformed && token.has(|wording| matches!(wording, Wording::Twice(_)))
+            error == TokenError::Malformed && token.has(|spelling| matches!(spelling, Spelling::Duplicate(_)))
         },
     },
     Stricter {
         name: "not UTF-8",
-        description: "The header or the claims are no UTF-8 or begin with a byte order mark.",
+        description: "The header or the claims are not UTF-8 or begin with a byte order mark.",
         explains: |token, _, error| {
             error == TokenError::Malformed
-                && token.has(|wording| matches!(wording, Wording::NotUtf8 | Wording::ByteOrderMark))
+                && token.has(|spelling| matches!(spelling, Spelling::NotUtf8 | Spelling::ByteOrderMark))
         },
     },
     Stricter {
-        name: "half a character",
-        description: "A text in the header or the claims holds one half of a surrogate pair.",
+        name: "unpaired surrogate",
+        description: "A string in the header or the claims has an unpaired surrogate.",
         explains: |token, _, error| {
-            error == TokenError::Malformed && token.has(|wording| *wording == Wording::HalfACharacter)
+            error == TokenError::Malformed && token.has(|spelling| *spelling == Spelling::UnpairedSurrogate)
         },
     },
     Stricter {
-        name: "numbers without a value",
-        description: "A number is too large for a double, as `1e400`; Clerk reads infinity, and `exp` never comes.",
+        name: "infinite number",
+        description: "A number is too large for a double, such as `1e400`. Clerk reads infinity, so `exp` never \
+                      passes.",
         explains: |token, _, error| {
-            error == TokenError::Malformed && token.has(|wording| matches!(wording, Wording::Infinite(_)))
+            error == TokenError::Malformed && token.has(|spelling| matches!(spelling, Spelling::Infinite(_)))
         },
     },
     Stricter {
         name: "depth",
-        description: "The header or the claims are nested more than a hundred deep.",
-        explains: |token, _, error| error == TokenError::Malformed && token.has(|wording| *wording == Wording::Deep),
+        description: "The header or the claims are nested more than 100 levels deep.",
+        explains: |token, _, error| error == TokenError::Malformed && token.has(|spelling| *spelling == Spelling::Deep),
     },
     Stricter {
         name: "padding",
-        description: "The signature ends in `=`, which RFC 7515 leaves out.",
+        description: "The signature ends in `=`, which RFC 7515 omits.",
         explains: |token, _, error| error == TokenError::Malformed && token.text.ends_with('='),
     },
     Stricter {
@@ -290,7 +293,7 @@ const STRICTER: &[Stricter] = &[
     },
 ];
 
-/// Registered headers that are texts.
+/// Registered headers that are strings.
 const TEXT_HEADERS: [&str; 7] = ["cty", "jku", "x5u", "x5t", "x5t#S256", "url", "nonce"];
 /// The last second of a JavaScript date.
 const LAST_DATE: f64 = 8.64e12;
@@ -312,7 +315,7 @@ fn registered_header_of_wrong_type(header: &Map<String, Value>) -> bool {
         Value::Array(chain) => !chain.iter().all(Value::is_string),
         chain => !chain.is_null(),
     });
-    // No value of these that the test makes is one that their RFCs know, but for the one of `zip`.
+    // Of these, the RFCs allow only one value that the test generates: that of `zip`.
     let unknown = |name| header.get(name).is_some_and(|value| !value.is_null() && value != "DEF");
     certificates
         || ["jwk", "enc", "zip"].into_iter().any(unknown)
@@ -327,37 +330,37 @@ fn actor_without_use(claims: &Map<String, Value>) -> bool {
     })
 }
 
-/// Something that makes a token another one than those that Clerk issues.
+/// A change that makes a token differ from those that Clerk issues.
 #[derive(Clone, Debug)]
 enum Change {
     /// A member of the header, or its absence.
     Header(&'static str, Option<Value>),
     Claim(&'static str, Option<Value>),
-    HeaderWording(Wording),
-    ClaimsWording(Wording),
+    HeaderWording(Spelling),
+    ClaimsWording(Spelling),
     /// Signed with a key that is not the instance's.
     OtherKey,
-    /// Done to the finished token.
+    /// A change of the finished token.
     Damage(Damage),
 }
 
-/// How the same members are written: what no [`Value`] can hold.
+/// A spelling of the same members that a [`Value`] cannot represent.
 #[derive(Clone, Debug, PartialEq)]
-enum Wording {
+enum Spelling {
     /// White space wherever JSON allows it.
     Spacious,
     /// The first letter of this member's name as an escape.
     Escaped(&'static str),
-    Twice(&'static str),
+    Duplicate(&'static str),
     ByteOrderMark,
     NotUtf8,
-    HalfACharacter,
+    UnpairedSurrogate,
     /// A number that is too large, as this member.
     Infinite(&'static str),
     Deep,
-    /// A list of the header's values without their names, which a reader by position takes for the header.
+    /// A list of the header's values without their names, which a parser by position accepts as the header.
     List,
-    /// Something else altogether.
+    /// Other bytes.
     Instead(&'static str),
 }
 
@@ -376,7 +379,7 @@ enum Damage {
     Nothing,
 }
 
-/// The tokens that changes begin from.
+/// The tokens to which changes are applied.
 #[derive(Clone, Copy, Debug)]
 enum Base {
     Session,
@@ -410,14 +413,14 @@ fn members(value: Value) -> Map<String, Value> {
     members
 }
 
-/// A token and what it was made from.
+/// A token and its parts.
 struct Token {
     header: Map<String, Value>,
     claims: Map<String, Value>,
-    wordings: Vec<Wording>,
+    spellings: Vec<Spelling>,
     now: Duration,
     text: String,
-    /// What a failure shows.
+    /// For the message of a failure.
     changes: String,
 }
 
@@ -430,26 +433,26 @@ impl Token {
             match change.clone() {
                 Change::Header(name, value) => set(&mut header, name, value),
                 Change::Claim(name, value) => set(&mut claims, name, value),
-                Change::HeaderWording(wording) => header_wordings.push(wording),
-                Change::ClaimsWording(wording) => claims_wordings.push(wording),
+                Change::HeaderWording(spelling) => header_wordings.push(spelling),
+                Change::ClaimsWording(spelling) => claims_wordings.push(spelling),
                 Change::OtherKey => key = &keys.other,
                 Change::Damage(_) => {}
             }
         }
-        let [signed_header, signed_claims] =
-            [(&header, &header_wordings), (&claims, &claims_wordings)].map(|(part, wordings)| written(part, wordings));
+        let [signed_header, signed_claims] = [(&header, &header_wordings), (&claims, &claims_wordings)]
+            .map(|(part, spellings)| written(part, spellings));
         let mut text = key.sign_raw(&signed_header, &signed_claims).expect("signed");
         for change in changes {
             if let Change::Damage(damage) = change {
                 text = damage.done_to(&text);
             }
         }
-        let wordings = header_wordings.into_iter().chain(claims_wordings).collect();
-        Self { header, claims, wordings, now, text, changes: format!("{base:?} at {now:?}: {changes:?}") }
+        let spellings = header_wordings.into_iter().chain(claims_wordings).collect();
+        Self { header, claims, spellings, now, text, changes: format!("{base:?} at {now:?}: {changes:?}") }
     }
 
-    fn has(&self, wording: impl Fn(&Wording) -> bool) -> bool {
-        self.wordings.iter().any(wording)
+    fn has(&self, spelling: impl Fn(&Spelling) -> bool) -> bool {
+        self.spellings.iter().any(spelling)
     }
 }
 
@@ -461,40 +464,42 @@ fn set(members: &mut Map<String, Value>, name: &str, value: Option<Value>) {
 }
 
 /// The bytes that are signed.
-fn written(part: &Map<String, Value>, wordings: &[Wording]) -> Vec<u8> {
+fn written(part: &Map<String, Value>, spellings: &[Spelling]) -> Vec<u8> {
     let mut part = part.clone();
-    for wording in wordings {
-        if let Wording::Infinite(name) = wording {
+    for spelling in spellings {
+        if let Spelling::Infinite(name) = spelling {
             part.remove(*name);
         }
     }
     let mut text = json!(part).to_string().into_bytes();
-    for wording in wordings {
-        let another_member = match wording {
-            Wording::Twice(name) => format!("\"{name}\":{},", part.get(*name).unwrap_or(&Value::Null)).into_bytes(),
-            Wording::Infinite(name) => format!("\"{name}\":1e400,").into_bytes(),
-            Wording::NotUtf8 => b"\"text\":\"\xff\",".to_vec(),
-            Wording::HalfACharacter => br#""text":"\ud800","#.to_vec(),
-            Wording::Deep => format!(r#""lists":{}{},"#, "[".repeat(500), "]".repeat(500)).into_bytes(),
-            Wording::Spacious => {
+    for spelling in spellings {
+        let another_member = match spelling {
+            Spelling::Duplicate(name) => {
+                format!("\"{name}\":{},", part.get(*name).unwrap_or(&Value::Null)).into_bytes()
+            }
+            Spelling::Infinite(name) => format!("\"{name}\":1e400,").into_bytes(),
+            Spelling::NotUtf8 => b"\"text\":\"\xff\",".to_vec(),
+            Spelling::UnpairedSurrogate => br#""text":"\ud800","#.to_vec(),
+            Spelling::Deep => format!(r#""lists":{}{},"#, "[".repeat(500), "]".repeat(500)).into_bytes(),
+            Spelling::Spacious => {
                 text = [b" \r\n\t", text.as_slice(), b"\n "].concat();
                 continue;
             }
-            Wording::ByteOrderMark => {
+            Spelling::ByteOrderMark => {
                 text = [b"\xef\xbb\xbf", text.as_slice()].concat();
                 continue;
             }
-            Wording::Escaped(name) => {
+            Spelling::Escaped(name) => {
                 let escaped = format!("\"\\u{:04x}{}\":", name.as_bytes()[0], &name[1..]);
                 let members = String::from_utf8_lossy(&text).replace(&format!("\"{name}\":"), &escaped);
                 text = members.into_bytes();
                 continue;
             }
-            Wording::List => {
+            Spelling::List => {
                 text = json!(["RS256", "JWT", "ins_1", "cl_B7d4PD111AAA"]).to_string().into();
                 continue;
             }
-            Wording::Instead(other) => {
+            Spelling::Instead(other) => {
                 text = other.as_bytes().to_vec();
                 continue;
             }
@@ -510,7 +515,7 @@ impl Damage {
     fn done_to(&self, token: &str) -> String {
         let message = || token.rsplit_once('.').map_or(token, |(message, _)| message);
         match self {
-            // A bit of what a part says, so that the part stays base64url.
+            // A bit of the decoded part, so that it stays base64url.
             Self::BitFlipped(bit) => {
                 let mut parts: Vec<String> = token.split('.').map(str::to_owned).collect();
                 let part = bit % parts.len();
@@ -537,7 +542,7 @@ impl Damage {
     }
 }
 
-/// Every change that is worth a token of its own.
+/// Every change that gets a token of its own.
 fn listed_changes() -> Vec<Change> {
     let headers = ["alg", "typ", "kid", "cat", "crit", "b64", "unheard", "x5c", "jwk", "enc", "zip"];
     let headers = headers.iter().chain(&TEXT_HEADERS);
@@ -581,13 +586,13 @@ fn listed_changes() -> Vec<Change> {
     }
     changes.extend(telling_headers().into_iter().map(|(name, value)| Change::Header(name, Some(value))));
     changes.extend(telling_claims().into_iter().map(|(name, value)| Change::Claim(name, Some(value))));
-    changes.extend(wordings("alg", "kid").into_iter().map(Change::HeaderWording));
-    changes.extend(wordings("sub", "exp").into_iter().map(Change::ClaimsWording));
+    changes.extend(spellings("alg", "kid").into_iter().map(Change::HeaderWording));
+    changes.extend(spellings("sub", "exp").into_iter().map(Change::ClaimsWording));
     changes.extend(damages().into_iter().map(Change::Damage));
     changes
 }
 
-/// Of every type, for whichever member.
+/// Values of every type, for any member.
 fn odd_values() -> Vec<Value> {
     vec![
         json!(null),
@@ -710,25 +715,25 @@ fn telling_claims() -> Vec<(&'static str, Value)> {
     claims
 }
 
-/// `text` and `other` are members of the part that is written so.
-fn wordings(text: &'static str, other: &'static str) -> Vec<Wording> {
-    let mut wordings = vec![
-        Wording::Spacious,
-        Wording::Escaped(text),
-        Wording::Twice(text),
-        Wording::Twice(other),
-        Wording::ByteOrderMark,
-        Wording::NotUtf8,
-        Wording::HalfACharacter,
-        Wording::Infinite(other),
-        Wording::Infinite("number"),
-        Wording::Deep,
-        Wording::List,
+/// `text` and `other` are members of the changed part.
+fn spellings(text: &'static str, other: &'static str) -> Vec<Spelling> {
+    let mut spellings = vec![
+        Spelling::Spacious,
+        Spelling::Escaped(text),
+        Spelling::Duplicate(text),
+        Spelling::Duplicate(other),
+        Spelling::ByteOrderMark,
+        Spelling::NotUtf8,
+        Spelling::UnpairedSurrogate,
+        Spelling::Infinite(other),
+        Spelling::Infinite("number"),
+        Spelling::Deep,
+        Spelling::List,
     ];
     let others =
         ["", " ", "null", "1", "true", "\"text\"", "[]", "{}", "{", "[{}]", "{\"alg\":\"RS256\",}", "\u{feff}{}"];
-    wordings.extend(others.map(Wording::Instead));
-    wordings
+    spellings.extend(others.map(Spelling::Instead));
+    spellings
 }
 
 fn damages() -> Vec<Damage> {
@@ -748,7 +753,7 @@ fn damages() -> Vec<Damage> {
     damages
 }
 
-/// One of the listed changes, or one that nobody thought of.
+/// One of the listed changes, or a random one.
 fn change() -> impl Strategy<Value = Change> {
     let time = (select(vec!["exp", "nbf", "iat"]), -40..=40_i32)
         .prop_map(|(name, quarters)| Change::Claim(name, Some(json!(1_800_000_000.0 + f64::from(quarters) / 4.0))));
@@ -778,7 +783,7 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-/// Each listed change alone, then tokens at random: most with one change, some with several, some with none.
+/// Each listed change separately, then random tokens: most with one change, some with several, some with none.
 fn tokens(keys: &Keys) -> Vec<Token> {
     let begin = Duration::from_secs(NOW);
     let mut tokens = Vec::new();
@@ -792,7 +797,7 @@ fn tokens(keys: &Keys) -> Vec<Token> {
         3 => prop::collection::vec(change(), 2..=3),
     ];
     let random = (select(&BASES[..]), changes, select(vec![0, 0, 1, 250, 400, 999]));
-    // The same tokens with every run, but for the keys.
+    // Every run generates the same tokens, except for the keys.
     let mut runner = TestRunner::deterministic();
     for _ in 0..RANDOM_TOKENS {
         let (base, changes, fraction) = random.new_tree(&mut runner).expect("a token").current();
@@ -806,14 +811,14 @@ struct Keys {
     other: SigningKey,
 }
 
-/// What Clerk's verifier says to each token under each of [`SETTINGS`]: the subject, or why there is none.
-fn clerks_answers(tokens: &[Token], pem: &str) -> Vec<Vec<Result<String, String>>> {
+/// The result of Clerk's verifier for each token under each of [`SETTINGS`]: the subject or an error.
+fn clerks_results(tokens: &[Token], pem: &str) -> Vec<Vec<Result<String, String>>> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     let tools = manifest.join("../../.tools");
     let (node, package) = (tools.join("node/bin/node"), tools.join("clerk-backend"));
     assert!(
         node.exists() && package.join("installed").exists(),
-        "Node or @clerk/backend is missing in .tools: run this test through `make test`, which puts them there"
+        "Node or @clerk/backend is missing in .tools: run this test through `make test`, which installs them"
     );
     let mut clerk = Command::new(node)
         .arg(manifest.join("tests/differential/clerk.mjs"))
@@ -827,20 +832,20 @@ fn clerks_answers(tokens: &[Token], pem: &str) -> Vec<Vec<Result<String, String>
     let mut requests = vec![json!({ "verifiers": verifiers })];
     let milliseconds = |now: Duration| u64::try_from(now.as_millis()).expect("it fits");
     requests.extend(tokens.iter().map(|token| json!({ "token": token.text, "now": milliseconds(token.now) })));
-    // Written beside the reading, so that neither end waits for the other.
+    // Written concurrently with the reading, so that neither end waits for the other.
     let writing = std::thread::spawn(move || requests.iter().try_for_each(|request| writeln!(stdin, "{request}")));
     let output = clerk.wait_with_output().expect("Node ends");
     assert!(output.status.success(), "Node failed: {}", output.status);
     writing.join().expect("it does not panic").expect("Node reads it all");
 
-    let answer = |answer: &Value| match (answer["ok"].as_str(), answer["refused"].as_str()) {
+    let result = |result: &Value| match (result["ok"].as_str(), result["rejected"].as_str()) {
         (Some(sub), None) => Ok(sub.to_owned()),
         (None, Some(reason)) => Err(reason.to_owned()),
-        _ => panic!("{answer} is no answer"),
+        _ => panic!("{result} is neither ok nor rejected"),
     };
     let lines = String::from_utf8(output.stdout).expect("text");
-    let answers = lines.lines().map(|line| serde_json::from_str::<Vec<Value>>(line).expect("a list"));
-    answers.map(|answers| answers.iter().map(answer).collect()).collect()
+    let results = lines.lines().map(|line| serde_json::from_str::<Vec<Value>>(line).expect("a list"));
+    results.map(|results| results.iter().map(result).collect()).collect()
 }
 
 #[tokio::test]
@@ -850,14 +855,14 @@ async fn tokens_that_clerk_rejects_are_rejected_and_stricter_rules_are_listed() 
     let pem = keys.instance.public_key_pem().expect("it has a public half");
     let ours = SETTINGS.each_ref().map(|settings| settings.ours(&pem));
     let tokens = tokens(&keys);
-    let answers = clerks_answers(&tokens, &pem);
-    assert_eq!(answers.len(), tokens.len(), "an answer to each token");
+    let results = clerks_results(&tokens, &pem);
+    assert_eq!(results.len(), tokens.len(), "results for each token");
 
     let mut faults = Vec::new();
-    let (mut accepted, mut refused, mut stricter) = (0, 0, 0);
+    let (mut accepted, mut rejected, mut stricter) = (0, 0, 0);
     let mut only_reason: BTreeMap<&str, usize> = STRICTER.iter().map(|reason| (reason.name, 0)).collect();
-    for (token, answers) in tokens.iter().zip(answers) {
-        for ((settings, verifier), clerk) in SETTINGS.iter().zip(&ours).zip(answers) {
+    for (token, results) in tokens.iter().zip(results) {
+        for ((settings, verifier), clerk) in SETTINGS.iter().zip(&ours).zip(results) {
             let our = verifier.verify(&token.text, UNIX_EPOCH + token.now).await.map_err(|error| match error {
                 VerifyError::Token(error) => error,
                 VerifyError::KeysUnavailable | VerifyError::KeyUndecided => panic!("the key was given"),
@@ -869,10 +874,10 @@ async fn tokens_that_clerk_rejects_are_rejected_and_stricter_rules_are_listed() 
                     (theirs != ours.user_id()).then(|| format!("Clerk reads the subject {theirs:?}"))
                 }
                 (Err(_), Err(_)) => {
-                    refused += 1;
+                    rejected += 1;
                     None
                 }
-                (Err(reason), Ok(_)) => Some(format!("only Clerk refuses it: {reason}")),
+                (Err(reason), Ok(_)) => Some(format!("only Clerk rejects it: {reason}")),
                 (Ok(_), Err(error)) => {
                     stricter += 1;
                     let explains = |reason: &&Stricter| (reason.explains)(token, settings, error);
@@ -880,7 +885,7 @@ async fn tokens_that_clerk_rejects_are_rejected_and_stricter_rules_are_listed() 
                     if let [reason] = reasons[..] {
                         *only_reason.entry(reason.name).or_default() += 1;
                     }
-                    reasons.is_empty().then(|| format!("only we refuse it, for a reason not listed: {error:?}"))
+                    reasons.is_empty().then(|| format!("only we reject it, for a reason not listed: {error:?}"))
                 }
             };
             faults.extend(
@@ -893,15 +898,15 @@ async fn tokens_that_clerk_rejects_are_rejected_and_stricter_rules_are_listed() 
     for Stricter { name, description, .. } in STRICTER {
         assert!(document.contains(&format!("| {name} | {description} |")), "docs/security.md lacks {name:?}");
     }
-    // What Clerk alone refuses comes first.
+    // Tokens that only Clerk rejects come first.
     faults.sort();
     println!("{} tokens, each under {} settings", tokens.len(), SETTINGS.len());
-    println!("{accepted} accepted by both, {refused} refused by both, {stricter} refused by us alone:");
+    println!("{accepted} accepted by both, {rejected} rejected by both, {stricter} rejected only here:");
     for reason in STRICTER {
         println!("| {} | {} | {}", reason.name, reason.description, only_reason[reason.name]);
     }
     assert!(faults.is_empty(), "{} faults, among them:\n{}", faults.len(), faults[..faults.len().min(40)].join("\n"));
     assert!(only_reason.values().all(|count| *count > 0), "a listed reason was never the only one: {only_reason:?}");
     let clerk_accepts = accepted + stricter;
-    assert!(clerk_accepts < 4 * refused && refused < 2 * clerk_accepts, "too many good tokens or bad ones");
+    assert!(clerk_accepts < 4 * rejected && rejected < 2 * clerk_accepts, "too many valid or invalid tokens");
 }

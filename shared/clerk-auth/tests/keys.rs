@@ -1,4 +1,4 @@
-//! Where the verifier gets the issuer's keys from, and how often it asks.
+//! How the verifier fetches the issuer's keys.
 
 #![allow(
     clippy::expect_used,
@@ -27,25 +27,25 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// An issuer that answers what it is told to, and counts how often it is asked.
+/// An issuer with a configurable response, which counts requests.
 struct Issuer {
     url: String,
     published: Arc<Published>,
 }
 
-/// How many requests the issuer answers at a time.
+/// The largest number of concurrent responses.
 const ANSWERS: usize = 100;
 
 struct Published {
     answer: Mutex<(StatusCode, String)>,
-    asked: AtomicUsize,
-    /// How many answers may leave. A test that takes them all keeps requests waiting.
+    requests: AtomicUsize,
+    /// Permits to respond. A test that takes all of them keeps requests waiting.
     answers: Semaphore,
 }
 
 async fn answer(published: Arc<Published>, request: Request<Incoming>) -> Result<Response<String>, Infallible> {
     assert_eq!(request.uri(), "/.well-known/jwks.json");
-    published.asked.fetch_add(1, Ordering::SeqCst);
+    published.requests.fetch_add(1, Ordering::SeqCst);
     let _allowed = published.answers.acquire().await.expect("it is never closed");
     let (status, body) = published.answer.lock().expect("not poisoned").clone();
     let mut response = Response::new(body);
@@ -56,7 +56,7 @@ async fn answer(published: Arc<Published>, request: Request<Incoming>) -> Result
 impl Issuer {
     async fn publishing(keys: Value) -> Self {
         let published =
-            Published { answer: Mutex::default(), asked: AtomicUsize::new(0), answers: Semaphore::new(ANSWERS) };
+            Published { answer: Mutex::default(), requests: AtomicUsize::new(0), answers: Semaphore::new(ANSWERS) };
         let published = Arc::new(published);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("its address"));
@@ -80,24 +80,24 @@ impl Issuer {
         *self.published.answer.lock().expect("not poisoned") = (status, body.into());
     }
 
-    fn asked(&self) -> usize {
-        self.published.asked.load(Ordering::SeqCst)
+    fn requests(&self) -> usize {
+        self.published.requests.load(Ordering::SeqCst)
     }
 
-    /// Waits until it was asked `times` times.
-    async fn was_asked(&self, times: usize) {
-        let asked = async {
-            while self.asked() < times {
+    /// Waits until it has received `times` requests.
+    async fn wait_for_requests(&self, times: usize) {
+        let requests = async {
+            while self.requests() < times {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), asked).await.expect("it is asked");
+        tokio::time::timeout(Duration::from_secs(10), requests).await.expect("the requests arrive");
     }
 
-    /// Keeps answers back until what this gives is dropped.
+    /// Delays responses until the permits are dropped.
     fn silent(&self) -> SemaphorePermit<'_> {
         let all = u32::try_from(ANSWERS).expect("a small number");
-        self.published.answers.try_acquire_many(all).expect("no answer is under way")
+        self.published.answers.try_acquire_many(all).expect("no response is pending")
     }
 
     fn verifier(&self) -> Verifier {
@@ -120,7 +120,7 @@ fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-/// What becomes of a token signed with `key` at `now` seconds.
+/// Whether a token signed with `key` is accepted at `now` seconds.
 async fn outcome(issuer: &Issuer, verifier: &Verifier, key: &SigningKey, now: u64) -> Result<(), VerifyError> {
     verifier.verify(&issuer.token(key, now), at(now)).await.map(drop)
 }
@@ -131,7 +131,7 @@ fn spawn(issuer: &Issuer, verifier: &Arc<Verifier>, key: &SigningKey, now: u64) 
     tokio::spawn(async move { verifier.verify(&token, at(now)).await.map(drop) })
 }
 
-/// What comes without waiting for the issuer, which is silent.
+/// An outcome that does not wait for the issuer, which does not respond.
 async fn at_once<T>(outcome: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(1), outcome).await.expect("it waits for nothing")
 }
@@ -151,7 +151,7 @@ async fn concurrent_requests_share_one_fetch() {
     for accepted in waiting {
         assert!(accepted.await.expect("it ends"));
     }
-    assert_eq!(issuer.asked(), 1);
+    assert_eq!(issuer.requests(), 1);
 }
 
 #[tokio::test]
@@ -159,15 +159,15 @@ async fn unknown_kids_do_not_refetch_keys() {
     let (known, unknown) = (key(), key());
     let issuer = Issuer::publishing(json!([known.jwk()])).await;
     let verifier = issuer.verifier();
-    let refused = outcome(&issuer, &verifier, &unknown, NOW).await;
-    assert!(matches!(refused, Err(VerifyError::Token(TokenError::UnknownKey))), "{refused:?}");
+    let rejected = outcome(&issuer, &verifier, &unknown, NOW).await;
+    assert!(matches!(rejected, Err(VerifyError::Token(TokenError::UnknownKey))), "{rejected:?}");
     for second in 1..10 {
         let undecided = outcome(&issuer, &verifier, &unknown, NOW + second).await;
         assert!(matches!(undecided, Err(VerifyError::KeyUndecided)), "{undecided:?}");
     }
-    assert_eq!(issuer.asked(), 1);
+    assert_eq!(issuer.requests(), 1);
     assert!(outcome(&issuer, &verifier, &known, NOW).await.is_ok());
-    assert_eq!(issuer.asked(), 1);
+    assert_eq!(issuer.requests(), 1);
 }
 
 #[tokio::test]
@@ -177,12 +177,12 @@ async fn rotated_keys_are_fetched_after_the_cool_down() {
     let verifier = issuer.verifier();
     assert!(outcome(&issuer, &verifier, &old, NOW).await.is_ok());
     issuer.publish(json!([new.jwk()]));
-    // It may be good, which nothing has shown yet.
+    // The key may be valid, but is not known yet.
     let undecided = outcome(&issuer, &verifier, &new, NOW + 9).await;
     assert!(matches!(undecided, Err(VerifyError::KeyUndecided)), "{undecided:?}");
     assert!(outcome(&issuer, &verifier, &new, NOW + 10).await.is_ok());
     assert!(outcome(&issuer, &verifier, &old, NOW + 10).await.is_err(), "a withdrawn key is forgotten");
-    assert_eq!(issuer.asked(), 2);
+    assert_eq!(issuer.requests(), 2);
 }
 
 #[tokio::test]
@@ -193,17 +193,17 @@ async fn withdrawn_keys_expire_with_the_next_fetch() {
     assert!(outcome(&issuer, &verifier, &old, NOW).await.is_ok());
     issuer.publish(json!([new.jwk()]));
     assert!(outcome(&issuer, &verifier, &old, NOW + 3599).await.is_ok());
-    assert_eq!(issuer.asked(), 1);
+    assert_eq!(issuer.requests(), 1);
 
     let silent = issuer.silent();
     assert!(at_once(outcome(&issuer, &verifier, &old, NOW + 3600)).await.is_ok(), "stale keys serve meanwhile");
-    issuer.was_asked(2).await;
+    issuer.wait_for_requests(2).await;
     assert!(at_once(outcome(&issuer, &verifier, &old, NOW + 3601)).await.is_ok());
     drop(silent);
-    // Its key is unknown, so it waits for the fetch.
+    // The token's key is unknown, so it waits for the fetch.
     assert!(outcome(&issuer, &verifier, &new, NOW + 3601).await.is_ok());
     assert!(outcome(&issuer, &verifier, &old, NOW + 3601).await.is_err());
-    assert_eq!(issuer.asked(), 2);
+    assert_eq!(issuer.requests(), 2);
 }
 
 #[tokio::test]
@@ -214,7 +214,7 @@ async fn unknown_kids_do_not_delay_known_keys() {
     assert!(outcome(&issuer, &verifier, &known, NOW).await.is_ok());
     let silent = issuer.silent();
     let waiting: Vec<_> = (0..3).map(|second| spawn(&issuer, &verifier, &unknown, NOW + 3595 + second)).collect();
-    issuer.was_asked(2).await;
+    issuer.wait_for_requests(2).await;
     assert!(at_once(outcome(&issuer, &verifier, &known, NOW + 3598)).await.is_ok());
     assert!(at_once(outcome(&issuer, &verifier, &known, NOW + 3600)).await.is_ok(), "also once the keys are stale");
     drop(silent);
@@ -243,15 +243,15 @@ async fn fetch_survives_cancellation_of_its_request() {
     let verifier = Arc::new(issuer.verifier());
     let silent = issuer.silent();
     let first = spawn(&issuer, &verifier, &key, NOW);
-    issuer.was_asked(1).await;
+    issuer.wait_for_requests(1).await;
     first.abort();
     assert!(first.await.expect_err("it was cancelled").is_cancelled());
     drop(silent);
     assert!(outcome(&issuer, &verifier, &key, NOW).await.is_ok());
-    assert_eq!(issuer.asked(), 1);
+    assert_eq!(issuer.requests(), 1);
 }
 
-/// In Lambda the environment freezes between requests, and a fetch with it.
+/// Lambda freezes the environment between requests, and a fetch with it.
 #[tokio::test]
 async fn requests_wait_for_the_fetch_after_a_frozen_one() {
     let (old, new) = (key(), key());
@@ -261,12 +261,12 @@ async fn requests_wait_for_the_fetch_after_a_frozen_one() {
     issuer.publish(json!([new.jwk()]));
     let silent = issuer.silent();
     assert!(at_once(outcome(&issuer, &verifier, &old, NOW + 3600)).await.is_ok());
-    issuer.was_asked(2).await;
+    issuer.wait_for_requests(2).await;
     let later = spawn(&issuer, &verifier, &old, NOW + 7200);
-    issuer.was_asked(3).await;
+    issuer.wait_for_requests(3).await;
     drop(silent);
-    let refused = later.await.expect("it ends");
-    assert!(matches!(refused, Err(VerifyError::Token(TokenError::UnknownKey))), "{refused:?}");
+    let rejected = later.await.expect("it ends");
+    assert!(matches!(rejected, Err(VerifyError::Token(TokenError::UnknownKey))), "{rejected:?}");
 }
 
 #[tokio::test]
@@ -281,7 +281,7 @@ async fn clock_set_back_changes_nothing() {
         assert!(matches!(undecided, Err(VerifyError::KeysUnavailable)), "{undecided:?}");
         assert!(outcome(&issuer, &verifier, &known, NOW - 7200 + second).await.is_ok());
     }
-    assert_eq!(issuer.asked(), 2);
+    assert_eq!(issuer.requests(), 2);
     issuer.publish(json!([unknown.jwk()]));
     assert!(outcome(&issuer, &verifier, &unknown, NOW - 7190).await.is_ok());
 }
@@ -295,9 +295,9 @@ async fn known_keys_stay_in_use_while_the_issuer_is_down() {
     issuer.answer(StatusCode::INTERNAL_SERVER_ERROR, "");
     let later = NOW + 2 * 3600;
     assert!(outcome(&issuer, &verifier, &known, later).await.is_ok());
-    // Of a key that is not at hand nothing can be said: it may be one that was published meanwhile.
+    // An unknown key is undecided: it may have been published since.
     assert!(matches!(outcome(&issuer, &verifier, &unknown, later).await, Err(VerifyError::KeysUnavailable)));
-    assert_eq!(issuer.asked(), 2);
+    assert_eq!(issuer.requests(), 2);
     issuer.publish(json!([unknown.jwk()]));
     assert!(outcome(&issuer, &verifier, &unknown, later + 10).await.is_ok(), "it recovers");
 }
@@ -354,8 +354,8 @@ async fn non_signing_keys_are_ignored() {
     ];
     for other in others {
         let issuer = Issuer::publishing(json!([other])).await;
-        let refused = outcome(&issuer, &issuer.verifier(), &key, NOW).await;
-        assert!(matches!(refused, Err(VerifyError::KeysUnavailable)), "{other} gave {refused:?}");
+        let rejected = outcome(&issuer, &issuer.verifier(), &key, NOW).await;
+        assert!(matches!(rejected, Err(VerifyError::KeysUnavailable)), "{other} gave {rejected:?}");
         issuer.publish(json!([other, key.jwk()]));
         assert!(outcome(&issuer, &issuer.verifier(), &key, NOW).await.is_ok(), "{other} spoilt the rest");
     }
@@ -367,6 +367,6 @@ async fn token_without_kid_is_rejected_unless_keys_are_configured() {
     let issuer = Issuer::publishing(json!([key.jwk()])).await;
     let claims = json!({ "iss": issuer.url, "sub": "user_ada", "sid": "sess_1", "exp": NOW + 60 });
     let token = key.sign(&json!({ "alg": "RS256" }), &claims).expect("signed");
-    let refused = issuer.verifier().verify(&token, at(NOW)).await;
-    assert!(matches!(refused, Err(VerifyError::Token(TokenError::UnknownKey))));
+    let rejected = issuer.verifier().verify(&token, at(NOW)).await;
+    assert!(matches!(rejected, Err(VerifyError::Token(TokenError::UnknownKey))));
 }

@@ -1,4 +1,4 @@
-//! What the verifier accepts and what it refuses, case by case.
+//! The tokens that the verifier accepts and rejects, case by case.
 
 #![allow(
     clippy::expect_used,
@@ -44,7 +44,7 @@ fn claims() -> Value {
     })
 }
 
-/// `value` with the members of `changes` in place of its own; a null takes one away, and the text `null` is one.
+/// `value` with the members of `changes`. A null removes a member; the text `null` sets it to null.
 fn with(mut value: Value, changes: Value) -> Value {
     let Value::Object(changes) = changes else { panic!("changes are an object") };
     let members = value.as_object_mut().expect("an object");
@@ -66,7 +66,7 @@ fn sign(key: &SigningKey, header: &Value, claims: &Value) -> String {
     key.sign(header, claims).expect("signed")
 }
 
-/// A verifier with `key` given as PEM and the settings that `extra` adds.
+/// A verifier with `key` configured as PEM and the settings in `extra`.
 fn verifier(key: &SigningKey, extra: &[(&str, &str)]) -> Verifier {
     let pem = key.public_key_pem().expect("it has a public half");
     let settings = [("CLERK_ISSUER", ISSUER), ("CLERK_JWT_KEY", &pem)];
@@ -151,7 +151,7 @@ async fn claims_are_checked_by_clerks_rules() {
         (json!({ "sts": null }), Ok(())),
         (json!({ "sts": "pending" }), Err(PendingSession)),
         (json!({ "sts": "something new" }), Err(PendingSession)),
-        // azp and aud say nothing while nothing is configured
+        // azp and aud are ignored unless configured
         (json!({ "azp": null }), Ok(())),
         (json!({ "azp": "https://elsewhere.example" }), Ok(())),
         (json!({ "aud": "anyone" }), Ok(())),
@@ -262,7 +262,7 @@ async fn header_selects_only_the_key() {
         (json!({ "crit": [] }), Err(UnsupportedHeader)),
         (json!({ "kid": 1 }), Err(Malformed)),
         (json!({ "kid": null }), Ok(())),
-        // Keys and their addresses in a header are anyone's: the signature is checked with the configured key.
+        // Anyone can put keys and their URLs into a header: the signature is checked with the configured key.
         (json!({ "jwk": foreign, "jku": "https://evil.example/keys", "x5u": "https://evil.example/cert" }), Ok(())),
         (json!({ "unheard": "of" }), Ok(())),
     ];
@@ -281,7 +281,7 @@ async fn only_the_issuers_signature_is_accepted() {
     let other = sign(&new_key(), &header(), &claims());
     let other_user = sign(&key, &header(), &with(claims(), json!({ "sub": "user_eve" })));
     let (others_message, _) = other_user.rsplit_once('.').expect("three parts");
-    // An expired token with a wrong signature is refused for its signature: claims are not looked at before.
+    // An expired token with a wrong signature is rejected for its signature: claims are not read before.
     let expired = sign(&new_key(), &header(), &with(claims(), json!({ "exp": 1 })));
     for token in [other, format!("{others_message}.{signature}"), format!("{message}."), expired] {
         assert_eq!(outcome(&verifier, &token).await.map(drop), Err(TokenError::BadSignature), "{token}");
@@ -408,13 +408,13 @@ async fn session_token_lifetime_is_limited() {
         (&default, json!({ "iat": 0 }), Err(LifetimeTooLong)),
         (&default, json!({ "iat": -1e300, "exp": 1e300 }), Err(LifetimeTooLong)),
         (&default, json!({ "iat": NOW - 7200, "exp": NOW - 60 }), Err(Expired)),
-        // Nothing says how old it is.
+        // Without iat, its age is unknown.
         (&default, json!({ "iat": null }), Err(LifetimeTooLong)),
         (&default, json!({ "iat": null, "nbf": null }), Err(LifetimeTooLong)),
         (&hour, json!({ "exp": NOW + 3600 }), Ok(())),
         (&hour, json!({ "exp": NOW + 3601 }), Err(LifetimeTooLong)),
         (&hour, json!({ "iat": null }), Err(LifetimeTooLong)),
-        // A token of a JWT template carries no session that could end.
+        // A token of a JWT template has no session that could end.
         (&audience, json!({ "sid": null, "aud": "notes", "exp": year }), Ok(())),
         (&audience, json!({ "sid": null, "aud": "notes", "exp": year, "iat": null }), Ok(())),
         (&audience, json!({ "aud": "notes", "exp": year }), Err(LifetimeTooLong)),
@@ -424,7 +424,7 @@ async fn session_token_lifetime_is_limited() {
         let token = sign(&key, &header(), &with(claims(), change.clone()));
         assert_eq!(outcome(verifier, &token).await.map(drop), expected, "{change}");
     }
-    // Whatever its category says.
+    // Also in the category of JWT templates.
     let template = with(header(), json!({ "cat": "cl_B7d4PD222AAA" }));
     let token = sign(&key, &template, &with(claims(), json!({ "aud": "notes", "exp": year })));
     assert_eq!(outcome(&audience, &token).await.map(drop), Err(LifetimeTooLong));
@@ -475,7 +475,7 @@ async fn blank_profile_claims_count_as_missing() {
     assert_eq!((identity.email(), identity.first_name()), (Some("ada@example.com"), Some("Ada King")));
 }
 
-/// Claims and headers as text, for what no JSON value can hold.
+/// Claims and headers as text, since no JSON value can hold them.
 #[tokio::test]
 async fn ambiguous_json_is_malformed() {
     let key = new_key();
@@ -513,14 +513,14 @@ async fn ambiguous_json_is_malformed() {
     ] {
         assert_eq!(outcome(&verifier, &raw(&header, &claims)).await.map(drop), Err(TokenError::Malformed), "{header}");
     }
-    // What is strange but means one thing only is a subject like another.
+    // Unusual but unambiguous subjects are accepted.
     for subject in ["üser_\u{1f469}\u{200d}\u{1f680}", "user_\u{0}", "user_\u{202e}"] {
         let token = sign(&key, &self::header(), &with(self::claims(), json!({ "sub": subject })));
         assert_eq!(outcome(&verifier, &token).await.expect("accepted").user_id(), subject);
     }
 }
 
-/// A token signed with the public key as an HMAC secret, which a careless verifier takes for its own.
+/// A token signed with the public key as an HMAC secret, which a naive verifier accepts.
 #[tokio::test]
 async fn hs256_with_the_public_key_is_rejected() {
     let key = new_key();
@@ -547,7 +547,7 @@ fn tokens_with_a_flipped_bit_are_rejected() {
         for bit in 0..8 {
             let mut bytes = token.clone().into_bytes();
             bytes[position] ^= 1 << bit;
-            // What is no text does not arrive: headers are ASCII.
+            // Headers are ASCII, so other bytes do not arrive.
             let Ok(flipped) = String::from_utf8(bytes) else { continue };
             assert!(!accepted(&verifier, &flipped), "bit {bit} of {position}");
         }
@@ -595,7 +595,7 @@ proptest! {
     }
 }
 
-/// A header or claims that differ from good ones in members and in bytes.
+/// A header or claims that differ from valid ones in members and in bytes.
 fn mangled(good: &Value) -> impl Strategy<Value = Vec<u8>> + use<> {
     let Value::Object(good) = good else { panic!("{good} is no object") };
     let good: Vec<String> = good.iter().map(|(name, value)| format!("{}:{value}", json!(name))).collect();
@@ -685,7 +685,7 @@ fn mangled(good: &Value) -> impl Strategy<Value = Vec<u8>> + use<> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// What `make fuzz` does with inputs of its own.
+    /// The same property as in the fuzz target `token`.
     #[test]
     fn signed_tokens_are_accepted_only_if_their_claims_are_acceptable(
         header in mangled(&header()),

@@ -1,4 +1,4 @@
-//! What is believed of a webhook, and what is read from it.
+//! Webhooks that are accepted, and the events in them.
 
 #![allow(
     clippy::expect_used,
@@ -51,7 +51,7 @@ fn event(body: &Value) -> Event {
     event_of(&body.to_string())
 }
 
-/// The event in `body`, for what no [`Value`] can hold.
+/// The event in `body`, which a [`Value`] may be unable to hold.
 fn event_of(body: &str) -> Event {
     let now = seconds_now();
     verify(&headers("svix", &now.to_string(), &signature(now, body.as_bytes())), body.as_bytes()).expect("signed")
@@ -236,7 +236,7 @@ fn malformed_secrets_are_rejected() {
         ("", "is not set"),
         (" ", "is not set"),
         ("no secret!", "is not a signing secret"),
-        // Base64, as svix would accept it, that anyone can guess.
+        // Base64 that svix accepts, but that anyone can guess.
         ("changeme", "is not a signing secret"),
         ("whsec_AAAA", "is not a signing secret"),
         ("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "is not a signing secret"),
@@ -247,7 +247,7 @@ fn malformed_secrets_are_rejected() {
     }
 }
 
-/// JSON that is valid and that readers which build values trip over.
+/// Valid JSON on which parsers that build values fail.
 fn odd_values() -> Vec<String> {
     let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     let objects = |depth: usize| format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
@@ -274,7 +274,7 @@ fn odd_values() -> Vec<String> {
     values
 }
 
-/// Whether the event locks `user_ada` out, by a ban or by her deletion, or ends `sess_1` of hers.
+/// Whether the event bans or deletes `user_ada`, or ends her session `sess_1`.
 fn takes_effect(event: &Event) -> bool {
     match event {
         Event::UserChanged(user) => user.id() == "user_ada" && user.banned(),
@@ -284,7 +284,7 @@ fn takes_effect(event: &Event) -> bool {
     }
 }
 
-/// What an event cannot do without, and the members that can be unreadable beside it.
+/// Each event's required members, and the members that may be unreadable.
 const SECURITY_EVENTS: [(&str, &str, &[&str]); 3] = [
     (
         "user.updated",
@@ -378,7 +378,7 @@ fn invalid_times_fall_back_to_envelope_then_signature() {
             assert!(at(unreadable).abs_diff(signed) <= 5000, "{kind} {unreadable}");
         }
     }
-    // Numbers mean the same however they are written.
+    // The spelling of a number does not matter.
     for (written, read) in [
         ("1.7e12", 1_700_000_000_000),
         ("1700000000000.0", 1_700_000_000_000),
@@ -473,7 +473,7 @@ fn events_with_ambiguous_type_or_subject_are_invalid() {
         let event = event_of(body);
         assert!(matches!(event, Event::Invalid(_)), "{body:.80}: {event:?}");
     }
-    // Twice the same is no contradiction.
+    // Equal duplicates are not ambiguous.
     let event = event_of(r#"{"type":"user.deleted","type":"user.deleted","data":{"id":"user_ada","id":"user_ada"}}"#);
     assert!(takes_effect(&event), "{event:?}");
 }
@@ -496,7 +496,7 @@ fn invalid_details_are_dropped_and_blank_ones_are_missing() {
     }
 }
 
-/// Svix signs text. What is not UTF-8 is not an event of its, and comes again after the answer 400.
+/// Svix signs text, so a body that is not UTF-8 is not one of its events.
 #[test]
 fn bodies_that_are_not_utf_8_are_not_signed() {
     let now = seconds_now();

@@ -1,15 +1,15 @@
-// What Clerk's own verifier says to tokens. The first line of standard input holds the settings, `{"verifiers": […]}`, each
-// the options of a `verifyToken`; every further line is a token and its time, `{"token", "now"}`, in milliseconds since the
-// epoch. Each of these is answered with a line: a list with `{"ok": sub}` or `{"refused": reason}` for each verifier.
+// Verifies tokens with Clerk's own verifier. The first line of standard input has the settings, `{"verifiers": […]}`, each
+// the options of a `verifyToken`. Every further line is a token and its time, `{"token", "now"}`, in milliseconds since the
+// epoch. For each of them, a line of output has a list with `{"ok": sub}` or `{"rejected": reason}` for each verifier.
 //
-// It runs in the folder that @clerk/backend is installed in.
+// It runs in the folder in which @clerk/backend is installed.
 
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 
 const { verifyToken } = createRequire(`${process.cwd()}/`)("@clerk/backend");
 
-// The verifier asks for the time through Date.now alone; what else it dates comes from the token.
+// The verifier gets the current time only from Date.now. All other times come from the token.
 let now;
 Date.now = () => now;
 
@@ -18,7 +18,7 @@ async function answer(token, options) {
     const { sub } = await verifyToken(token, options);
     return { ok: sub };
   } catch (error) {
-    return { refused: error?.message ?? String(error) };
+    return { rejected: error?.message ?? String(error) };
   }
 }
 

@@ -1,4 +1,4 @@
-//! What every accepted token has, worked out without the verifier: for the property test and for the fuzz target.
+//! The properties of every accepted token, computed without the verifier, for the property test and the fuzz target.
 
 #![allow(clippy::unwrap_used, reason = "a test fails where something is missing")]
 
