@@ -3,12 +3,10 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails where something is missing")]
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
-
-use api::Code;
 
 fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace holds this crate")
@@ -116,32 +114,6 @@ fn every_test_that_proves_a_defense_is_in_its_file() {
     }
     assert!(tests > 100, "{tests} tests");
     assert!(missing.is_empty(), "these files lack tests:\n{}", missing.join("\n"));
-}
-
-#[test]
-fn the_readme_lists_every_code_under_its_status() {
-    let mut expected = BTreeMap::<u16, BTreeSet<&str>>::new();
-    for code in Code::ALL {
-        expected.entry(code.status().as_u16()).or_default().insert(code.name());
-    }
-    let readme = file("README.md");
-    let rows = readme.split("| status | codes |").nth(1).expect("it has the table").lines().skip(2);
-    let mut listed = BTreeSet::new();
-    for row in rows.take_while(|row| row.starts_with('|')) {
-        let (statuses, codes) = row.trim_start_matches('|').split_once('|').expect("a row has two columns");
-        let allowed: BTreeSet<_> = statuses
-            .split(',')
-            .filter_map(|status| expected.get(&status.trim().parse().ok()?))
-            .flatten()
-            .copied()
-            .collect();
-        for code in names(codes).filter(|name| !name.starts_with(char::is_uppercase) && *name != "After") {
-            assert!(allowed.contains(code), "{code} is not a code of {statuses}");
-            listed.insert(code.to_owned());
-        }
-    }
-    let missing: Vec<_> = Code::ALL.iter().map(|code| code.name()).filter(|name| !listed.contains(*name)).collect();
-    assert!(missing.is_empty(), "the README lacks {missing:?}");
 }
 
 /// The templates, by path.
