@@ -152,8 +152,7 @@ impl Operation {
         let accepts = parameters("header").map(|name| format!("Accepts `{name}`."));
         let does: Vec<_> = sentences.map(|sentence| sentence.replace('\n', " ")).chain(accepts).collect();
         let responses = operation["responses"].as_object().expect("an operation has responses");
-        let (successes, problems): (Vec<_>, Vec<_>) =
-            responses.iter().partition(|(status, _)| status.starts_with('2'));
+        let (successes, problems): (Vec<_>, Vec<_>) = responses.iter().partition(|(status, _)| status.starts_with('2'));
         let success = successes.into_iter().map(|(status, response)| {
             let headers = response["headers"].as_object().into_iter().flatten();
             let headers: Vec<_> = headers.map(|(name, _)| format!("`{name}`")).collect();
