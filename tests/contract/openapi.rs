@@ -1,6 +1,11 @@
 //! `docs/openapi.json` and the tables of `docs/api.md` are written from the functions' types and routes.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a test fails where something is missing")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails where something is missing"
+)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
