@@ -1,4 +1,4 @@
-//! What the documents name exists: problem codes, environment variables, parameters, alarms.
+//! What the documents name exists: problem codes, environment variables, parameters, alarms, files, sections and prices.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails where something is missing")]
 
@@ -6,6 +6,7 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 fn workspace() -> &'static Path {
@@ -165,4 +166,59 @@ fn every_alarm_leads_to_its_section_of_the_runbook() {
             assert!(runbook.contains(&format!("### {heading}\n")), "the runbook has no section {heading:?}");
         }
     }
+}
+
+/// Where GitHub puts the anchors of a document's headings.
+fn anchors(document: &str) -> BTreeSet<String> {
+    let prose = document.split("\n```").step_by(2).flat_map(str::lines);
+    let headings =
+        prose.filter_map(|line| line.trim_start_matches('#').strip_prefix(' ').filter(|_| line.starts_with('#')));
+    let anchor = |heading: &str| {
+        let kept = heading.trim().chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+        kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()
+    };
+    headings.map(anchor).collect()
+}
+
+#[test]
+fn links_between_documents_resolve() {
+    let (mut links, mut broken) = (0, Vec::new());
+    // Those of the benchmarks' templates are of the documents in `docs` that are made from them.
+    let documents = documents().into_iter().filter(|(name, _)| !name.starts_with("tests/bench/"));
+    for (name, text) in documents.chain([("CHANGELOG.md".to_owned(), file("CHANGELOG.md"))]) {
+        let folder = workspace().join(&name).parent().expect("a document is in a folder").to_owned();
+        let prose: String = text.split("\n```").step_by(2).collect();
+        let targets = prose.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0.to_owned()));
+        for target in targets.filter(|target| !target.contains("://")) {
+            links += 1;
+            let (path, anchor) = target.split_once('#').unwrap_or((&target, ""));
+            let path = if path.is_empty() { workspace().join(&name) } else { folder.join(path) };
+            let has_anchor = || fs::read_to_string(&path).is_ok_and(|text| anchors(&text).contains(anchor));
+            if !path.exists() || !(anchor.is_empty() || has_anchor()) {
+                broken.push(format!("{name}: {target}"));
+            }
+        }
+    }
+    assert!(links > 50, "{links} links");
+    assert!(broken.is_empty(), "these lead nowhere:\n{}", broken.join("\n"));
+}
+
+/// The numbers of a text, without the zeros that end them.
+fn numbers(text: &str) -> impl Iterator<Item = String> {
+    let numbers = text.split(|c: char| !c.is_ascii_digit() && c != '.').map(|number| number.trim_matches('.'));
+    numbers.filter_map(|number| Some(number.parse::<f64>().ok()?.to_string()))
+}
+
+#[test]
+fn costs_are_those_of_the_calculation() {
+    let script = workspace().join("infra/cost.py");
+    let output = Command::new("python3").arg(&script).output().expect("python3 runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = String::from_utf8(output.stdout).expect("it prints UTF-8");
+    let document = file("docs/cost.md");
+    assert!(document.contains(&format!("```text\n{}\n```\n", output.trim())), "docs/cost.md lacks this:\n{output}");
+    let known: BTreeSet<_> = numbers(&output).chain(numbers(&file("infra/cost.py"))).collect();
+    let stated = document.split('$').skip(1).filter_map(|rest| numbers(rest.split(' ').next()?).next());
+    let unknown: Vec<_> = stated.filter(|price| !known.contains(price)).collect();
+    assert!(unknown.is_empty(), "neither prices nor results of infra/cost.py: {unknown:?}");
 }

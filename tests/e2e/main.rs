@@ -13,6 +13,7 @@ mod client;
 #[cfg(feature = "contract")]
 mod contract;
 mod docker;
+mod documents;
 mod events;
 mod faults;
 mod guards;
