@@ -68,7 +68,7 @@ impl Stack {
         let mut process = Command::new(program("local"))
             .args(["run", "--no-reload", "--api-only", "--until-stdin-closes"])
             .current_dir(workspace())
-            .envs(["API_PORT", "CLERK_PORT", "DYNAMODB_PORT"].map(|port| (port, "0")))
+            .envs(["API_PORT", "CLERK_PORT", "DYNAMODB_PORT", "LIVE_PORT"].map(|port| (port, "0")))
             .env("WEB_PORT", "3000")
             .env("LOCAL_DATA", &data)
             .stdin(Stdio::piped())

@@ -6,6 +6,8 @@ export const LOCAL_API = "http://127.0.0.1:9000";
 interface Settings {
   /** `VITE_API_URL` */
   readonly apiUrl?: string | undefined;
+  /** `VITE_LIVE_URL` */
+  readonly liveUrl?: string | undefined;
   /** `VITE_CLERK_PUBLISHABLE_KEY` */
   readonly publishableKey?: string | undefined;
 }
@@ -18,7 +20,7 @@ function clerkOrigin(publishableKey: string): string {
 }
 
 /** The response headers of every page and file of the application. No other place has its policy. */
-export function securityHeaders({ apiUrl = LOCAL_API, publishableKey }: Settings): Record<string, string> {
+export function securityHeaders({ apiUrl = LOCAL_API, liveUrl, publishableKey }: Settings): Record<string, string> {
   const clerk = publishableKey ? clerkOrigin(publishableKey) : undefined;
   // Clerk's documentation requires these for bot and fraud protection, workers, and styles that are created at run time.
   const forClerk = (...sources: string[]) => (clerk ? sources : []);
@@ -32,7 +34,12 @@ export function securityHeaders({ apiUrl = LOCAL_API, publishableKey }: Settings
     // A profile's picture can be on any host, but it is loaded only over HTTPS.
     "img-src": ["'self'", "https:"],
     // Fraud protection also uses ports other than 443.
-    "connect-src": ["'self'", new URL(apiUrl).origin, ...forClerk(`${clerk}`, "https://*.protect.clerk.com:*")],
+    "connect-src": [
+      "'self'",
+      new URL(apiUrl).origin,
+      ...(liveUrl ? [new URL(liveUrl).origin] : []),
+      ...forClerk(`${clerk}`, "https://*.protect.clerk.com:*"),
+    ],
     "worker-src": ["'self'", ...forClerk("blob:")],
     "frame-src": clerk ? ["https://challenges.cloudflare.com", "https://*.protect.clerk.com"] : ["'none'"],
     "object-src": ["'none'"],
@@ -56,7 +63,8 @@ export function headersFile(): Plugin {
     name: "headers-file",
     apply: "build",
     configResolved({ env }) {
-      settings = { apiUrl: env["VITE_API_URL"], publishableKey: env["VITE_CLERK_PUBLISHABLE_KEY"] };
+      const { VITE_API_URL: apiUrl, VITE_LIVE_URL: liveUrl, VITE_CLERK_PUBLISHABLE_KEY: publishableKey } = env;
+      settings = { apiUrl, liveUrl, publishableKey };
     },
     generateBundle() {
       const lines = Object.entries(securityHeaders(settings)).map(([name, value]) => `  ${name}: ${value}\n`);

@@ -17,6 +17,7 @@ use crate::{
     scaffold::NewResource,
     stack::{self, Options, Ports},
     template::Template,
+    websocket::Limits,
 };
 
 /// The local stack: DynamoDB, a development Clerk and the functions on one machine.
@@ -57,6 +58,8 @@ enum Command {
         /// Stop as well when standard input is closed, as it is when the program that started this ends
         #[arg(long)]
         until_stdin_closes: bool,
+        #[command(flatten)]
+        limits: Limits,
     },
     /// Sign up, change and delete people
     #[command(subcommand)]
@@ -179,9 +182,10 @@ impl Cli {
     pub async fn run(self) -> Result<()> {
         let folder = self.place.data.clone().unwrap_or_else(stack::default_folder);
         let Place { ports, origins, .. } = self.place;
-        if let Command::Run { fresh, no_reload, api_only, until_stdin_closes } = self.command {
+        if let Command::Run { fresh, no_reload, api_only, until_stdin_closes, limits } = self.command {
             let reload = !no_reload;
-            return stack::run(Options { ports, origins, folder, fresh, reload, api_only, until_stdin_closes }).await;
+            let options = Options { ports, limits, origins, folder, fresh, reload, api_only, until_stdin_closes };
+            return stack::run(options).await;
         }
         let secrets = Secrets::load(&folder)?;
         if let Command::Resource(resource) = self.command {

@@ -11,8 +11,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use dynoxide::{Database, DynoxideError};
+use rusqlite::Connection;
 use serde_json::json;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use uuid::Uuid;
 
 use crate::{
@@ -29,11 +30,42 @@ pub(crate) const CREDENTIALS: &str = "aws-credentials";
 /// The secret access key. The engine does not verify signatures.
 pub(crate) const SECRET_ACCESS_KEY: &str = "local";
 
-/// Opens the engine on a file, which is made if it is not there, and makes the tables that are missing.
+/// The engine keeps the records of streams forever and searches all of them for each write. An index and a trigger make
+/// both independent of their number. Records are kept for an hour, as long as Lambda retries; DynamoDB keeps them a day.
+const STREAM_RECORDS: &str = "
+    CREATE INDEX IF NOT EXISTS stream_order ON _stream_records (table_name, CAST(sequence_number AS INTEGER));
+    CREATE INDEX IF NOT EXISTS stream_age ON _stream_records (created_at);
+    CREATE TRIGGER IF NOT EXISTS stream_end AFTER INSERT ON _stream_records BEGIN
+        DELETE FROM _stream_records WHERE created_at < NEW.created_at - 3600;
+    END";
+
+/// Opens the engine on a file, which is made if it is not there, and makes the tables and streams that are missing.
 pub fn open(file: &Path, template: &Template) -> Result<Database> {
     files::file(file)?;
     let path = file.to_str().context("the data folder's name is not UTF-8")?;
-    with_tables(Database::new(path)?, template)
+    let database = with_tables(Database::new(path)?, template)?;
+    for table in &template.tables {
+        stream(&database, table).with_context(|| format!("the stream of {} cannot be made", table.name))?;
+    }
+    Connection::open(file)?.execute_batch(STREAM_RECORDS).context("the records of streams cannot be indexed")?;
+    Ok(database)
+}
+
+/// Gives a table the stream that the template declares. Tables of an older release have none.
+fn stream(database: &Database, table: &Table) -> Result<()> {
+    let metadata = database.get_table_metadata(&table.name)?.context("the table is missing")?;
+    let view_type = metadata.stream_view_type.filter(|_| metadata.stream_enabled);
+    if view_type == table.stream_view_type {
+        return Ok(());
+    }
+    // CloudFormation leaves out StreamEnabled, the API does not.
+    let specification = match &table.stream_view_type {
+        Some(view_type) => json!({ "StreamEnabled": true, "StreamViewType": view_type }),
+        None => json!({ "StreamEnabled": false }),
+    };
+    let request = json!({ "TableName": table.name, "StreamSpecification": specification });
+    database.update_table(serde_json::from_value(request)?)?;
+    Ok(())
 }
 
 /// The id of the access key that opens the database in `folder`, if there is one.
@@ -58,15 +90,18 @@ pub fn access_key_or_make(folder: &Path) -> Result<String> {
 }
 
 /// Serves an engine to programs that have its access key, until the task is dropped or aborted. The engine itself takes
-/// every signature, and tells every page that it may read the answer.
+/// every signature, and tells every page that it may read the answer. `used` changes after every request, before its
+/// response is sent.
 pub(crate) async fn serve_guarded(
     listener: TcpListener,
     database: Database,
     access_key: String,
+    used: watch::Sender<()>,
 ) -> Result<JoinHandle<()>> {
     let port = listener.local_addr()?.port();
     let engine = hidden_listener().await?;
     let router = Proxy::to(engine.local_addr()?).router();
+    let router = router.layer(middleware::map_response_with_state(used, announce));
     let router = router.layer(middleware::from_fn_with_state(Arc::new(access_key), has_key));
     let router = Guard::programs(port).layer(router);
     Ok(tokio::spawn(async move {
@@ -76,7 +111,19 @@ pub(crate) async fn serve_guarded(
     }))
 }
 
-async fn has_key(State(access_key): State<Arc<String>>, headers: HeaderMap, request: Request, next: Next) -> Response {
+/// Says that a request may have written.
+async fn announce(State(used): State<watch::Sender<()>>, response: Response) -> Response {
+    used.send_replace(());
+    response
+}
+
+/// Rejects requests that are not signed with the access key.
+pub(crate) async fn has_key(
+    State(access_key): State<Arc<String>>,
+    headers: HeaderMap,
+    request: Request,
+    next: Next,
+) -> Response {
     if signing_key(&headers) == Some(&access_key) {
         return next.run(request).await;
     }
@@ -171,6 +218,7 @@ mod tests {
                 "KeySchema": [key("userId", "HASH"), key("noteId", "RANGE")],
             }),
             ttl_attribute: None,
+            stream_view_type: None,
         }];
         drop(open(&file, &template).expect("it opens"));
         let notes = template.tables.last_mut().expect("it was added");
@@ -182,5 +230,42 @@ mod tests {
         let error = open(&file, &template).err().expect("it has no index");
         let text = format!("{error:#}");
         assert!(text.contains("NotesTable") && text.contains("FRESH=1"), "{text}");
+    }
+
+    #[test]
+    fn tables_of_an_older_release_get_the_streams_of_the_template() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("dynamodb.sqlite");
+        let mut template = Template::load().expect("the template is valid");
+        for stream in [None, Some("KEYS_ONLY"), Some("KEYS_ONLY"), Some("NEW_IMAGE"), None] {
+            template.tables.first_mut().expect("a table").stream_view_type = stream.map(str::to_owned);
+            let table = &template.tables[0].name;
+            let database = open(&file, &template).expect("it opens");
+            let describe = serde_json::from_value(json!({ "TableName": table })).expect("a request");
+            let described = database.describe_table(describe).expect("described").table.stream_specification;
+            let described = serde_json::to_value(described).expect("JSON");
+            assert_eq!(described["StreamViewType"].as_str(), stream, "{described}");
+        }
+    }
+
+    #[test]
+    fn streams_keep_an_hour_of_records() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("dynamodb.sqlite");
+        let mut template = Template::load().expect("the template is valid");
+        let users = template.tables.iter_mut().find(|table| table.name == "UsersTable").expect("declared");
+        users.stream_view_type = Some("KEYS_ONLY".to_owned());
+        let database = open(&file, &template).expect("it opens");
+        let put = |id: &str| {
+            let put = json!({ "TableName": "UsersTable", "Item": { "userId": { "S": id } } });
+            database.put_item(serde_json::from_value(put).expect("a request")).expect("it is written");
+        };
+        ["user_1", "user_2", "user_3"].into_iter().for_each(put);
+        let records = Connection::open(&file).expect("it opens");
+        let age = "UPDATE _stream_records SET created_at = created_at - 3601 WHERE keys_json NOT LIKE '%user_3%'";
+        assert_eq!(records.execute(age, []).expect("aged"), 2);
+        put("user_4");
+        let count = records.query_row("SELECT COUNT(*) FROM _stream_records", [], |row| row.get::<_, usize>(0));
+        assert_eq!(count.expect("counted"), 2);
     }
 }

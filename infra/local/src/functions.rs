@@ -8,19 +8,26 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
 use sysinfo::{Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, Signal, System};
 use tokio::{
     process::{Child, Command},
     time::{Instant, sleep, timeout},
 };
 
-use crate::{proxy::hidden_listener, template::Template};
+use crate::{
+    proxy::hidden_listener,
+    template::{Function, Template},
+    websocket,
+};
 
 /// Each function serves as many requests at once, in as many processes; Lambda has no such limit.
 const CONCURRENCY: &str = "4";
 /// How long a built function may take to answer for the first time.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long an invocation may take: longer than a function's timeout in the template.
+const INVOCATION_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long processes may take to end when they are asked to.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -84,16 +91,18 @@ impl Functions {
         self.address
     }
 
+    /// Invokes the functions.
+    pub(crate) fn invoker(&self) -> Result<Invoker> {
+        Invoker::to(self.address)
+    }
+
     /// Waits until every function has answered a request.
     pub(crate) async fn ready(&mut self, template: &Template) -> Result<()> {
-        let http = reqwest::Client::builder().no_proxy().build()?;
+        let invoker = self.invoker()?;
         for function in &template.functions {
-            let path =
-                if function.has_url { url_path(&function.binary) } else { format!("{}/", url_path(&function.binary)) };
-            let url = format!("http://{}{path}", self.address);
             let deadline = Instant::now() + START_TIMEOUT;
             // Nobody listens at first; then the request waits for the function. Any answer of a function's will do.
-            while !answers(&http, &url, deadline).await {
+            while !is_ready(&invoker, function, template, deadline).await {
                 if let Some(status) = self.watch.try_wait()? {
                     bail!("cargo-lambda has stopped ({status}); what it printed above says why");
                 }
@@ -175,11 +184,47 @@ pub(crate) fn sources(folder: &Path) -> Result<PathBuf> {
     Ok(sources)
 }
 
+/// Invokes functions as AWS's services do.
+#[derive(Clone)]
+pub(crate) struct Invoker {
+    http: reqwest::Client,
+    address: SocketAddr,
+}
+
+impl Invoker {
+    /// `address` is where cargo-lambda listens.
+    pub(crate) fn to(address: SocketAddr) -> Result<Self> {
+        Ok(Self { http: reqwest::Client::builder().no_proxy().build()?, address })
+    }
+
+    /// A function's answer to an event.
+    pub(crate) async fn invoke(&self, function: &str, event: &Value) -> Result<Value> {
+        let url = format!("http://{}/2015-03-31/functions/{function}/invocations", self.address);
+        let response = self.http.post(url).json(event).timeout(INVOCATION_TIMEOUT).send().await?;
+        let status = response.status();
+        let text = response.text().await?;
+        ensure!(status.is_success(), "the function failed: {text}");
+        Ok(serde_json::from_str(&text)?)
+    }
+}
+
 /// Whether a function has answered, and not cargo-lambda in its stead.
-async fn answers(http: &reqwest::Client, url: &str, deadline: Instant) -> bool {
+async fn is_ready(invoker: &Invoker, function: &Function, template: &Template, deadline: Instant) -> bool {
     let left = deadline.saturating_duration_since(Instant::now());
-    let answer = http.get(url).timeout(left).send().await;
-    answer.is_ok_and(|answer| answer.headers().contains_key(reqwest::header::CACHE_CONTROL))
+    let connect = template.websocket_api.as_ref().filter(|api| api.connect == function.binary);
+    let event = match connect {
+        Some(api) => websocket::anonymous_event(&api.stage),
+        None if template.event_sources.iter().any(|source| source.function == function.binary) => {
+            json!({ "Records": [] })
+        }
+        None => {
+            let slash = if function.has_url { "" } else { "/" };
+            let url = format!("http://{}{}{slash}", invoker.address, url_path(&function.binary));
+            let answer = invoker.http.get(url).timeout(left).send().await;
+            return answer.is_ok_and(|answer| answer.headers().contains_key(reqwest::header::CACHE_CONTROL));
+        }
+    };
+    timeout(left, invoker.invoke(&function.binary, &event)).await.is_ok_and(|answer| answer.is_ok())
 }
 
 fn refresh(system: &mut System) {
@@ -210,4 +255,29 @@ pub(crate) fn build(template: &Template) -> Result<Child> {
     cargo.arg("build").args(template.functions.iter().flat_map(|function| ["--bin", function.binary.as_str()]));
     cargo.current_dir(workspace()).stdin(Stdio::null()).process_group(0);
     cargo.spawn().context("cargo cannot be started")
+}
+
+#[cfg(test)]
+#[allow(clippy::expect_used, reason = "a test fails where something is missing")]
+pub(crate) mod tests {
+    use axum::{Json, Router, extract::Path, http::StatusCode, response::IntoResponse, routing::post};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Invokes functions that a test supplies: by their name and event, they respond or fail.
+    pub(crate) async fn lambda<F: Future<Output = Result<Value, Value>> + Send>(
+        respond: impl Fn(String, Value) -> F + Clone + Send + Sync + 'static,
+    ) -> Invoker {
+        let invocations =
+            async move |Path(function): Path<String>, Json(event): Json<Value>| match respond(function, event).await {
+                Ok(response) => Json(response).into_response(),
+                Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, Json(error)).into_response(),
+            };
+        let router = Router::new().route("/2015-03-31/functions/{function}/invocations", post(invocations));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("its address");
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Invoker::to(address).expect("a client")
+    }
 }

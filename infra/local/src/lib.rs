@@ -19,7 +19,9 @@ mod reconcile;
 mod samples;
 mod scaffold;
 mod stack;
+mod streams;
 pub mod template;
 mod web;
+mod websocket;
 
 pub use cli::Cli;

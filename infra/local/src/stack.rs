@@ -13,7 +13,8 @@ use clap::Args;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    sync::oneshot,
+    sync::{oneshot, watch},
+    task::JoinSet,
 };
 
 use crate::{
@@ -21,8 +22,10 @@ use crate::{
     clerk::{self, Clerk, Secrets},
     dynamodb, files,
     functions::{self, Functions, url_path, workspace},
+    streams::Streams,
     template::Template,
     web,
+    websocket::{self, Limits},
 };
 
 /// The files with secrets and personal data in the data folder.
@@ -40,6 +43,9 @@ pub(crate) struct Ports {
     /// Port of the development Clerk
     #[arg(long = "clerk-port", env = "CLERK_PORT", default_value_t = Self::CLERK, global = true)]
     pub(crate) clerk: u16,
+    /// Port of the WebSocket API
+    #[arg(long = "live-port", env = "LIVE_PORT", default_value_t = 9001, global = true)]
+    pub(crate) live: u16,
     /// Port of DynamoDB
     #[arg(long = "dynamodb-port", env = "DYNAMODB_PORT", default_value_t = 8000, global = true)]
     pub(crate) dynamodb: u16,
@@ -56,6 +62,7 @@ impl Ports {
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command")]
 pub(crate) struct Options {
     pub(crate) ports: Ports,
+    pub(crate) limits: Limits,
     /// Origins of front ends besides the example application's.
     pub(crate) origins: Vec<String>,
     pub(crate) folder: PathBuf,
@@ -85,11 +92,12 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     };
     tokio::pin!(stop);
 
-    let Options { mut ports, ref folder, fresh, reload, api_only, .. } = options;
+    let Options { mut ports, limits, ref folder, fresh, reload, api_only, .. } = options;
     let web_listener = if api_only { None } else { Some(listen(&mut ports.web, "WEB_PORT").await?) };
     let dynamodb_listener = listen(&mut ports.dynamodb, "DYNAMODB_PORT").await?;
     let clerk_listener = listen(&mut ports.clerk, "CLERK_PORT").await?;
     let api_listener = listen(&mut ports.api, "API_PORT").await?;
+    let live_listener = listen(&mut ports.live, "LIVE_PORT").await?;
 
     files::folder(folder)?;
     let _lock = lock(folder)?;
@@ -101,6 +109,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     }
     let template = Template::load()?;
     let database = dynamodb::open(&folder.join(dynamodb::FILES[0]), &template)?;
+    let streams = Streams::open(&database, &template)?;
     let access_key = dynamodb::access_key_or_make(folder)?;
     let webhook = template.functions.iter().find(|function| function.has_url);
     let webhook = webhook.map(|function| url_path(&function.binary)).context("no function has a URL")?;
@@ -114,8 +123,14 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         environment.insert("CLERK_ISSUER".to_owned(), web::issuer(&key)?);
     }
     environment.extend(template.functions.iter().flat_map(|function| function.tables.clone()));
+    let live = template.websocket_api.as_ref().map(|api| format!("127.0.0.1:{}/{}", ports.live, api.stage));
+    if let Some(live) = &live {
+        environment.insert("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI".to_owned(), format!("http://{live}"));
+    }
+    let live = live.map(|live| format!("ws://{live}"));
 
-    let dynamodb = dynamodb::serve_guarded(dynamodb_listener, database, access_key).await?;
+    let (used, written) = watch::channel(());
+    let dynamodb = dynamodb::serve_guarded(dynamodb_listener, database, access_key.clone(), used).await?;
     let issuing = clerk.serve(clerk_listener);
 
     let mut build = functions::build(&template)?;
@@ -131,18 +146,27 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     }
     let mut functions = Functions::start(&environment, folder, reload).await?;
     let router = api::router(&template, functions.address(), ports.api, origins.clone());
-    let serving = tokio::spawn(async move { axum::serve(api_listener, router).await });
+    let mut serving = JoinSet::new();
+    serving.spawn(async move { axum::serve(api_listener, router).await });
     let invoke = functions.address();
+    let invoker = functions.invoker()?;
+    if let Some(api) = template.websocket_api.clone() {
+        let router = websocket::router(api, invoker.clone(), limits, ports.live, origins.clone(), access_key);
+        serving.spawn(async move { axum::serve(live_listener, router).await });
+    }
+    let _polling = streams.poll(&invoker, &written);
     let ready = async {
         let application = async {
             match web_listener {
-                Some(listener) => Ok(Some(web::serve(listener, &web::build(folder, &api).await?, &clerk, origins)?)),
+                Some(listener) => {
+                    Ok(Some(web::serve(listener, &web::build(folder, &api, live.as_deref()).await?, &clerk, origins)?))
+                }
                 None => Ok(None),
             }
         };
         let (_application, ()) = tokio::try_join!(application, functions.ready(&template))?;
         clerk.resume();
-        greet(ports, &webhook, invoke, folder, api_only);
+        greet(ports, &webhook, live.as_deref(), invoke, folder, api_only);
         let status = functions.ended().await?;
         bail!("cargo-lambda has stopped ({status})")
     };
@@ -151,7 +175,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         () = &mut stop => Ok(()),
     };
     functions.stop().await;
-    serving.abort();
+    serving.abort_all();
     issuing.abort();
     dynamodb.abort();
     outcome
@@ -237,18 +261,19 @@ fn empty(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn greet(ports: Ports, webhook: &str, invoke: SocketAddr, folder: &Path, api_only: bool) {
+fn greet(ports: Ports, webhook: &str, live: Option<&str>, invoke: SocketAddr, folder: &Path, api_only: bool) {
     let Ports { api, clerk, dynamodb, .. } = ports;
     let application = if api_only { String::new() } else { format!("  open      {}\n", origin(ports)) };
     // A command reaches the stack by Clerk's port.
     let set = if clerk == Ports::CLERK { String::new() } else { format!("CLERK_PORT={clerk} ") };
     let credentials = folder.join(dynamodb::CREDENTIALS);
     let credentials = credentials.display();
+    let live = live.map(|live| format!("  live      {live}\n")).unwrap_or_default();
     println!(
         "
 {application}  API       http://127.0.0.1:{api}
   webhook   http://127.0.0.1:{api}{webhook}
-  Clerk     http://127.0.0.1:{clerk}
+{live}  Clerk     http://127.0.0.1:{clerk}
   DynamoDB  http://127.0.0.1:{dynamodb}
   Invoke    http://{invoke}/2015-03-31/functions/NAME/invocations
 

@@ -22,6 +22,10 @@ pub struct Template {
     pub resources: BTreeMap<String, Resource>,
     /// What API Gateway tells browsers of other origins.
     pub(crate) cors: Cors,
+    /// The streams of tables that functions are invoked for.
+    pub(crate) event_sources: Vec<EventSource>,
+    /// The WebSocket API.
+    pub(crate) websocket_api: Option<WebSocketApi>,
 }
 
 /// An API's `CorsConfiguration`, without the origins, which are a parameter.
@@ -43,6 +47,8 @@ pub struct Table {
     pub create: serde_json::Value,
     /// The attribute that holds the time an item expires at.
     pub ttl_attribute: Option<String>,
+    /// What the records of its stream hold, such as `NEW_IMAGE`. Without it the table has no stream.
+    pub stream_view_type: Option<String>,
 }
 
 /// A function.
@@ -58,6 +64,44 @@ pub struct Function {
     pub routes: Vec<Option<String>>,
     /// Whether it has a function URL.
     pub has_url: bool,
+}
+
+/// A stream whose records a function is invoked with.
+#[derive(Clone, Debug)]
+pub(crate) struct EventSource {
+    pub(crate) table: String,
+    /// The binary of the function.
+    pub(crate) function: String,
+    /// The events that the function is invoked with; none for all.
+    pub(crate) event_names: Option<Vec<String>>,
+    pub(crate) delivery: Delivery,
+}
+
+/// How the records of a stream are delivered.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Delivery {
+    pub(crate) batch_size: usize,
+    pub(crate) maximum_retry_attempts: u32,
+    #[serde(default)]
+    pub(crate) bisect_batch_on_function_error: bool,
+    #[serde(default)]
+    function_response_types: Vec<String>,
+}
+
+impl Delivery {
+    /// Whether the function says which records of a batch it has not processed.
+    pub(crate) fn reports_failures(&self) -> bool {
+        self.function_response_types.iter().any(|kind| kind == "ReportBatchItemFailures")
+    }
+}
+
+/// A WebSocket API whose clients only receive.
+#[derive(Clone, Debug)]
+pub(crate) struct WebSocketApi {
+    pub(crate) stage: String,
+    /// The binary of the function that accepts connections.
+    pub(crate) connect: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -80,6 +124,55 @@ struct TableProperties {
     key_schema: serde_json::Value,
     local_secondary_indexes: Option<serde_json::Value>,
     time_to_live_specification: Option<TimeToLive>,
+    stream_specification: Option<StreamSpecification>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct StreamSpecification {
+    stream_view_type: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct EventSourceProperties {
+    event_source_arn: String,
+    function_name: String,
+    filter_criteria: Option<FilterCriteria>,
+    #[serde(flatten)]
+    delivery: Delivery,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct FilterCriteria {
+    filters: Vec<Filter>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Filter {
+    pattern: String,
+}
+
+/// A filter's pattern, as far as the local stack applies it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Pattern {
+    event_name: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct WebSocketProperties {
+    stage_name: String,
+    routes: BTreeMap<String, Route>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Route {
+    function_arn: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -144,15 +237,56 @@ impl Template {
         let globals: Globals = yaml_serde::from_value(stack.globals()?).context("the globals")?;
         let functions = of_type("AWS::Serverless::Function")
             .map(|(name, resource)| Function::new(name, resource, &globals, &tables).with_context(|| name.clone()))
+            .collect::<Result<Vec<_>>>()?;
+        let event_sources = of_type("AWS::Lambda::EventSourceMapping")
+            .map(|(name, resource)| EventSource::new(resource, &functions).with_context(|| name.clone()))
             .collect::<Result<_>>()?;
+        let websocket_api = of_type("AWS::Serverless::WebSocketApi")
+            .map(|(name, resource)| WebSocketApi::new(resource, &functions).with_context(|| name.clone()))
+            .next()
+            .transpose()?;
         let (_, api) = of_type("AWS::Serverless::HttpApi").next().context("there is no API")?;
         let ApiProperties { cors_configuration } = properties(api).context("the API")?;
-        Ok(Self { tables, functions, resources, cors: cors_configuration })
+        Ok(Self { tables, functions, resources, cors: cors_configuration, event_sources, websocket_api })
     }
 }
 
 fn properties<T: DeserializeOwned>(resource: &Resource) -> Result<T> {
     Ok(yaml_serde::from_value(resource.properties.clone())?)
+}
+
+/// The binary of a function, by a reference to it or its alias.
+fn binary(functions: &[Function], reference: &str) -> Result<String> {
+    let function = functions.iter().find(|function| function.name == reference);
+    Ok(function.with_context(|| format!("there is no function {reference}"))?.binary.clone())
+}
+
+impl EventSource {
+    fn new(resource: &Resource, functions: &[Function]) -> Result<Self> {
+        let EventSourceProperties { event_source_arn, function_name, filter_criteria, delivery } =
+            properties(resource)?;
+        let filters = filter_criteria.map(|criteria| criteria.filters);
+        let event_names = filters.map(|filters| {
+            let names = filters.iter().map(|filter| serde_json::from_str(&filter.pattern));
+            let names = names.map(|pattern| pattern.map(|pattern: Pattern| pattern.event_name));
+            Ok::<_, serde_json::Error>(names.collect::<Result<Vec<_>, _>>()?.concat())
+        });
+        let event_names = event_names.transpose().context("the local stack knows only filters by eventName")?;
+        Ok(Self { table: event_source_arn, function: binary(functions, &function_name)?, event_names, delivery })
+    }
+
+    /// Whether the function is invoked with an event of this name.
+    pub(crate) fn selects(&self, event_name: &str) -> bool {
+        self.event_names.as_ref().is_none_or(|names| names.iter().any(|name| name == event_name))
+    }
+}
+
+impl WebSocketApi {
+    fn new(resource: &Resource, functions: &[Function]) -> Result<Self> {
+        let WebSocketProperties { stage_name, mut routes } = properties(resource)?;
+        let connect = routes.remove("$connect").and_then(|route| route.function_arn);
+        Ok(Self { stage: stage_name, connect: binary(functions, &connect.context("$connect has no function")?)? })
+    }
 }
 
 impl Table {
@@ -168,6 +302,7 @@ impl Table {
                 "LocalSecondaryIndexes": properties.local_secondary_indexes,
             }),
             ttl_attribute: properties.time_to_live_specification.map(|ttl| ttl.attribute_name),
+            stream_view_type: properties.stream_specification.map(|stream| stream.stream_view_type),
         })
     }
 }
@@ -211,6 +346,52 @@ mod tests {
         assert!(webhook.has_url && webhook.routes.is_empty(), "{webhook:?}");
     }
 
+    /// The project's template with some more resources.
+    fn with_part(part: &str) -> Result<Template> {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::os::unix::fs::symlink(workspace().join("infra"), folder.path().join("infra")).expect("linked");
+        let template = std::fs::read_to_string(workspace().join("template.yaml")).expect("it is there");
+        let template = template.replacen("\nResources:\n", &format!("\nResources:\n{part}"), 1);
+        std::fs::write(folder.path().join("template.yaml"), template).expect("written");
+        Template::read(folder.path())
+    }
+
+    #[test]
+    fn streams_lead_to_the_functions_of_their_mappings() {
+        const PART: &str = r#"
+  LinesTable:
+    Type: AWS::DynamoDB::Table
+    Properties:
+      AttributeDefinitions: [{ AttributeName: lineId, AttributeType: S }]
+      BillingMode: PAY_PER_REQUEST
+      KeySchema: [{ AttributeName: lineId, KeyType: HASH }]
+      StreamSpecification: { StreamViewType: KEYS_ONLY }
+  LinesChanges:
+    Type: AWS::Lambda::EventSourceMapping
+    Properties:
+      EventSourceArn: !GetAtt LinesTable.StreamArn
+      FunctionName: !Ref ProfileFunction.Alias
+      BatchSize: 50
+      MaximumRetryAttempts: 10
+      BisectBatchOnFunctionError: true
+      FunctionResponseTypes: [ReportBatchItemFailures]
+      FilterCriteria: { Filters: [{ Pattern: '{"eventName":["INSERT","MODIFY"]}' }] }
+"#;
+        let template = with_part(PART).expect("the part fits");
+        let table = template.tables.iter().find(|table| table.name == "LinesTable").expect("declared");
+        assert_eq!(table.stream_view_type.as_deref(), Some("KEYS_ONLY"));
+        let sources = &template.event_sources;
+        let source = sources.iter().find(|source| source.table == "LinesTable").expect("declared");
+        assert_eq!(source.function, "profile");
+        assert_eq!(["INSERT", "MODIFY", "REMOVE"].map(|event| source.selects(event)), [true, true, false]);
+        let delivery = &source.delivery;
+        assert_eq!((delivery.batch_size, delivery.maximum_retry_attempts), (50, 10));
+        assert!(delivery.bisect_batch_on_function_error && delivery.reports_failures(), "{delivery:?}");
+        for (part, instead) in [("ProfileFunction", "MissingFunction"), (r#""eventName""#, r#""dynamodb""#)] {
+            with_part(&PART.replace(part, instead)).expect_err(instead);
+        }
+    }
+
     /// A resource's part of the template: its table is in the nested stack. So is the second table of its function.
     #[test]
     fn a_resource_has_its_tables_and_its_routes() {
@@ -233,13 +414,7 @@ mod tests {
       TemplateURL: infra/resource.yaml
       Parameters: { SortKey: lineId, RoleName: !GetAtt Sketches.Outputs.RoleName }
 "#;
-        let folder = tempfile::tempdir().expect("a folder");
-        std::os::unix::fs::symlink(workspace().join("infra"), folder.path().join("infra")).expect("linked");
-        let template = std::fs::read_to_string(workspace().join("template.yaml")).expect("it is there");
-        let template = template.replacen("\nResources:\n", &format!("\nResources:\n{PART}"), 1);
-        std::fs::write(folder.path().join("template.yaml"), template).expect("written");
-        let template = Template::read(folder.path()).expect("the part fits");
-
+        let template = with_part(PART).expect("the part fits");
         let table = template.tables.iter().find(|table| table.name == "SketchesTable").expect("it is declared");
         let key = |name, kind| json!({ "AttributeName": name, "KeyType": kind });
         assert_eq!(table.create["KeySchema"], json!([key("userId", "HASH"), key("sketchId", "RANGE")]));

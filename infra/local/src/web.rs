@@ -33,8 +33,9 @@ pub(crate) fn issuer(key: &str) -> Result<String> {
     Ok(format!("https://{host}"))
 }
 
-/// Builds the application, which is to call the API at `api`, into a folder of the stack's data.
-pub(crate) async fn build(folder: &Path, api: &str) -> Result<PathBuf> {
+/// Builds the application, which is to use the API at `api` and the WebSocket API at `live`, into a folder of the stack's
+/// data.
+pub(crate) async fn build(folder: &Path, api: &str, live: Option<&str>) -> Result<PathBuf> {
     let node = workspace().join(".tools/node/bin/node");
     let vite = workspace().join("web/node_modules/vite/bin/vite.js");
     if !node.exists() || !vite.exists() {
@@ -47,6 +48,7 @@ pub(crate) async fn build(folder: &Path, api: &str) -> Result<PathBuf> {
         .arg(std::path::absolute(&built)?)
         .current_dir(workspace().join("web/app"))
         .env("VITE_API_URL", api)
+        .env("VITE_LIVE_URL", live.unwrap_or_default())
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output()

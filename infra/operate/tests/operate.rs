@@ -34,7 +34,7 @@ fn table(name: &str, keys: &[&str]) -> Table {
     let create = json!({
         "TableName": name, "BillingMode": "PAY_PER_REQUEST", "AttributeDefinitions": attributes, "KeySchema": keys,
     });
-    Table { name: name.to_owned(), create, ttl_attribute: None }
+    Table { name: name.to_owned(), create, ttl_attribute: None, stream_view_type: None }
 }
 
 /// The tables of accounts and sessions, and some of the test's own.

@@ -222,7 +222,7 @@ fn table(name: &str, sort_key: &str) -> template::Table {
         "LocalSecondaryIndexes":
             [{ "IndexName": "newest", "KeySchema": key("listPosition"), "Projection": { "ProjectionType": "ALL" } }],
     });
-    template::Table { name: name.to_owned(), create, ttl_attribute: None }
+    template::Table { name: name.to_owned(), create, ttl_attribute: None, stream_view_type: None }
 }
 
 #[tokio::test]
