@@ -7,18 +7,26 @@ const WORKSPACE = path.resolve(import.meta.dirname, "../..");
 
 /** The ports of a stack and its data folder. */
 export interface Place {
-  readonly ports: Readonly<Record<"API_PORT" | "CLERK_PORT" | "DYNAMODB_PORT" | "WEB_PORT", string>>;
+  readonly ports: Readonly<Record<keyof typeof PARTS, string>>;
   readonly data: string;
 }
 
 /** The names of the parts in the output of a stack. */
-const PARTS = { API_PORT: "API", CLERK_PORT: "Clerk", DYNAMODB_PORT: "DynamoDB", WEB_PORT: "open" } as const;
+const PARTS = {
+  API_PORT: "API",
+  CLERK_PORT: "Clerk",
+  DYNAMODB_PORT: "DynamoDB",
+  LIVE_PORT: "live",
+  WEB_PORT: "open",
+} as const;
 
 /** A running local stack, as `make run` starts it. */
 export interface Stack extends Place {
   readonly api: string;
   readonly clerk: string;
   readonly database: string;
+  /** The URL of the WebSocket API. */
+  readonly live: string;
   readonly web: string;
   /** The key of Clerk's Backend API. */
   readonly secretKey: string;
@@ -30,7 +38,7 @@ export async function newPlace(): Promise<Place> {
   const folder = path.join(WORKSPACE, "target/tmp");
   await mkdir(folder, { recursive: true });
   const data = await mkdtemp(path.join(folder, "web-"));
-  return { ports: { API_PORT: "0", CLERK_PORT: "0", DYNAMODB_PORT: "0", WEB_PORT: "0" }, data };
+  return { ports: { API_PORT: "0", CLERK_PORT: "0", DYNAMODB_PORT: "0", LIVE_PORT: "0", WEB_PORT: "0" }, data };
 }
 
 /** Starts the stack, which `cargo build --workspace --bins` has built, and waits until it is ready. */
@@ -65,11 +73,13 @@ export async function start(place: Place, ...options: string[]): Promise<Stack> 
       API_PORT: port("API_PORT"),
       CLERK_PORT: port("CLERK_PORT"),
       DYNAMODB_PORT: port("DYNAMODB_PORT"),
+      LIVE_PORT: port("LIVE_PORT"),
       WEB_PORT: port("WEB_PORT"),
     },
     api: url(PARTS.API_PORT),
     clerk: url(PARTS.CLERK_PORT),
     database: url(PARTS.DYNAMODB_PORT),
+    live: url(PARTS.LIVE_PORT),
     web: url(PARTS.WEB_PORT),
     secretKey: secrets.secret_key,
     stop: () => stop(stack),

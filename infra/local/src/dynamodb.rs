@@ -30,8 +30,8 @@ pub(crate) const CREDENTIALS: &str = "aws-credentials";
 /// The secret access key. The engine does not verify signatures.
 pub(crate) const SECRET_ACCESS_KEY: &str = "local";
 
-/// The engine keeps the records of streams forever and searches all of them for each write. An index and a trigger make
-/// both independent of their number. Records are kept for an hour, as long as Lambda retries; DynamoDB keeps them a day.
+/// The engine keeps stream records forever and scans them for each write and each poll. The index avoids the scans. The
+/// trigger deletes records after an hour; DynamoDB keeps them for a day.
 const STREAM_RECORDS: &str = "
     CREATE INDEX IF NOT EXISTS stream_order ON _stream_records (table_name, CAST(sequence_number AS INTEGER));
     CREATE INDEX IF NOT EXISTS stream_age ON _stream_records (created_at);
@@ -39,26 +39,26 @@ const STREAM_RECORDS: &str = "
         DELETE FROM _stream_records WHERE created_at < NEW.created_at - 3600;
     END";
 
-/// Opens the engine on a file, which is made if it is not there, and makes the tables and streams that are missing.
+/// Opens the engine on a file, and creates the file, tables and streams that are missing.
 pub fn open(file: &Path, template: &Template) -> Result<Database> {
     files::file(file)?;
     let path = file.to_str().context("the data folder's name is not UTF-8")?;
     let database = with_tables(Database::new(path)?, template)?;
     for table in &template.tables {
-        stream(&database, table).with_context(|| format!("the stream of {} cannot be made", table.name))?;
+        stream(&database, table).with_context(|| format!("the stream of {} cannot be set", table.name))?;
     }
-    Connection::open(file)?.execute_batch(STREAM_RECORDS).context("the records of streams cannot be indexed")?;
+    Connection::open(file)?.execute_batch(STREAM_RECORDS).context("stream records cannot be indexed")?;
     Ok(database)
 }
 
-/// Gives a table the stream that the template declares. Tables of an older release have none.
+/// Gives a table the stream that the template declares, also a table of an older release.
 fn stream(database: &Database, table: &Table) -> Result<()> {
     let metadata = database.get_table_metadata(&table.name)?.context("the table is missing")?;
     let view_type = metadata.stream_view_type.filter(|_| metadata.stream_enabled);
     if view_type == table.stream_view_type {
         return Ok(());
     }
-    // CloudFormation leaves out StreamEnabled, the API does not.
+    // CloudFormation omits StreamEnabled; the API requires it.
     let specification = match &table.stream_view_type {
         Some(view_type) => json!({ "StreamEnabled": true, "StreamViewType": view_type }),
         None => json!({ "StreamEnabled": false }),

@@ -129,7 +129,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     }
     let live = live.map(|live| format!("ws://{live}"));
 
-    let (used, written) = watch::channel(());
+    let (used, is_used) = watch::channel(());
     let dynamodb = dynamodb::serve_guarded(dynamodb_listener, database, access_key.clone(), used).await?;
     let issuing = clerk.serve(clerk_listener);
 
@@ -154,7 +154,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         let router = websocket::router(api, invoker.clone(), limits, ports.live, origins.clone(), access_key);
         serving.spawn(async move { axum::serve(live_listener, router).await });
     }
-    let _polling = streams.poll(&invoker, &written);
+    let _polling = streams.poll(&invoker, &is_used);
     let ready = async {
         let application = async {
             match web_listener {

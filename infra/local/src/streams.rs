@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result, anyhow};
 use dynoxide::Database;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{
     sync::watch,
@@ -17,13 +16,12 @@ use crate::{
     template::{EventSource, Template},
 };
 
-/// A write is announced. What is written while its announcement is lost waits as long as this.
+/// Requests to the engine are announced. A write whose client disconnects before the response is found by polling.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// The first pause before a failed batch is sent again. Each further one is twice as long, up to the last.
+/// The shortest and the longest delay before a failed batch is retried. It doubles with each retry.
 const RETRY_DELAYS: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(3)];
 
-/// A table's stream from now on, whatever the mapping's starting position: connections to tell of earlier changes are
-/// gone.
+/// A table's stream from the start of the local stack, whatever the mapping's starting position. No connection is older.
 struct Stream {
     database: Database,
     source: EventSource,
@@ -35,15 +33,15 @@ struct Stream {
 pub(crate) struct Streams(Vec<Stream>);
 
 impl Streams {
-    /// The template's streams from now on.
+    /// The template's streams, from their present ends.
     pub(crate) fn open(database: &Database, template: &Template) -> Result<Self> {
         let open = |source: &EventSource| Stream::open(database.clone(), source).with_context(|| source.table.clone());
         Ok(Self(template.event_sources.iter().map(open).collect::<Result<_>>()?))
     }
 
-    /// Invokes the functions with what is written, until the tasks are dropped. `written` changes with every write.
-    pub(crate) fn poll(self, functions: &Invoker, written: &watch::Receiver<()>) -> JoinSet<()> {
-        self.0.into_iter().map(|stream| stream.poll(functions.clone(), written.clone())).collect()
+    /// Invokes the functions with new records until the tasks are dropped. `used` changes with every request to the engine.
+    pub(crate) fn poll(self, functions: &Invoker, used: &watch::Receiver<()>) -> JoinSet<()> {
+        self.0.into_iter().map(|stream| stream.poll(functions.clone(), used.clone())).collect()
     }
 }
 
@@ -59,14 +57,13 @@ impl Stream {
         Ok(Self { database, source: source.clone(), arn, iterator: iterator.context("its stream has no iterator")? })
     }
 
-    async fn poll(mut self, functions: Invoker, mut written: watch::Receiver<()>) {
+    async fn poll(mut self, functions: Invoker, mut used: watch::Receiver<()>) {
         loop {
-            written.borrow_and_update();
-            let read = self.read().await;
-            match read {
+            used.borrow_and_update();
+            match self.read().await {
                 Ok(Some(records)) => self.deliver(records, &functions).await,
                 Ok(None) => {
-                    if let Ok(Err(_)) = timeout(POLL_INTERVAL, written.changed()).await {
+                    if let Ok(Err(_)) = timeout(POLL_INTERVAL, used.changed()).await {
                         return;
                     }
                 }
@@ -99,7 +96,7 @@ impl Stream {
         records.collect::<Result<_>>().map(Some)
     }
 
-    /// Invokes the function with a batch, and again with what has failed of it.
+    /// Invokes the function with a batch, and retries what fails of it: in halves, so that one record does not block others.
     async fn deliver(&self, records: Vec<Value>, functions: &Invoker) {
         let EventSource { table, function, delivery, .. } = &self.source;
         let mut batches = vec![(records, 0)];
@@ -124,8 +121,8 @@ impl Stream {
         }
     }
 
-    /// Where in a batch the first record is that was not processed, and why.
-    fn failure(&self, batch: &[Value], invoked: Result<Value>) -> Option<(usize, anyhow::Error)> {
+    /// The position of the first record of a batch that was not processed, and why.
+    fn failure(&self, batch: &[Value], invoked: Result<Value>) -> Option<(usize, Error)> {
         let answer = match invoked {
             Ok(answer) => answer,
             Err(error) => return Some((0, error)),
@@ -133,29 +130,17 @@ impl Stream {
         if !self.source.delivery.reports_failures() {
             return None;
         }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Failures {
-            #[serde(default)]
-            batch_item_failures: Vec<Failure>,
-        }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Failure {
-            item_identifier: String,
-        }
-        let failures = match serde_json::from_value::<Option<Failures>>(answer) {
-            Ok(failures) => failures?.batch_item_failures,
-            Err(error) => return Some((0, error.into())),
+        let failures = match answer.get("batchItemFailures") {
+            None | Some(Value::Null) => return None,
+            Some(Value::Array(failures)) => failures,
+            Some(_) => return Some((0, anyhow!("its answer is malformed"))),
         };
-        let position = |failure: &Failure| {
-            let number = failure.item_identifier.as_str();
-            let is_it = |record: &Value| record.pointer("/dynamodb/SequenceNumber").is_some_and(|it| it == number);
-            // Of a number that is not of the batch, Lambda takes all for failed.
-            batch.iter().position(is_it).unwrap_or(0)
+        let position = |failure: &Value| {
+            let number = failure.get("itemIdentifier");
+            // If it is not of the batch, Lambda treats the whole batch as failed.
+            batch.iter().position(|record| record.pointer("/dynamodb/SequenceNumber") == number).unwrap_or(0)
         };
-        let first = failures.iter().map(position).min()?;
-        Some((first, anyhow::anyhow!("it reports failures")))
+        Some((failures.iter().map(position).min()?, anyhow!("it reports failures")))
     }
 }
 
@@ -174,7 +159,7 @@ mod tests {
     /// A table with a stream, whose records a function is invoked with.
     struct Table {
         database: Database,
-        written: watch::Sender<()>,
+        used: watch::Sender<()>,
         /// The ids of the items of each invocation.
         invocations: mpsc::UnboundedReceiver<Vec<String>>,
         _folder: tempfile::TempDir,
@@ -216,16 +201,18 @@ mod tests {
                 invoked.send(ids(&records)).expect("the test waits");
                 async move { process(number, &records) }
             });
-            let (written, is_written) = watch::channel(());
+            let (used, is_used) = watch::channel(());
             put(&database, "before");
             let polling =
-                Streams::open(&database, &template).expect("it has a stream").poll(&functions.await, &is_written);
-            Self { database, written, invocations, _folder: folder, _polling: polling }
+                Streams::open(&database, &template).expect("it has a stream").poll(&functions.await, &is_used);
+            Self { database, used, invocations, _folder: folder, _polling: polling }
         }
 
         fn put(&self, ids: &[&str]) {
-            ids.iter().for_each(|id| put(&self.database, id));
-            self.written.send_replace(());
+            for id in ids {
+                put(&self.database, id);
+            }
+            self.used.send_replace(());
         }
 
         async fn invocation(&mut self) -> Vec<String> {
@@ -260,10 +247,10 @@ mod tests {
     }
 
     /// Says that the items with these ids have failed.
-    fn failed(records: &[Value], failed: &[&str]) -> Result<Value, Value> {
+    fn failed(records: &[Value], failed: &[&str]) -> Value {
         let failed = records.iter().filter(|record| failed.contains(&text(record, "/dynamodb/Keys/id/S").as_str()));
         let failed = failed.map(|record| json!({ "itemIdentifier": record["dynamodb"]["SequenceNumber"] }));
-        Ok(json!({ "batchItemFailures": failed.collect::<Vec<_>>() }))
+        json!({ "batchItemFailures": failed.collect::<Vec<_>>() })
     }
 
     #[tokio::test]
@@ -277,7 +264,7 @@ mod tests {
                 assert_eq!(record["dynamodb"]["NewImage"]["id"], record["dynamodb"]["Keys"]["id"]);
                 assert_eq!(text(record, "/dynamodb/StreamViewType"), "NEW_IMAGE");
             }
-            failed(records, &[])
+            Ok(failed(records, &[]))
         };
         let mut table = Table::start(delivery(2, 0), Some(&["INSERT", "MODIFY"]), process).await;
         let delete = json!({ "TableName": TABLE, "Key": { "id": { "S": "before" } } });
@@ -294,14 +281,15 @@ mod tests {
 
     #[tokio::test]
     async fn unannounced_writes_arrive_as_well() {
-        let mut table = Table::start(delivery(10, 0), None, |_, records| failed(records, &[])).await;
+        let mut table = Table::start(delivery(10, 0), None, |_, records| Ok(failed(records, &[]))).await;
         put(&table.database, "a");
         assert_eq!(table.invocation().await, ["a"]);
     }
 
     #[tokio::test]
     async fn only_what_has_failed_is_sent_again_in_order() {
-        let process: Process = |invocation, records| failed(records, if invocation == 0 { &["d", "c"] } else { &[] });
+        let process: Process =
+            |invocation, records| Ok(failed(records, if invocation == 0 { &["d", "c"] } else { &[] }));
         let mut table = Table::start(delivery(5, 3), None, process).await;
         table.put(&["a", "b", "c", "d", "e", "last"]);
         let invocations = table.until("last").await;
@@ -314,7 +302,7 @@ mod tests {
         let fails: Process = |_, records| {
             if ids(records).contains(&"c".to_owned()) { Err(json!({ "errorType": "Poison" })) } else { Ok(Value::Null) }
         };
-        let reports: Process = |_, records| failed(records, &["c"]);
+        let reports: Process = |_, records| Ok(failed(records, &["c"]));
         for (process, sent_without_it) in [(fails, &["a", "b", "d"][..]), (reports, &["b", "d"])] {
             let mut table = Table::start(delivery(4, 4), None, process).await;
             table.put(&["a", "c", "b", "d", "last"]);
@@ -333,7 +321,7 @@ mod tests {
         let process: Process = |invocation, records| match invocation {
             0 => Ok(json!({ "batchItemFailures": [{ "itemIdentifier": "unknown" }] })),
             1 => Ok(json!({ "batchItemFailures": "all" })),
-            _ => failed(records, &[]),
+            _ => Ok(failed(records, &[])),
         };
         let mut table = Table::start(delivery(1, 3), None, process).await;
         table.put(&["a"]);
