@@ -60,15 +60,20 @@ fn runner(mark: &str) -> Runner<'_> {
     }
 }
 
-/// The fenced blocks of a document.
+/// The fenced blocks of a document. The line below its title can be for all blocks.
 fn blocks(document: &str) -> Vec<Block<'_>> {
+    let page = document.lines().filter(|line| !line.is_empty()).nth(1).unwrap_or_default();
     let (mut blocks, mut mark, mut open) = (Vec::new(), "", None);
     for line in document.lines() {
         let trimmed = line.trim();
         match (&mut open, trimmed.strip_prefix("```")) {
             (None, Some(fence)) => {
                 let language = fence.split(' ').next().unwrap_or_default();
-                open = Some(Block { language, runner: runner(std::mem::take(&mut mark)), text: String::new() });
+                let runner = match runner(std::mem::take(&mut mark)) {
+                    Runner::Here => runner(page),
+                    elsewhere => elsewhere,
+                };
+                open = Some(Block { language, runner, text: String::new() });
             }
             (Some(_), Some(_)) => blocks.extend(open.take()),
             (Some(block), None) => block.text += &format!("{trimmed}\n"),
@@ -87,7 +92,7 @@ fn every_block_names_its_language_and_its_test_exists() {
         for block in blocks(&file(&name)) {
             let other = ["", "bash", "console", "shell", "shellsession", "zsh"].contains(&block.language);
             assert!(!other, "{name}: name the language; that of shell commands is sh:\n{}", block.text);
-            if let Runner::Test(test) = block.runner {
+            if let (Runner::Test(test), "sh") = (&block.runner, block.language) {
                 let runs = |command: &str| command.split(' ').nth(1).is_some_and(|word| file(test).contains(word));
                 assert!(block.text.lines().all(runs), "{name}: {test} does not run this:\n{}", block.text);
             }
