@@ -49,7 +49,9 @@ fn documents() -> Vec<PathBuf> {
 }
 
 fn runner(mark: &str) -> Runner<'_> {
-    let mark = mark.strip_prefix('*').and_then(|mark| mark.strip_suffix(".*")).unwrap_or_default();
+    let emphasis = mark.strip_prefix('*').and_then(|mark| mark.strip_suffix(".*"));
+    let comment = || mark.strip_prefix("<!-- ").and_then(|mark| mark.strip_suffix(". -->"));
+    let mark = emphasis.or_else(comment).unwrap_or_default();
     let is_date = |date: &str| date.len() == 10 && date.split('-').all(|part| part.parse::<u16>().is_ok());
     let test = mark.strip_prefix("Run by `").and_then(|mark| mark.strip_suffix('`'));
     match test {

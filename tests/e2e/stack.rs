@@ -136,7 +136,7 @@ impl Stack {
         format!("{}/2015-03-31/functions/{function}/invocations", self.lambda)
     }
 
-    /// Runs a command as the README has it: `cargo dev <arguments>`.
+    /// Runs a command as the documents have it: `cargo dev <arguments>`.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.command(&program("local")).args(arguments).output().expect("local runs")
     }

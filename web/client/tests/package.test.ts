@@ -59,6 +59,24 @@ test("the built package can be imported without a bundler", async () => {
   expect(stdout.trim()).toBe(exported);
 });
 
+test("the README lists every export", async () => {
+  const sources = ["index.ts", "document.ts", "hooks.ts"].map((file) => readFile(path.join(ROOT, "src", file), "utf8"));
+  const [index = "", ...exported] = await Promise.all(sources);
+  // `index.ts` names exports in braces, or exports all of a file.
+  const named = [...index.matchAll(/\{([^}]+)\}/g)].flatMap(([, names = ""]) => names.split(","));
+  const declared = exported.flatMap((code) => code.match(/^export (?:function|interface|type) \w+/gm) ?? []);
+  const names = [...named, ...declared].flatMap((name) => name.trim().split(" ").at(-1) || []);
+  expect(names).toEqual(expect.arrayContaining(["ApiError", "Connection", "ListState", "createResourceHooks"]));
+  const readme = await readFile(path.join(ROOT, "README.md"), "utf8");
+  const [, listed = ""] = readme.split("\n## Exports\n");
+  const rows = listed
+    .split("\n## ")[0]
+    ?.split("\n")
+    .flatMap((row) => row.split("|")[1] ?? [])
+    .join();
+  expect(names.filter((name) => !rows?.match(new RegExp(`\\b${name}\\b`)))).toEqual([]);
+});
+
 test("the library takes at most 5 kB, and a part of it takes less", async () => {
   const all = await size(`export * from ${INDEX};`);
   const part = await size(`export { ApiError } from ${INDEX};`);

@@ -321,7 +321,7 @@ pub(super) fn token(clerk: &Clerk, id: &str) -> Answer {
         return Err(Refusal(StatusCode::UNPROCESSABLE_ENTITY, "session_not_active", message));
     }
     let user = may_sign_in(clerk, &session.user_id)?;
-    // What the README has developers add to the session token in Clerk's dashboard.
+    // What docs/clerk.md adds to the session token in Clerk's dashboard.
     let User { email, first_name, last_name, .. } = &user;
     let extra = json!({ "azp": clerk.origin, "email": email, "firstName": first_name, "lastName": last_name });
     let token = clerk.key.session_token(&clerk.issuer, &user.id, &session.id, now_ms() / 1000, &extra)?;
