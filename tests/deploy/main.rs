@@ -143,7 +143,7 @@ async fn what_is_deployed_works_and_keeps_its_data_through_an_update_and_after_i
     let update = update.update_expression("SET deletionReceivedAt = :at").expression_attribute_values(":at", received);
     update.send().await.expect("it is written");
     let said = aws.operate(&["--stack", stack::NAME, "erase", "--user", "user_ada"]);
-    assert_eq!(said.trim(), format!("1 users erased, with {} items", created.len() + 1));
+    assert_eq!(said.trim(), format!("erased users: 1, with items: {}", created.len() + 1));
 
     let left = stack.items().await;
     assert_eq!(left.len(), 1, "a tombstone: {left:?}");

@@ -114,7 +114,7 @@ async fn the_api_is_served_from_docker() {
 }
 
 #[test]
-fn where_docker_is_missing_invoking_says_so() {
+fn invoking_without_docker_is_an_error() {
     if docker(&["info"]) {
         return;
     }

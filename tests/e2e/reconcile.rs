@@ -110,7 +110,7 @@ async fn reconciling_repairs_damaged_profiles_with_an_instance_id() {
         assert!(success && said.contains("user.created delivered"), "{said}");
         assert_eq!(damaged.first_name(user).await.as_deref(), Some(name));
     }
-    assert_eq!(damaged.reconcile().await, "3 users reconciled: 0 changed, 3 already current, 0 failed");
+    assert_eq!(damaged.reconcile().await, "users: 3, changed: 0, already current: 3, failed: 0");
 
     // One profile is lost, another one overwritten.
     let delete = damaged.client.delete_item().table_name("UsersTable");
@@ -118,8 +118,8 @@ async fn reconciling_repairs_damaged_profiles_with_an_instance_id() {
     let mut item = damaged.item("user_bob").await.expect("it is there");
     item.insert("firstName".to_owned(), AttributeValue::S("damaged".to_owned()));
     damaged.client.put_item().table_name("UsersTable").set_item(Some(item)).send().await.expect("written");
-    assert_eq!(damaged.reconcile().await, "3 users reconciled: 2 changed, 1 already current, 0 failed");
+    assert_eq!(damaged.reconcile().await, "users: 3, changed: 2, already current: 1, failed: 0");
     assert_eq!(damaged.first_name("user_ada").await.as_deref(), Some("Ada"));
     assert_eq!(damaged.first_name("user_bob").await.as_deref(), Some("Bob"));
-    assert_eq!(damaged.reconcile().await, "3 users reconciled: 0 changed, 3 already current, 0 failed");
+    assert_eq!(damaged.reconcile().await, "users: 3, changed: 0, already current: 3, failed: 0");
 }

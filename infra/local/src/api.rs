@@ -1,4 +1,4 @@
-//! The API and the function URLs, as API Gateway and Lambda serve them: only what the template routes reaches a function.
+//! The API and the function URLs, as API Gateway and Lambda serve them. Only the template's routes reach a function.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -19,19 +19,19 @@ use crate::{
     template::{Cors, Template},
 };
 
-/// Everything that is served on the API's port. `functions` is where cargo-lambda listens, `origins` are the front ends'.
+/// The router of the API's port. cargo-lambda listens on `functions`, and `origins` are the front ends'.
 pub(crate) fn router(template: &Template, functions: SocketAddr, port: u16, origins: Vec<String>) -> Router {
     let proxy = Proxy::to(functions);
     let mut routes = Vec::new();
     let mut urls = Router::new();
     for function in &template.functions {
-        // cargo-lambda takes a path below this one for a request to the function, whatever follows.
+        // cargo-lambda sends every path below this one to the function.
         let prefix = url_path(&function.binary);
         let (at, proxy) = (prefix.clone(), proxy.clone());
         let to_function = async move |request: Request| {
             let target = path_and_query(&request).to_owned();
             if target.contains(&at) {
-                // cargo-lambda would cut the prefix out of the rest as well. No function has such a path.
+                // cargo-lambda would remove the prefix from the rest as well. No function has such a path.
                 return problem(StatusCode::NOT_FOUND, "Not Found", "route_not_found", "No such path.");
             }
             proxy.send(request, &format!("{at}/{}", target.strip_prefix('/').unwrap_or(&target))).await
@@ -49,7 +49,7 @@ pub(crate) fn router(template: &Template, functions: SocketAddr, port: u16, orig
 fn api_of<T: 'static>(mut routes: Vec<(Option<&str>, impl Handler<T, ()>)>) -> Router {
     routes.sort_by_key(|(path, _)| path.map(|path| (!path.ends_with("{proxy+}"), path.split('/').count())));
     routes.into_iter().fold(Router::new(), |others, (path, to_function)| match path {
-        // A router each, since axum accepts no route that overlaps with one of {*proxy}.
+        // Separate routers, since axum rejects a route that overlaps with {*proxy}.
         Some(path) => {
             Router::new().route(&path.replace("{proxy+}", "{*proxy}"), any(to_function)).fallback_service(others)
         }
@@ -57,8 +57,8 @@ fn api_of<T: 'static>(mut routes: Vec<(Option<&str>, impl Handler<T, ()>)>) -> R
     })
 }
 
-/// Adds the headers that API Gateway adds by its configuration, to answers of functions that know nothing of CORS. The
-/// guard has checked the origin. Preflights reach the function, as they do on AWS for routes of every method.
+/// Adds the CORS headers that API Gateway adds by its configuration. The guard has checked the origin. Preflights reach the
+/// function, as they do on AWS for routes of every method.
 async fn cors(State(cors): State<Arc<Cors>>, request: Request, next: Next) -> Response {
     let origin = request.headers().get(header::ORIGIN).cloned();
     let is_preflight =

@@ -1,6 +1,6 @@
 //! CloudFormation's functions and nested stacks, as far as this project's templates use them.
 //!
-//! A resource goes by its logical id; one of a nested stack has that stack's before its own. A reference becomes this name.
+//! The name of a resource is its logical id, with those of its nested stacks before it. References become this name.
 
 use std::{
     collections::BTreeMap,
@@ -57,11 +57,11 @@ struct Output {
     value: Value,
 }
 
-/// A stack, as its template describes it.
+/// A stack, according to its template.
 pub(crate) struct Stack {
-    /// The template's folder, which paths of nested templates begin at.
+    /// The template's folder, to which paths of nested templates are relative.
     folder: PathBuf,
-    /// What the names of its resources begin with: the logical ids of the stacks that it is nested in.
+    /// The prefix of its resources' names: the logical ids of the stacks in which it is nested.
     prefix: String,
     document: Document,
     arguments: BTreeMap<String, Value>,
@@ -85,7 +85,7 @@ impl Stack {
         self.resolve(&self.document.globals)
     }
 
-    /// All resources, those of nested stacks included, by name.
+    /// All resources by name, including those of nested stacks.
     pub(crate) fn resources(&self) -> Result<BTreeMap<String, Resource>> {
         let mut resources = BTreeMap::new();
         for (id, resource) in &self.document.resources {
@@ -136,7 +136,7 @@ impl Stack {
         }
     }
 
-    /// The result of a function. One that the local stack needs no result of stays as it is.
+    /// The result of a function. Functions whose result the local stack does not need stay as they are.
     fn call(&self, function: &str, call: &Value, argument: &Value) -> Result<Value> {
         match (function, argument) {
             ("!Ref" | "!GetAtt", Value::String(name)) => self.reference(name),

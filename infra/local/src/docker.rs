@@ -21,12 +21,12 @@ use crate::{
     proxy::{Proxy, hidden_listener},
 };
 
-/// The folder that `make invoke` has `sam build` fill.
+/// The output folder of `sam build` in `make invoke`.
 const BUILT: &str = ".aws-sam/here";
-/// By this name Docker Desktop leads containers to what listens on the machine's own loopback.
+/// The host name by which Docker Desktop's containers reach the machine's loopback interface.
 const DESKTOP_HOST: &str = "host.docker.internal";
 
-/// Runs a command of `sam local`. `environment` makes the functions' environment, given the database's URL.
+/// Runs a command of `sam local`. `environment` returns the functions' environment for the database's URL.
 pub(crate) async fn sam_local(
     arguments: &[String],
     event: Option<String>,
@@ -36,16 +36,16 @@ pub(crate) async fn sam_local(
     let sam = workspace().join(".tools/sam/bin/sam");
     let folder = workspace().join(BUILT);
     if !sam.exists() || !folder.join("template.yaml").exists() {
-        bail!("the functions are not built for Docker; `make invoke` and `make start-api` build them");
+        bail!("the functions are not built for Docker. Run `make invoke` or `make start-api`, which build them");
     }
     let containers = listen(&gateways().await?).await?;
     let database = serve(containers.listener, &containers.host, dynamodb_port);
-    // Ctrl-C ends the SAM CLI, which is waited for, so that its template goes with it.
+    // Ctrl-C ends the SAM CLI. This program waits for that and then deletes the template.
     let _interrupt = signal(SignalKind::interrupt())?;
     let template = write_template(&folder, &environment(format!("http://{}", containers.host)))?;
     let mut sam = Command::new(sam);
     sam.arg("local").args(arguments).arg("--template-file").arg(template.path()).env("SAM_CLI_TELEMETRY", "0");
-    // What they were built for.
+    // The architecture that `make build-here` builds for.
     let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
     sam.args(["--parameter-overrides", &format!("Architecture={architecture}")]);
     sam.args(containers.options);
@@ -59,19 +59,19 @@ pub(crate) async fn sam_local(
     let status = sam.wait().await?;
     database.abort();
     if !status.success() {
-        bail!("`sam local` failed ({status}); what it printed above says why");
+        bail!("`sam local` failed ({status}). See its output above");
     }
     Ok(())
 }
 
-/// An API that `sam local` is about to serve.
+/// The listener of an API that `sam local` is going to serve.
 pub(crate) struct Api {
     pub(crate) url: String,
     /// The options of `sam local` for it.
     pub(crate) options: [String; 4],
 }
 
-/// Serves what `sam local start-api` serves, to programs and to pages of `origins` only.
+/// Serves the API of `sam local start-api` only to programs and to pages of `origins`.
 pub(crate) async fn serve_api(port: u16, origins: Vec<String>) -> Result<Api> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
     let listener = listener.with_context(|| format!("port {port} is not available. Set --port to another"))?;
@@ -83,16 +83,16 @@ pub(crate) async fn serve_api(port: u16, origins: Vec<String>) -> Result<Api> {
     Ok(Api { url: format!("http://127.0.0.1:{port}"), options })
 }
 
-/// Where containers find what listens on this machine.
+/// A listener that containers can reach.
 struct Containers {
     listener: TcpListener,
-    /// What containers call the listener, with its port.
+    /// Its host and port for containers.
     host: String,
-    /// The options of `sam local` that it takes.
+    /// The options of `sam local` that it requires.
     options: &'static [&'static str],
 }
 
-/// A network's range of addresses, as Docker tells it.
+/// A network's range of IP addresses, as Docker reports it.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Range {
@@ -101,7 +101,7 @@ struct Range {
 }
 
 impl Range {
-    /// The address of this machine on the network. Docker 20 tells none for its bridge, which has the first of the range.
+    /// This machine's IP address on the network. Docker 20 reports none for its bridge, which has the first of the range.
     fn gateway(&self) -> Option<Ipv4Addr> {
         let network = || self.subnet.as_ref()?.split_once('/')?.0.parse::<Ipv4Addr>().ok();
         let first = || Some(Ipv4Addr::from_bits(network()?.to_bits().saturating_add(1)));
@@ -109,40 +109,40 @@ impl Range {
     }
 }
 
-/// The addresses of this machine on Docker's bridge.
+/// The IP addresses of this machine on Docker's bridge.
 async fn gateways() -> Result<Vec<Ipv4Addr>> {
     let arguments = ["network", "inspect", "bridge", "--format", "{{json .IPAM.Config}}"];
     let inspected = Command::new("docker").args(arguments).output().await;
-    let inspected = inspected.context("Docker is needed to run a function in, and there is none")?;
+    let inspected = inspected.context("this command runs functions in Docker, which is not installed")?;
     if !inspected.status.success() {
-        let said = String::from_utf8_lossy(&inspected.stderr);
-        bail!("Docker is needed to run a function in, and does not answer: {}", said.trim());
+        let errors = String::from_utf8_lossy(&inspected.stderr);
+        bail!("this command runs functions in Docker, which does not respond: {}", errors.trim());
     }
-    let ranges: Vec<Range> = serde_json::from_slice(&inspected.stdout).context("Docker's answer cannot be read")?;
+    let ranges: Vec<Range> = serde_json::from_slice(&inspected.stdout).context("Docker's output cannot be read")?;
     Ok(ranges.iter().filter_map(Range::gateway).collect())
 }
 
-/// Listens where containers find it, and nobody outside this machine does. (The option `--docker-network host` would do
-/// without, but the SAM CLI ignores it.)
+/// Listens where only containers on this machine can connect. (The option `--docker-network host` would make that
+/// unnecessary, but the SAM CLI ignores it.)
 async fn listen(gateways: &[Ipv4Addr]) -> Result<Containers> {
-    // Linux has the bridge's gateway for an address of its own.
+    // On Linux, the bridge's gateway is an IP address of this machine.
     for gateway in gateways {
         if let Ok(listener) = TcpListener::bind((*gateway, 0)).await {
             let host = listener.local_addr()?.to_string();
             return Ok(Containers { listener, host, options: &[] });
         }
     }
-    // Docker Desktop has it in a virtual machine, and a name that leads to this machine's loopback interface.
+    // Docker Desktop's bridge is in a virtual machine, which has a host name for this machine's loopback interface.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let host = format!("{DESKTOP_HOST}:{}", listener.local_addr()?.port());
     Ok(Containers { listener, host, options: &["--add-host", "host.docker.internal:host-gateway"] })
 }
 
-/// Leads containers, and no web page, to the database, which asks for its access key.
+/// Forwards requests of containers, and not of web pages, to the database, which requires its access key.
 fn serve(listener: TcpListener, host: &str, dynamodb_port: u16) -> JoinHandle<std::io::Result<()>> {
     let proxy = Proxy::to((Ipv4Addr::LOCALHOST, dynamodb_port).into());
     let to_database = async move |mut request: Request| {
-        // The database is called by its own.
+        // The database's guard expects its own host.
         request.headers_mut().remove(header::HOST);
         proxy.pass(request).await
     };
@@ -150,17 +150,17 @@ fn serve(listener: TcpListener, host: &str, dynamodb_port: u16) -> JoinHandle<st
     tokio::spawn(async move { axum::serve(listener, router).await })
 }
 
-/// Writes the built template with `environment` for all functions, for as long as it is used. `sam local` has an option for
-/// that, but it omits variables that the template does not name, such as the database's URL.
+/// Writes the built template with `environment` for all functions to a temporary file. `sam local` has an option for that,
+/// but it omits variables that the template does not have, such as the database's URL.
 fn write_template(folder: &Path, environment: &BTreeMap<String, String>) -> Result<NamedTempFile> {
     let built = fs::read_to_string(folder.join("template.yaml")).context("the built template cannot be read")?;
-    // The environment has secrets: only its owner reads a temporary file.
+    // The environment has secrets. Only its owner can read a temporary file.
     let mut file = tempfile::Builder::new().prefix("local-").suffix(".yaml").tempfile_in(folder)?;
     file.write_all(with_environment(&built, environment)?.as_bytes())?;
     Ok(file)
 }
 
-/// The environment becomes SAM's `Globals`, and functions have none of their own.
+/// Moves the environment to SAM's `Globals`, and removes the functions' own.
 fn with_environment(built: &str, environment: &BTreeMap<String, String>) -> Result<String> {
     let mut document: Value = yaml_serde::from_str(built).context("the built template cannot be read")?;
     let resources = document.get_mut("Resources").and_then(Value::as_mapping_mut);
@@ -172,7 +172,7 @@ fn with_environment(built: &str, environment: &BTreeMap<String, String>) -> Resu
     }
     let globals = document.get_mut("Globals").and_then(|globals| globals.get_mut("Function"));
     let globals =
-        globals.and_then(Value::as_mapping_mut).context("the built template has no globals; build it again")?;
+        globals.and_then(Value::as_mapping_mut).context("the built template has no globals. Build it again")?;
     let variables: Mapping =
         environment.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect();
     globals.insert("Environment".into(), Mapping::from_iter([("Variables".into(), variables.into())]).into());
@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn containers_and_no_pages_reach_the_database() {
+    async fn containers_reach_the_database_and_web_pages_do_not() {
         let database = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = database.local_addr().expect("bound").port();
         let echo = Router::new().fallback(async |request: Request| format!("{:?}", request.headers().get("host")));
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_bridge_without_a_gateway_is_called_by_its_first_address() {
+    async fn a_bridge_without_a_gateway_has_its_first_ip_address() {
         let gateway = |text| serde_json::from_str::<Range>(text).expect("a range").gateway();
         let expected = Some(Ipv4Addr::new(172, 17, 0, 1));
         assert_eq!(gateway(r#"{"Subnet":"172.17.0.0/16"}"#), expected);
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn functions_in_docker_get_the_stacks_settings_and_nothing_of_the_templates() {
+    fn functions_in_docker_get_only_the_local_environment() {
         let built = include_str!("../../../template.yaml");
         let environment = [("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), "http://172.17.0.1:1".to_owned())].into();
         let written = with_environment(built, &environment).expect("the template is right");

@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_of_an_older_release_is_an_error_that_says_what_to_do() {
+    fn a_table_of_an_older_release_is_an_error_with_its_remedy() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("dynamodb.sqlite");
         let mut template = Template::load().expect("the template is right");

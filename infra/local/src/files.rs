@@ -1,4 +1,4 @@
-//! Files with secrets and personal data: only their owner reads them, whatever they were before.
+//! Files with secrets and personal data, which only their owner can read.
 
 use std::{
     fs::{self, DirBuilder, OpenOptions, Permissions},
@@ -12,28 +12,28 @@ use anyhow::{Context, Result, ensure};
 /// The mode of a folder that many users write to, such as /tmp.
 const STICKY: u32 = 0o1000;
 
-/// Makes a folder that only its owner enters, or makes one that is there such a folder.
+/// Creates a folder that only its owner can access, or restricts an existing one.
 pub(crate) fn folder(path: &Path) -> Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.with_context(|| format!("{} cannot be made", path.display()))?;
+    made.with_context(|| format!("{} cannot be created", path.display()))?;
     let mode = fs::metadata(path)?.permissions().mode();
     ensure!(mode & STICKY == 0, "{} belongs to several users; choose a folder of your own", path.display());
     restrict(path, 0o700)
 }
 
-/// Makes a file that only its owner reads if it is not there, and makes one that is there such a file.
+/// Creates a file that only its owner can read, or restricts an existing one.
 pub(crate) fn file(path: &Path) -> Result<()> {
     let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
     opened.with_context(|| format!("{} cannot be written", path.display()))?;
     restrict(path, 0o600)
 }
 
-/// Does the same to a file that may be there.
+/// Restricts a file, if it exists.
 pub(crate) fn file_if_present(path: &Path) -> Result<()> {
     if path.exists() { restrict(path, 0o600) } else { Ok(()) }
 }
 
-/// Writes a file whole or not at all. Only the owner can read temporary files.
+/// Writes a file atomically. Only its owner can read it, since temporary files are private.
 pub(crate) fn write(path: &Path, content: &[u8]) -> Result<()> {
     let folder = path.parent().context("a file is in a folder")?;
     let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
@@ -42,7 +42,7 @@ pub(crate) fn write(path: &Path, content: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Reads a file, if it is there.
+/// Reads a file, if it exists.
 pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     match fs::read(path) {
         Ok(content) => Ok(Some(content)),
@@ -53,7 +53,8 @@ pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>> {
 
 fn restrict(path: &Path, mode: u32) -> Result<()> {
     let restricted = fs::set_permissions(path, Permissions::from_mode(mode));
-    restricted.with_context(|| format!("others can read {}, and that cannot be changed", path.display()))
+    restricted
+        .with_context(|| format!("other users can read {}, and its permissions cannot be changed", path.display()))
 }
 
 #[cfg(test)]

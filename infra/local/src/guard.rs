@@ -1,5 +1,5 @@
-//! Which requests a listener on the developer's machine serves. Every web page that the developer visits can send
-//! requests to the machine's own ports, and by DNS rebinding even under a name of its own.
+//! Rejects requests of other web pages. Every page that the developer visits can send requests to ports of the developer's
+//! machine, and by DNS rebinding even under its own host name.
 
 use std::sync::Arc;
 
@@ -12,17 +12,17 @@ use axum::{
 };
 use serde_json::json;
 
-/// Which web pages may use a listener.
+/// The web pages that may use a listener.
 enum Pages {
-    /// None: its users are programs.
+    /// None, only programs.
     None,
     /// Pages of these origins, such as the front ends of an API.
     Of(Vec<String>),
-    /// Its own, and those of these origins. Any page may lead the browser to it.
+    /// Its own pages, and those of these origins. Any page may link to it.
     Own(Vec<String>),
 }
 
-/// Checks the name that a listener was called by, and the page that called it.
+/// Checks a request's host, and the origin of the page that sent it.
 pub(crate) struct Guard {
     hosts: Vec<String>,
     pages: Pages,
@@ -49,7 +49,7 @@ impl Guard {
         Self { hosts: loopback(port), pages: Pages::Own(origins) }
     }
 
-    /// Puts the guard before all that the router has so far.
+    /// Puts the guard before all routes that the router has so far.
     pub(crate) fn layer(self, router: Router) -> Router {
         router.layer(middleware::from_fn_with_state(Arc::new(self), check))
     }
@@ -61,13 +61,13 @@ impl Guard {
         target && single(request.headers(), header::HOST.as_str()).is_ok_and(|host| host.is_some_and(is_known))
     }
 
-    fn is_welcome(&self, request: &Request) -> bool {
+    fn is_allowed_page(&self, request: &Request) -> bool {
         let headers = request.headers();
         let (Ok(origin), Ok(site)) = (single(headers, "origin"), single(headers, "sec-fetch-site")) else {
             return false;
         };
         let is_listed = |origins: &[String]| origin.is_none_or(|origin| origins.iter().any(|known| known == origin));
-        // Browsers call what the user types "none".
+        // Browsers send "none" for a URL that the user types.
         let is_own = site.is_none_or(|site| ["same-origin", "none"].contains(&site));
         match &self.pages {
             Pages::None => origin.is_none() && site.is_none(),
@@ -77,20 +77,20 @@ impl Guard {
     }
 }
 
-/// The names of this machine that a port of its loopback interface is called by.
+/// The hosts of a port on the loopback interface.
 fn loopback(port: u16) -> Vec<String> {
     let names = ["localhost", "127.0.0.1"];
     let default = names.iter().filter(|_| port == 80).map(|name| (*name).to_owned());
     names.iter().map(|name| format!("{name}:{port}")).chain(default).collect()
 }
 
-/// Whether the browser follows a link in a tab of its own, which shows the page that led there nothing.
+/// Whether the browser follows a link at the top level, where the linking page cannot read the response.
 fn is_visit(request: &Request) -> bool {
     let is = |name, value: &str| single(request.headers(), name) == Ok(Some(value));
     request.method() == Method::GET && is("sec-fetch-mode", "navigate") && is("sec-fetch-dest", "document")
 }
 
-/// The one value of a header, if it is there. A header that is there twice, or is not text, is an error.
+/// The only value of a header, if it is present. A header that is duplicated or not text is an error.
 fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, ()> {
     let mut values = headers.get_all(name).iter();
     let value = values.next().map(|value| value.to_str().map_err(drop)).transpose()?;
@@ -100,21 +100,21 @@ fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, ()>
 async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     if !guard.is_known_host(&request) {
         let detail = format!("This port serves only http://{}.", guard.hosts.join(" and http://"));
-        return refusal("host_not_allowed", &detail);
+        return forbidden("host_not_allowed", &detail);
     }
-    if !guard.is_welcome(&request) {
+    if !guard.is_allowed_page(&request) {
         let detail = match guard.pages {
             Pages::None => "Web pages cannot use this port. Call it from a program.",
             Pages::Of(_) | Pages::Own(_) => {
                 "Pages of this origin cannot use the local stack. Start it with your front end's origin in WEB_ORIGINS."
             }
         };
-        return refusal("origin_not_allowed", detail);
+        return forbidden("origin_not_allowed", detail);
     }
     next.run(request).await
 }
 
-fn refusal(code: &str, detail: &str) -> Response {
+fn forbidden(code: &str, detail: &str) -> Response {
     problem(StatusCode::FORBIDDEN, "Forbidden", code, detail)
 }
 
@@ -147,7 +147,7 @@ mod tests {
         let response = router.oneshot(request.body(Body::empty()).expect("a request")).await.expect("it answers");
         if response.status() == StatusCode::FORBIDDEN {
             assert_eq!(response.headers()["content-type"], "application/problem+json");
-            assert!(!response.headers().contains_key("access-control-allow-origin"), "no page reads a refusal");
+            assert!(!response.headers().contains_key("access-control-allow-origin"), "no page can read the response");
         }
         response.status() == StatusCode::OK
     }
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn other_sites_may_lead_to_a_page_but_not_embed_it() {
+    async fn other_sites_can_link_to_pages_but_not_embed_them() {
         let visit = |method, dest| {
             let headers = [
                 ("host", "localhost:3000"),

@@ -1,4 +1,4 @@
-//! Passes requests on to a listener that no web page reaches.
+//! Forwards requests to a listener that web pages cannot reach.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -19,12 +19,11 @@ use uuid::Uuid;
 
 use crate::guard::problem;
 
-/// A listener that only programs find: on a random one of the loopback interface's 2^24 addresses, and a random port. A
-/// web page can guess neither, nor have a name of its own lead there. Where only 127.0.0.1 is configured, as on macOS,
-/// only the port is random.
+/// A listener on one of the loopback interface's 2^24 IP addresses and a port, both random. A web page can neither guess
+/// them nor point a host name of its own there. Where only 127.0.0.1 is configured, as on macOS, only the port is random.
 pub(crate) async fn hidden_listener() -> Result<TcpListener> {
     let [a, b, c, ..] = *Uuid::new_v4().as_bytes();
-    // Not the network's own address, and not the one for broadcasts.
+    // Without the network's address and the broadcast address.
     let address = Ipv4Addr::new(127, a, b, c.clamp(1, 254));
     match TcpListener::bind((address, 0)).await {
         Ok(listener) => Ok(listener),
@@ -32,12 +31,12 @@ pub(crate) async fn hidden_listener() -> Result<TcpListener> {
     }
 }
 
-/// The path of a request and what follows, as it was sent.
+/// The path and query of a request, as sent.
 pub(crate) fn path_and_query(request: &Request) -> &str {
     request.uri().path_and_query().map_or("/", |target| target.as_str())
 }
 
-/// Passes requests on to one address.
+/// Forwards requests to one listener.
 #[derive(Clone)]
 pub(crate) struct Proxy {
     client: Client<HttpConnector, Body>,
@@ -49,7 +48,7 @@ impl Proxy {
         Self { client: Client::builder(TokioExecutor::new()).build_http(), target }
     }
 
-    /// Passes every request on.
+    /// Forwards every request.
     pub(crate) fn router(self) -> Router {
         Router::new().fallback(async move |request| self.pass(request).await)
     }
@@ -60,17 +59,17 @@ impl Proxy {
         self.send(request, &target).await
     }
 
-    /// Sends a request to `path_and_query`, and gives the answer as it comes.
+    /// Sends a request to `path_and_query`, and streams the response.
     pub(crate) async fn send(&self, mut request: Request, path_and_query: &str) -> Response {
         let uri = Uri::builder().scheme(Scheme::HTTP).authority(self.target.to_string());
         let Ok(uri) = uri.path_and_query(path_and_query).build() else {
             return problem(StatusCode::BAD_REQUEST, "Bad Request", "invalid_path", "The path is malformed.");
         };
         *request.uri_mut() = uri;
-        // It is about the connection that the request came on.
+        // It describes the connection on which the request arrived.
         request.headers_mut().remove(header::CONNECTION);
         let Ok(response) = self.client.request(request).await else {
-            let detail = "This part of the local stack does not answer. The output of `make run` says why.";
+            let detail = "This part of the local stack does not respond. See the output of `make run`.";
             return problem(StatusCode::BAD_GATEWAY, "Bad Gateway", "bad_gateway", detail);
         };
         response.map(Body::new)

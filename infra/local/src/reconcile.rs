@@ -1,5 +1,5 @@
-//! Repairs profiles that webhooks missed: walks Clerk's users and sends each as a signed `user.updated` to the webhook
-//! function, which takes it like any other event. What is up to date already stays as it is, and is counted as such.
+//! Repairs profiles whose webhooks were missed: sends each of Clerk's users as a signed `user.updated` to the webhook
+//! function, which handles it like any other event and reports whether it changed anything.
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -17,12 +17,12 @@ use tokio::time::sleep;
 
 use crate::clerk::{new_id, now_ms};
 
-/// How often a request is made before it is given up.
+/// The number of attempts for a request.
 const ATTEMPTS: u32 = 5;
-/// How long to wait after a refusal that does not say.
-const WAIT: Duration = Duration::from_secs(1);
+/// The delay before a retry, unless the response has `Retry-After`.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// What is reconciled with what.
+/// The options of `reconcile`.
 #[derive(Args)]
 pub(crate) struct Reconcile {
     /// Clerk's Backend API [default: the local stack's]
@@ -37,25 +37,25 @@ pub(crate) struct Reconcile {
     /// The endpoint's signing secret, `whsec_…` [default: the local stack's]
     #[arg(long, env = "CLERK_WEBHOOK_SIGNING_SECRET", hide_env_values = true)]
     signing_secret: Option<String>,
-    /// Users asked for at a time, at most 500
+    /// Users in one page of a request, at most 500
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=500))]
     page: u16,
-    /// Begin at the first user even if the last run was broken off
+    /// Start at the first user even if the last run was interrupted
     #[arg(long)]
     restart: bool,
 }
 
-/// What the local stack has for what is not said.
+/// The local stack's values for options that are not set.
 pub(crate) struct Defaults {
     pub(crate) api: String,
     pub(crate) webhook: String,
     pub(crate) secret_key: Option<String>,
     pub(crate) signing_secret: Option<String>,
-    /// Where it is remembered how far a run has come.
+    /// The file with the offset of the next user, for a run after an interrupted one.
     pub(crate) progress: PathBuf,
 }
 
-/// The header of the webhook function's answer that says what became of the event.
+/// The header of the webhook function's response with the event's outcome.
 const OUTCOME_HEADER: &str = "event-outcome";
 
 struct Walk {
@@ -91,7 +91,7 @@ impl Reconcile {
             http: reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?,
         };
         walk.instance_id = walk.instance().await?;
-        let begin = if self.restart { 0 } else { remembered(&defaults.progress) };
+        let begin = if self.restart { 0 } else { saved_offset(&defaults.progress) };
         let total = walk.count().await?;
         let bar = ProgressBar::new(total).with_position(begin);
         bar.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} users, {eta} left")?);
@@ -99,7 +99,7 @@ impl Reconcile {
         let mut offset = begin;
         let (mut changed, mut current, mut failed) = (0_u64, 0_u64, 0_u64);
         loop {
-            // The snapshots are at least as new as this, so an event that Clerk announces from now on wins over them.
+            // The snapshots are at least as new as this, so any event that Clerk announces from now on replaces them.
             let announced_at = now_ms();
             let users = walk.users(offset, self.page).await?;
             if users.is_empty() {
@@ -109,67 +109,73 @@ impl Reconcile {
                 let id = user.get("id").and_then(Value::as_str).unwrap_or("a user without an id").to_owned();
                 let outcome = walk.repair(user, announced_at).await;
                 let outcome =
-                    outcome.with_context(|| format!("stopped at user {offset}; run it again to go on there"))?;
+                    outcome.with_context(|| format!("stopped at user {offset}. Run it again to continue there"))?;
                 match outcome.as_str() {
                     "changed" => changed += 1,
                     "known" => current += 1,
                     other => {
                         failed += 1;
                         bar.suspend(|| {
-                            eprintln!("{id} failed: the webhook function made no use of the event ({other})");
+                            eprintln!("{id} failed: the webhook function did not apply the event ({other})");
                         });
                     }
                 }
                 offset += 1;
                 bar.inc(1);
-                fs::write(&defaults.progress, offset.to_string()).context("the progress cannot be written down")?;
+                fs::write(&defaults.progress, offset.to_string()).context("the progress cannot be saved")?;
             }
         }
         bar.finish_and_clear();
-        // The next run begins anew. That the file is not there is as good.
+        // The next run starts at the first user. The file may be missing.
         drop(fs::remove_file(&defaults.progress));
-        println!("{} users reconciled: {changed} changed, {current} already current, {failed} failed", offset - begin);
+        println!("users: {}, changed: {changed}, already current: {current}, failed: {failed}", offset - begin);
         if failed > 0 {
-            bail!("{failed} users were not reconciled. See the webhook function's log");
+            bail!("not every user was reconciled. See the webhook function's log");
         }
         Ok(())
     }
 }
 
-fn remembered(progress: &PathBuf) -> u64 {
+fn saved_offset(progress: &PathBuf) -> u64 {
     fs::read_to_string(progress).ok().and_then(|offset| offset.trim().parse().ok()).unwrap_or(0)
 }
 
 impl Walk {
-    /// The instance that events are from: the webhook function rejects those of others where it is configured to.
+    /// The instance's id, since the webhook function can be configured to reject events of other instances.
     async fn instance(&self) -> Result<String> {
-        let answer = self.ask(|| self.http.get(format!("{}/v1/instance", self.api))).await?;
-        Ok(answer.json::<Instance>().await.context("Clerk's answer is not an instance")?.id)
+        let response = self.request(|| self.http.get(format!("{}/v1/instance", self.api))).await?;
+        Ok(response.json::<Instance>().await.context("Clerk's response is not an instance")?.id)
     }
 
     async fn count(&self) -> Result<u64> {
-        let answer = self.ask(|| self.http.get(format!("{}/v1/users/count", self.api))).await?;
-        Ok(answer.json::<Count>().await.context("Clerk's answer is no count")?.total_count)
+        let response = self.request(|| self.http.get(format!("{}/v1/users/count", self.api))).await?;
+        Ok(response.json::<Count>().await.context("Clerk's response is not a count")?.total_count)
     }
 
-    /// Oldest first: who signs up meanwhile comes last, and moves nobody to another page.
+    /// Oldest first, so that a user who signs up in the meantime does not move others to another page.
     async fn users(&self, offset: u64, limit: u16) -> Result<Vec<Value>> {
         let query =
             [("offset", offset.to_string()), ("limit", limit.to_string()), ("order_by", "+created_at".to_owned())];
-        let answer = self.ask(|| self.http.get(format!("{}/v1/users", self.api)).query(&query)).await?;
-        answer.json().await.context("Clerk's answer is no list of users")
+        let response = self.request(|| self.http.get(format!("{}/v1/users", self.api)).query(&query)).await?;
+        response.json().await.context("Clerk's response is not a list of users")
     }
 
-    async fn ask(&self, request: impl Fn() -> RequestBuilder) -> Result<Response> {
-        let answer = patiently(|| request().bearer_auth(&self.secret_key)).await.context("Clerk did not answer")?;
-        match answer.status() {
-            status if status.is_success() => Ok(answer),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => bail!("Clerk does not take this CLERK_SECRET_KEY"),
-            status => bail!("Clerk answered {status}"),
+    async fn request(&self, request: impl Fn() -> RequestBuilder) -> Result<Response> {
+        let response = with_retries(|| request().bearer_auth(&self.secret_key)).await;
+        let response = response.with_context(|| {
+            format!(
+                "Clerk's Backend API does not respond at {}. Set CLERK_API_URL, or start the local stack with `make run`",
+                self.api
+            )
+        })?;
+        match response.status() {
+            status if status.is_success() => Ok(response),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => bail!("Clerk rejects this CLERK_SECRET_KEY"),
+            status => bail!("Clerk returned {status}"),
         }
     }
 
-    /// Sends a user's snapshot. Returns what the webhook function says became of it.
+    /// Sends a user's snapshot. Returns the outcome that the webhook function reports.
     async fn repair(&self, user: Value, announced_at: u64) -> Result<String> {
         let event = json!({
             "type": "user.updated", "object": "event", "timestamp": announced_at, "instance_id": self.instance_id,
@@ -187,29 +193,33 @@ impl Walk {
                 .header("svix-signature", signature)
                 .body(body.clone())
         };
-        let answer = patiently(request).await.context("the webhook function did not answer")?;
-        if !answer.status().is_success() {
-            bail!("the webhook function answered {}", answer.status());
+        let response = with_retries(request).await;
+        let response =
+            response.with_context(|| format!("the webhook function does not respond at {}", self.webhook))?;
+        if !response.status().is_success() {
+            bail!("the webhook function returned {}", response.status());
         }
-        let outcome = answer.headers().get(OUTCOME_HEADER).and_then(|outcome| outcome.to_str().ok());
-        Ok(outcome.unwrap_or("its answer does not say what became of it").to_owned())
+        let outcome = response.headers().get(OUTCOME_HEADER).and_then(|outcome| outcome.to_str().ok());
+        Ok(outcome.unwrap_or("its response reports no outcome").to_owned())
     }
 }
 
-/// Makes a request, and makes it again while it is refused for the time being: as often as asked to by `Retry-After`.
-async fn patiently(request: impl Fn() -> RequestBuilder) -> Result<Response> {
+/// Makes a request, and retries it after transient failures. Honors `Retry-After`.
+async fn with_retries(request: impl Fn() -> RequestBuilder) -> Result<Response> {
     for _ in 1..ATTEMPTS {
         match request().send().await {
-            Ok(answer) if answer.status() == StatusCode::TOO_MANY_REQUESTS || answer.status().is_server_error() => {
-                sleep(asked_for(answer.headers()).unwrap_or(WAIT)).await;
+            Ok(response)
+                if response.status() == StatusCode::TOO_MANY_REQUESTS || response.status().is_server_error() =>
+            {
+                sleep(retry_after(response.headers()).unwrap_or(RETRY_DELAY)).await;
             }
-            Err(error) if error.is_timeout() || error.is_connect() => sleep(WAIT).await,
-            answer => return Ok(answer?),
+            Err(error) if error.is_timeout() || error.is_connect() => sleep(RETRY_DELAY).await,
+            response => return Ok(response?),
         }
     }
     Ok(request().send().await?)
 }
 
-fn asked_for(headers: &HeaderMap) -> Option<Duration> {
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok().map(Duration::from_secs)
 }

@@ -9,16 +9,16 @@ use svix::webhooks::Webhook;
 
 use crate::{clerk::now_ms, functions::workspace, template::Template};
 
-/// What stands for a session token of [`USER`].
+/// Placeholder of a session token of [`USER`].
 pub(crate) const TOKEN: &str = "$TOKEN";
-/// What stands for the time, in seconds since the epoch.
+/// Placeholder of the current time, in seconds since the epoch.
 const TIMESTAMP: &str = "$TIMESTAMP";
-/// What stands for the signature of the body.
+/// Placeholder of the signature of the body.
 const SIGNATURE: &str = "$SIGNATURE";
 /// The user of the samples.
 pub(crate) const USER: &str = "user_example";
 
-/// Which sample.
+/// A sample of a function.
 #[derive(Args)]
 pub(crate) struct Sample {
     /// The function, such as profile
@@ -33,19 +33,19 @@ impl Sample {
         let functions = Template::load()?.functions;
         let Some(known) = functions.iter().find(|known| known.binary == self.function) else {
             let names: Vec<_> = functions.iter().map(|known| known.binary.as_str()).collect();
-            bail!("there is no function {}; there are {}", self.function, names.join(", "));
+            bail!("no function {}. The functions are {}", self.function, names.join(", "));
         };
         Ok(known.name.clone())
     }
 
-    /// The sample as it is stored.
+    /// The stored sample, with placeholders.
     pub(crate) fn read(&self) -> Result<String> {
         let Self { function, event } = self;
         self.function_id()?;
         let folder = workspace().join("functions").join(function).join("events");
         match fs::read_to_string(folder.join(format!("{event}.json"))) {
             Ok(sample) => Ok(sample),
-            Err(_) => bail!("{function} has no sample {event}; there are {}", names(&folder)?.join(", ")),
+            Err(_) => bail!("{function} has no sample {event}. Its samples are {}", names(&folder)?.join(", ")),
         }
     }
 }
@@ -60,7 +60,7 @@ fn names(folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Dates a sample now and signs it as Clerk does; `token` is for samples that have one.
+/// Replaces the placeholders of a sample, and signs it as Clerk does.
 pub(crate) fn fill(sample: &str, token: &str, webhook_secret: &str) -> Result<Value> {
     let now = now_ms() / 1000;
     let filled = sample.replace(TIMESTAMP, &now.to_string()).replace(TOKEN, token);

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 /// The header in template.yaml above which a resource goes.
 const NEXT_PART: &str = "  # ---------------------------------------------------------------- profile\n";
-/// Plurals of something else: crates that a function uses, members of the workspace in other folders, the tables of the
-/// session check, what the API's document has, and types that a function imports, as their plural.
+/// Plurals that cannot be a resource's: crates that a function uses, members of the workspace in other folders, the tables
+/// of the session check, members of the OpenAPI document, and types that a function imports, as their plural.
 const TAKEN: [&str; 28] = [
     "alloc",
     "api",
@@ -40,7 +40,7 @@ const TAKEN: [&str; 28] = [
     "utoipa",
     "vecs",
 ];
-/// What every item has.
+/// The members and attributes of every item.
 const RESERVED: [&str; 14] = [
     "id",
     "userId",
@@ -64,18 +64,20 @@ const KEYWORDS: [&str; 48] = [
     "mut", "override", "priv", "pub", "ref", "return", "static", "struct", "trait", "true", "try", "type", "typeof",
     "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
 ];
+/// Nouns that end in s in the singular as well.
+const UNCHANGED_PLURALS: [&str; 3] = ["news", "series", "species"];
 const MAX_STRING: usize = 10_000;
 
-/// What to create.
+/// The resource to create.
 #[derive(Args)]
 pub(crate) struct NewResource {
-    /// The resource's plural name in lower case, such as notes; it is the path, the crate and the folder
+    /// The resource's plural name in lower case, such as notes, for the path, the crate and the folder
     plural: String,
-    /// One of them [default: the plural without its ending]
+    /// The resource's singular name, such as note [default: the plural without its ending]
     #[arg(long)]
     singular: Option<String>,
-    /// Members: name:string[:longest], name:bool or name:integer, with a ? behind the type if it can be omitted. At least
-    /// one is a string that cannot be omitted
+    /// Members: name:string[:longest], name:bool or name:integer. A ? after the type lets clients omit the member. At least
+    /// one must be a string without ?
     #[arg(long, default_value = "text:string:1000", value_delimiter = ',', value_parser = Field::parse)]
     fields: Vec<Field>,
 }
@@ -141,7 +143,7 @@ impl Field {
         }
     }
 
-    /// Whether a creation can omit it.
+    /// Whether clients can omit it from a creation.
     fn can_be_omitted(&self) -> bool {
         self.is_optional || self.kind == Kind::Bool
     }
@@ -151,18 +153,18 @@ impl Field {
         let kind = if self.is_optional { format!("Option<{kind}>") } else { kind };
         let default = if self.can_be_omitted() && !self.is_optional { "    #[serde(default)]\n" } else { "" };
         format!(
-            "    /// Describe it here: the text is part of the API's document.\n{default}    pub {identifier}: {kind},\n"
+            "    /// Describe it here: the text becomes part of the OpenAPI document.\n{default}    pub {identifier}: {kind},\n"
         )
     }
 
     fn change(&self) -> String {
         let (identifier, kind) = (self.identifier(), self.rust_type());
-        let (kind, what) = if self.is_optional {
-            (format!("Option<Option<{kind}>>"), "The new value; null removes it.")
+        let (kind, description) = if self.is_optional {
+            (format!("Option<Option<{kind}>>"), "The new value. Null removes it.")
         } else {
             (format!("Option<{kind}>"), "The new value.")
         };
-        format!("    /// {what}\n    pub {identifier}: {kind},\n")
+        format!("    /// {description}\n    pub {identifier}: {kind},\n")
     }
 
     /// The value that a new item has in the client until it is confirmed.
@@ -188,14 +190,16 @@ impl NewResource {
     pub(crate) fn write(&self, project: &Path) -> Result<()> {
         let plural = &self.plural;
         let is_name = |name: &str| !name.is_empty() && name.chars().all(|char| char.is_ascii_lowercase());
-        ensure!(is_name(plural), "{plural} is not a name of letters from a to z");
+        ensure!(is_name(plural), "{plural} is not a plural of letters from a to z");
         ensure!(
             !TAKEN.contains(&plural.as_str()) && !KEYWORDS.contains(&plural.as_str()),
-            "{plural} is the name of something else"
+            "{plural} is a reserved name. Choose another one"
         );
         let singular = self.singular.clone().or_else(|| singular_of(plural));
         let singular = singular.filter(|singular| is_name(singular) && singular != plural);
-        let singular = singular.with_context(|| format!("name one of the {plural}, with SINGULAR=… (--singular)"))?;
+        let singular = singular.with_context(|| {
+            format!("the singular of {plural} is not known. Set SINGULAR (--singular) to a word other than {plural}")
+        })?;
         let is_text = |field: &Field| matches!(field.kind, Kind::Line(_)) && !field.can_be_omitted();
         ensure!(self.fields.iter().any(is_text), "at least one field must be a string that cannot be omitted");
         for (index, Field { name, .. }) in self.fields.iter().enumerate() {
@@ -224,7 +228,7 @@ impl NewResource {
         let part = fill(include_str!("../scaffold/template.yaml.txt"));
         fs::write(&template, format!("{resources}{part}{NEXT_PART}{rest}"))
             .context("template.yaml cannot be written")?;
-        println!("functions/{plural}, its part of template.yaml and web/app/src/resources/{plural}.ts are written");
+        println!("wrote functions/{plural}, its part of template.yaml, and web/app/src/resources/{plural}.ts");
         Ok(())
     }
 
@@ -264,6 +268,9 @@ fn object(members: &Map<String, Value>) -> String {
 }
 
 fn singular_of(plural: &str) -> Option<String> {
+    if UNCHANGED_PLURALS.contains(&plural) {
+        return None;
+    }
     if let Some(stem) = plural.strip_suffix("ies") {
         return Some(format!("{stem}y"));
     }
@@ -290,7 +297,11 @@ mod tests {
         for (plural, singular) in [("notes", "note"), ("entries", "entry"), ("boxes", "box"), ("classes", "class")] {
             assert_eq!(singular_of(plural).as_deref(), Some(singular));
         }
-        assert_eq!(singular_of("people"), None);
+        for plural in ["people", "news", "series"] {
+            let resource = NewResource { plural: plural.to_owned(), singular: None, fields: Vec::new() };
+            let error = resource.write(Path::new("/nonexistent")).expect_err("its singular is not known").to_string();
+            assert!(error.starts_with(&format!("the singular of {plural} is not known. Set SINGULAR")), "{error}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The development Clerk, through its program, with a receiver of webhooks in the functions' place.
+//! The development Clerk, through its program, with a test receiver of webhooks.
 
 #![allow(
     clippy::expect_used,
@@ -24,7 +24,7 @@ use tokio::{
     sync::{Mutex, mpsc},
 };
 
-/// A delivery, and what it is to be answered with.
+/// Receives webhooks, with configurable responses.
 struct Receiver {
     answers: Arc<Mutex<Vec<StatusCode>>>,
     outcomes: Arc<Mutex<Vec<&'static str>>>,
@@ -47,13 +47,13 @@ struct Instance {
     folder: tempfile::TempDir,
     webhook_url: String,
     answers: Arc<Mutex<Vec<StatusCode>>>,
-    /// What is said to have become of the next events, the last first; `changed` without any.
+    /// The outcomes of the next events, the last first; then `changed`.
     outcomes: Arc<Mutex<Vec<&'static str>>>,
     deliveries: mpsc::UnboundedReceiver<(HeaderMap, Bytes)>,
 }
 
 impl Instance {
-    /// Starts one whose webhooks are answered with `answers` at first, the last first, and with 200 then.
+    /// Starts one whose receiver responds with `answers`, the last first, and then with 200.
     async fn start(folder: tempfile::TempDir, answers: &[StatusCode]) -> Self {
         let (deliveries, received) = mpsc::unbounded_channel();
         let answers = Arc::new(Mutex::new(answers.to_vec()));
@@ -89,7 +89,7 @@ impl Instance {
         String::from_utf8(output.stderr).expect("UTF-8")
     }
 
-    /// The next delivery, once its signature is found right.
+    /// The next delivery, with a valid signature.
     async fn delivery(&mut self) -> (HeaderMap, Value) {
         let (headers, body) = self.deliveries.recv().await.expect("a delivery");
         let verifier = svix::webhooks::Webhook::new(&self.clerk.secrets().webhook_secret).expect("a secret");
@@ -109,7 +109,7 @@ fn folder() -> tempfile::TempDir {
 }
 
 #[tokio::test]
-async fn people_sign_up_and_in_and_out_and_clerk_tells_of_it() {
+async fn sign_up_sign_in_and_sign_out_send_webhooks() {
     let mut clerk = Instance::start(folder(), &[]).await;
     let create = [
         "user",
@@ -148,7 +148,7 @@ async fn people_sign_up_and_in_and_out_and_clerk_tells_of_it() {
     assert_eq!((&ended["type"], &ended["data"]["id"]), (&json!("session.ended"), &json!(session)));
     assert_eq!(ended["data"]["user_id"], "user_ada");
 
-    // A token for somebody who is signed out signs them in.
+    // Requesting a token signs a user in.
     clerk.succeeds(&["token", "--user", "user_ada"]).await;
     assert_eq!(clerk.delivery().await.1["type"], "session.created");
     clerk.succeeds(&["user", "ban", "--id", "user_ada"]).await;
@@ -164,20 +164,20 @@ async fn people_sign_up_and_in_and_out_and_clerk_tells_of_it() {
 }
 
 #[tokio::test]
-async fn a_webhook_is_sent_until_it_is_taken_with_its_id_kept_and_its_time_anew() {
-    let refusals = [StatusCode::FOUND, StatusCode::BAD_REQUEST, StatusCode::SERVICE_UNAVAILABLE];
-    let mut clerk = Instance::start(folder(), &refusals).await;
+async fn webhooks_are_retried_with_the_same_id_and_a_new_timestamp() {
+    let failures = [StatusCode::FOUND, StatusCode::BAD_REQUEST, StatusCode::SERVICE_UNAVAILABLE];
+    let mut clerk = Instance::start(folder(), &failures).await;
     clerk.succeeds(&["user", "create", "--id", "user_ada", "--email", "ada@example.com"]).await;
     let (first, event) = clerk.delivery().await;
-    for _ in refusals {
+    for _ in failures {
         let (again, same) = clerk.delivery().await;
         assert_eq!((&again["svix-id"], &same), (&first["svix-id"], &event));
     }
-    assert!(clerk.deliveries.try_recv().is_err(), "once it is taken it is not sent again");
+    assert!(clerk.deliveries.try_recv().is_err(), "an accepted webhook is not sent again");
 }
 
 #[tokio::test]
-async fn keys_people_and_undelivered_webhooks_outlive_a_stop() {
+async fn keys_users_and_undelivered_webhooks_survive_a_restart() {
     let never = vec![StatusCode::SERVICE_UNAVAILABLE; 1000];
     let mut clerk = Instance::start(folder(), &never).await;
     let output = clerk.command(&["user", "create", "--id", "user_ada", "--email", "ada@example.com"]).await;
@@ -195,42 +195,42 @@ async fn keys_people_and_undelivered_webhooks_outlive_a_stop() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_done_is_said() {
+async fn invalid_commands_are_rejected_with_the_reason() {
     let clerk = Instance::start(folder(), &[]).await;
     let create = ["user", "create", "--id", "user_ada", "--email", "ada@example.com"];
     clerk.succeeds(&create).await;
     let cases: [(&[&str], &str); 8] = [
-        (&create, "There is a user user_ada already"),
-        (&["user", "create", "--id", "a/b", "--email", "a@example.com"], "An id has letters, digits"),
-        (&["user", "create", "--id", "user_eve", "--email", "eve"], "\"eve\" is not an e-mail address"),
-        (&["user", "update", "--id", "user_eve"], "There is no user user_eve"),
-        (&["user", "delete", "--id", "user_eve"], "There is no user user_eve"),
-        (&["sign-in", "--user", "user_eve"], "There is no user user_eve"),
-        (&["token", "--user", "user_eve"], "There is no user user_eve"),
-        (&["sign-out", "--session", "sess_1"], "There is no session sess_1"),
+        (&create, "A user has the id user_ada already"),
+        (&["user", "create", "--id", "a/b", "--email", "a@example.com"], "An id has only letters, digits"),
+        (&["user", "create", "--id", "user_eve", "--email", "eve"], "\"eve\" is not an email address"),
+        (&["user", "update", "--id", "user_eve"], "No user has the id user_eve"),
+        (&["user", "delete", "--id", "user_eve"], "No user has the id user_eve"),
+        (&["sign-in", "--user", "user_eve"], "No user has the id user_eve"),
+        (&["token", "--user", "user_eve"], "No user has the id user_eve"),
+        (&["sign-out", "--session", "sess_1"], "No session has the id sess_1"),
     ];
     for (arguments, expected) in cases {
-        let said = clerk.fails(arguments).await;
-        assert!(said.contains(expected), "{arguments:?} said {said}");
+        let errors = clerk.fails(arguments).await;
+        assert!(errors.contains(expected), "{arguments:?} printed {errors}");
     }
 
-    let elsewhere = command(1, clerk.folder.path(), &["token", "--user", "user_ada"]).await;
-    let said = String::from_utf8_lossy(&elsewhere.stderr);
-    assert!(said.contains("the local stack is not running on port 1; start it with `make run`"), "{said}");
+    let other_port = command(1, clerk.folder.path(), &["token", "--user", "user_ada"]).await;
+    let errors = String::from_utf8_lossy(&other_port.stderr);
+    assert!(errors.contains("the local stack is not running on port 1. Start it with `make run`"), "{errors}");
     let never_run = command(clerk.port, folder().path(), &["token", "--user", "user_ada"]).await;
     assert!(String::from_utf8_lossy(&never_run.stderr).contains("the local stack has never run"));
 
     let taken = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let port = taken.local_addr().expect("its address").port().to_string();
     let run = clerk.command(&["run", "--dynamodb-port", &port]).await;
-    let said = String::from_utf8_lossy(&run.stderr);
-    assert!(said.contains(&format!("port {port} is not available. Set DYNAMODB_PORT to another")), "{said}");
+    let errors = String::from_utf8_lossy(&run.stderr);
+    assert!(errors.contains(&format!("port {port} is not available. Set DYNAMODB_PORT to another")), "{errors}");
 
     for origin in ["", "localhost:5173", "http://localhost:5173/", "http://Localhost:5173", "http://localhost:80", "*"]
     {
         let run = clerk.command(&["run", "--dynamodb-port", &port, "--origins", origin]).await;
-        let said = String::from_utf8_lossy(&run.stderr);
-        assert!(said.contains("write it as browsers do"), "{origin}: {said}");
+        let errors = String::from_utf8_lossy(&run.stderr);
+        assert!(errors.contains("write it as browsers do"), "{origin}: {errors}");
     }
 }
 
@@ -249,7 +249,7 @@ async fn the_backend_api_is_closed_without_the_secret_key() {
     assert_eq!(keys.json::<Value>().await.expect("JSON"), clerk.clerk.jwks());
 }
 
-/// Runs `reconcile` against an instance whose receiver of webhooks is the function's stand-in.
+/// Runs `reconcile` against an instance and its receiver of webhooks.
 async fn reconcile(clerk: &Instance, extra: &[&str]) -> std::process::Output {
     let mut arguments = vec!["reconcile", "--webhook-url", &clerk.webhook_url, "--page", "2"];
     arguments.extend(extra);
@@ -257,7 +257,7 @@ async fn reconcile(clerk: &Instance, extra: &[&str]) -> std::process::Output {
 }
 
 #[tokio::test]
-async fn reconciling_sends_every_user_again_and_goes_on_where_it_was_broken_off() {
+async fn interrupted_reconciliation_continues_with_the_next_user() {
     let mut clerk = Instance::start(folder(), &[]).await;
     let mut instance_id = Value::Null;
     for number in 0..5 {
@@ -267,38 +267,40 @@ async fn reconciling_sends_every_user_again_and_goes_on_where_it_was_broken_off(
     }
     let output = reconcile(&clerk, &[]).await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(
-        String::from_utf8_lossy(&output.stdout).trim(),
-        "5 users reconciled: 5 changed, 0 already current, 0 failed"
-    );
+    let counts = "users: 5, changed: 5, already current: 0, failed: 0";
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), counts);
     for number in 0..5 {
         let (_, event) = clerk.delivery().await;
         assert_eq!(event["instance_id"], instance_id);
         assert_eq!((&event["type"], &event["data"]["id"]), (&json!("user.updated"), &json!(format!("user_{number}"))));
     }
 
-    // The third user is refused for good, once.
+    // The third user is rejected once.
     *clerk.answers.lock().await = vec![StatusCode::BAD_REQUEST, StatusCode::OK, StatusCode::OK];
     let output = reconcile(&clerk, &[]).await;
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && said.contains("stopped at user 2; run it again to go on there"), "{said}");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success() && errors.contains("stopped at user 2. Run it again to continue there"),
+        "{errors}"
+    );
     let output = reconcile(&clerk, &[]).await;
-    assert_eq!(
-        String::from_utf8_lossy(&output.stdout).trim(),
-        "3 users reconciled: 3 changed, 0 already current, 0 failed"
-    );
+    let rest = "users: 3, changed: 3, already current: 0, failed: 0";
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), rest);
     let output = reconcile(&clerk, &["--restart"]).await;
-    assert_eq!(
-        String::from_utf8_lossy(&output.stdout).trim(),
-        "5 users reconciled: 5 changed, 0 already current, 0 failed"
-    );
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), counts);
 
-    let refused = reconcile(&clerk, &["--secret-key", "sk_test_wrong"]).await;
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("Clerk does not take this CLERK_SECRET_KEY"));
+    let rejected = reconcile(&clerk, &["--secret-key", "sk_test_wrong"]).await;
+    assert!(String::from_utf8_lossy(&rejected.stderr).contains("Clerk rejects this CLERK_SECRET_KEY"));
+    let unreachable = reconcile(&clerk, &["--api-url", "http://127.0.0.1:1"]).await;
+    let errors = String::from_utf8_lossy(&unreachable.stderr);
+    assert!(
+        errors.contains("Clerk's Backend API does not respond at http://127.0.0.1:1. Set CLERK_API_URL"),
+        "{errors}"
+    );
 }
 
 #[tokio::test]
-async fn reconciling_counts_what_became_of_the_events() {
+async fn reconciling_counts_the_outcomes_of_events() {
     let mut clerk = Instance::start(folder(), &[]).await;
     for number in 0..4 {
         let (id, email) = (format!("user_{number}"), format!("{number}@example.com"));
@@ -307,23 +309,21 @@ async fn reconciling_counts_what_became_of_the_events() {
     }
     *clerk.outcomes.lock().await = vec!["known", "invalid", "known", "changed"];
     let output = reconcile(&clerk, &[]).await;
-    let counted = "4 users reconciled: 1 changed, 2 already current, 1 failed";
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), counted);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && said.contains("user_2 failed"), "{said}");
+    let counts = "users: 4, changed: 1, already current: 2, failed: 1";
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), counts);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && errors.contains("user_2 failed"), "{errors}");
 }
 
 #[tokio::test]
-async fn reconciling_waits_when_it_is_asked_to() {
+async fn reconciling_honors_retry_after() {
     let mut clerk = Instance::start(folder(), &[]).await;
     clerk.succeeds(&["user", "create", "--id", "user_ada", "--email", "ada@example.com"]).await;
     clerk.delivery().await;
     *clerk.answers.lock().await = vec![StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS];
     let output = reconcile(&clerk, &[]).await;
-    assert_eq!(
-        String::from_utf8_lossy(&output.stdout).trim(),
-        "1 users reconciled: 1 changed, 0 already current, 0 failed"
-    );
+    let counts = "users: 1, changed: 1, already current: 0, failed: 0";
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), counts);
     let (first, _) = clerk.delivery().await;
     for _ in 0..2 {
         assert_eq!(clerk.delivery().await.0["svix-id"], first["svix-id"], "the same message, sent again");

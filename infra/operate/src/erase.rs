@@ -1,4 +1,4 @@
-//! Erases the data of users that were deleted a while ago. A bare tombstone stays: a deleted user stays deleted.
+//! Erases the data of users that were deleted some time ago, except for a bare tombstone: a deletion is permanent.
 
 use std::{
     collections::HashMap,
@@ -16,31 +16,31 @@ use tokio::time::sleep;
 
 use crate::place::{Table, Tables, described, string};
 
-/// As many as `BatchWriteItem` takes.
+/// The largest batch of `BatchWriteItem`.
 const BATCH: usize = 25;
-/// How often a batch that DynamoDB did not finish is sent again, and how long it is waited the first time.
+/// The number of attempts for a batch that DynamoDB processes only in part, and the delay after the first.
 const ATTEMPTS: u32 = 8;
-const WAIT: Duration = Duration::from_millis(100);
-/// A call that was let in just before the deletion was received may still write for as long as a function runs. This is
-/// several times as long.
-const SETTLED: Duration = Duration::from_mins(2);
+const RETRY_DELAY: Duration = Duration::from_millis(100);
+/// A request whose session was checked just before the deletion was received may still write for as long as a function
+/// runs. This is several times as long.
+const WRITES_IN_FLIGHT: Duration = Duration::from_mins(2);
 
 #[derive(Args)]
 pub(crate) struct Erase {
-    /// Erase users whose deletion was received at least this many days ago, but never less than two minutes
+    /// Erase users whose deletion was received at least this many days ago, and at least two minutes ago
     #[arg(long, env = "ERASE_AFTER_DAYS", default_value_t = 30)]
     days: u32,
-    /// Erase only this user, whatever --days says, and again if the user was erased before
+    /// Erase only this user, regardless of --days, and again if the user was erased before
     // No `conflicts_with`: a value from the environment would conflict as well.
     #[arg(long)]
     user: Option<String>,
-    /// Erase again also users that were erased before, which is due after a table was restored
+    /// Also erase users again that were erased before, which is necessary after a table was restored
     #[arg(long)]
     again: bool,
     /// Erase at most this many users in this run
     #[arg(long)]
     limit: Option<u64>,
-    /// Only print the users that would be erased
+    /// Erase nothing, and print the users that would be erased
     #[arg(long)]
     dry_run: bool,
 }
@@ -52,13 +52,13 @@ struct Erased {
 }
 
 impl Erase {
-    /// An erased user is marked in the table, last of all: if a run is broken off, the next run finds the rest.
+    /// A user is marked as erased only at the end, so a run after an interrupted one finds the rest.
     pub(crate) async fn run(self, tables: &Tables) -> Result<()> {
         let now = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
-        let settled = now.saturating_sub(u64::try_from(SETTLED.as_millis())?);
+        let settled = now.saturating_sub(u64::try_from(WRITES_IN_FLIGHT.as_millis())?);
         let due = match &self.user {
             Some(user) => {
-                deleted(tables, user, settled).await?;
+                check_deleted(tables, user, settled).await?;
                 settled
             }
             None => settled.min(now.saturating_sub(u64::from(self.days) * 24 * 60 * 60 * 1000)),
@@ -82,7 +82,7 @@ impl Erase {
                     continue;
                 }
                 let items = erase(tables, &user, due, now).await;
-                erased.items += items.with_context(|| format!("stopped at {user}; run it again to go on there"))?;
+                erased.items += items.with_context(|| format!("stopped at {user}. Run it again to continue there"))?;
                 erased.users += 1;
                 bar.inc(1);
             }
@@ -93,9 +93,9 @@ impl Erase {
         }
         bar.finish_and_clear();
         if self.dry_run {
-            println!("{} users would be erased", erased.users);
+            println!("users that would be erased: {}", erased.users);
         } else {
-            println!("{} users erased, with {} items", erased.users, erased.items);
+            println!("erased users: {}, with items: {}", erased.users, erased.items);
         }
         Ok(())
     }
@@ -103,11 +103,11 @@ impl Erase {
 
 type Key = HashMap<String, AttributeValue>;
 
-/// Whether a deletion was received by `:due`. Earlier releases stored only when Clerk announced it.
+/// Whether a deletion was received by `:due`. Earlier releases stored only the time at which Clerk announced it.
 const IS_DUE: &str = "(deletionReceivedAt <= :due OR (attribute_not_exists(deletionReceivedAt) AND deletedAt <= :due))";
 
-/// A page of the users whose deletion was received before `due`, and where the next page begins. Without `again`, those that
-/// were erased before are left out.
+/// A page of the users whose deletion was received before `due`, and the key at which the next page begins. Without
+/// `again`, it omits users that were erased before.
 async fn due_users(tables: &Tables, due: u64, again: bool, start: Option<Key>) -> Result<(Vec<String>, Option<Key>)> {
     let only_new = if again { "" } else { " AND attribute_not_exists(erasedAt)" };
     let page = tables
@@ -126,18 +126,18 @@ async fn due_users(tables: &Tables, due: u64, again: bool, start: Option<Key>) -
     Ok((users.collect(), page.last_evaluated_key))
 }
 
-/// Makes sure that a user is deleted, and that the deletion was received before `settled`.
-async fn deleted(tables: &Tables, user: &str, settled: u64) -> Result<()> {
+/// Fails unless the user is deleted and the deletion was received before `settled`.
+async fn check_deleted(tables: &Tables, user: &str, settled: u64) -> Result<()> {
     let read = tables.client.get_item().table_name(&tables.users).key("userId", string(user)).consistent_read(true);
     let Some(item) = read.send().await.map_err(described).context("the account cannot be read")?.item else {
-        bail!("there is no account {user}");
+        bail!("no account has the id {user}");
     };
     let received_at = item.get("deletionReceivedAt").or(item.get("deletedAt")).and_then(|at| at.as_n().ok());
     let Some(received_at) = received_at else {
-        bail!("{user} is not deleted; delete the user in Clerk first, and erase when its webhook has landed");
+        bail!("{user} is not deleted. Delete the user in Clerk first, and try again when the webhook has arrived");
     };
     if received_at.parse::<u64>()? > settled {
-        bail!("{user} was deleted a moment ago, and requests may still be running. Try again in two minutes");
+        bail!("{user} was deleted less than two minutes ago, and requests may still be running. Try again later");
     }
     Ok(())
 }
@@ -161,7 +161,7 @@ async fn erase(tables: &Tables, user: &str, due: u64, now: u64) -> Result<u64> {
         .expression_attribute_values(":due", AttributeValue::N(due.to_string()));
     match tombstone.send().await {
         Ok(_) => Ok(erased),
-        // This was done before: by an earlier run, or by another one just now.
+        // An earlier or concurrent run has done this.
         Err(error) if matches!(error.as_service_error(), Some(PutItemError::ConditionalCheckFailedException(_))) => {
             Ok(erased)
         }
@@ -191,7 +191,7 @@ async fn clear(tables: &Tables, table: &Table, user: &str) -> Result<u64> {
     Ok(keys.len() as u64)
 }
 
-/// Deletes a batch, and what DynamoDB leaves of it again.
+/// Deletes a batch. Retries the items that DynamoDB did not process.
 async fn delete(tables: &Tables, table: &str, mut requests: Vec<WriteRequest>) -> Result<()> {
     for attempt in 0..ATTEMPTS {
         let answer = tables.client.batch_write_item().request_items(table, requests).send().await.map_err(described)?;
@@ -199,7 +199,7 @@ async fn delete(tables: &Tables, table: &str, mut requests: Vec<WriteRequest>) -
         if requests.is_empty() {
             return Ok(());
         }
-        sleep(WAIT * 2_u32.pow(attempt)).await;
+        sleep(RETRY_DELAY * 2_u32.pow(attempt)).await;
     }
-    bail!("DynamoDB is too busy to delete more just now")
+    bail!("DynamoDB throttles the deletions. Try again later")
 }

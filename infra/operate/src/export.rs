@@ -1,4 +1,4 @@
-//! All that is stored of one user, as JSON.
+//! All stored data of one user, as JSON.
 
 use std::{
     collections::HashMap,
@@ -32,17 +32,15 @@ pub(crate) struct Export {
 type Item = HashMap<String, AttributeValue>;
 
 impl Export {
-    /// All is read in one run: what an earlier run had read could have been deleted or changed since. The output appears
-    /// whole or not at all.
+    /// Reads everything in one run, since data that an earlier run had read could have changed. Writes the output
+    /// atomically.
     pub(crate) async fn run(self, tables: &Tables) -> Result<()> {
         let output = self.output.clone().unwrap_or_else(|| format!("export-{}.json", self.user).into());
         let bar = ProgressBar::no_length();
         bar.set_style(ProgressStyle::with_template("{spinner} {pos} items")?);
         let mut resources = Map::new();
-        let mut counts = Vec::new();
         for table in &tables.resources {
             let items = self.resource(tables, table, &bar).await.with_context(|| table.resource.clone())?;
-            counts.push(format!("{} {}", items.len(), table.resource));
             resources.insert(table.resource.clone(), items.into());
         }
         bar.finish_and_clear();
@@ -51,30 +49,31 @@ impl Export {
         let stored: Option<Value> = account.map(serde_dynamo::from_item).transpose()?;
         let sessions = self.ended_sessions(tables).await?;
         if stored.is_none() && sessions.is_empty() && resources.values().all(|items| *items == json!([])) {
-            bail!("nothing is stored of {}", self.user);
+            bail!("no data of {} is stored", self.user);
         }
-        counts.push(if profile.is_some() { "a profile" } else { "no profile" }.to_owned());
         let mut export = Map::new();
         export.insert("profile".to_owned(), json!(profile));
         export.insert("account".to_owned(), json!(stored));
         export.insert("endedSessions".to_owned(), sessions.into());
         for (name, items) in resources {
-            ensure!(!export.contains_key(&name), "the name of the resource {name} is taken in exports");
+            ensure!(!export.contains_key(&name), "the resource {name} has the name of another member of exports");
             export.insert(name, items);
         }
-        write_whole(&output, &export.into()).with_context(|| format!("{} cannot be written", output.display()))?;
-        println!("{} holds {}", output.display(), counts.join(", "));
+        let count = |value: &Value| value.as_array().map_or(usize::from(!value.is_null()), Vec::len);
+        let counts: Vec<_> = export.iter().map(|(name, value)| format!("{name}: {}", count(value))).collect();
+        write(&output, &export.into()).with_context(|| format!("{} cannot be written", output.display()))?;
+        println!("wrote {} ({})", output.display(), counts.join(", "));
         Ok(())
     }
 
     async fn resource(&self, tables: &Tables, table: &Table, bar: &ProgressBar) -> Result<Vec<Value>> {
-        // What a deleted item leaves has no content.
+        // Tombstones have no content.
         let query = table.items(&tables.client, &self.user).filter_expression("attribute_not_exists(expiresAt)");
         let mut pages = query.into_paginator().page_size(self.page).items().send();
         let mut items = Vec::new();
         while let Some(item) = pages.next().await {
             let item = item.map_err(described).context("the items cannot be read")?;
-            items.push(shown(item, table.sort_key.as_deref())?);
+            items.push(without_owner(item, table.sort_key.as_deref())?);
             bar.inc(1);
         }
         Ok(items)
@@ -92,8 +91,8 @@ impl Export {
     }
 }
 
-/// An item without its owner, and with its sort key as the API names it.
-fn shown(mut item: Item, sort_key: Option<&str>) -> Result<Value> {
+/// An item without its owner, and with its sort key under the API's name for it.
+fn without_owner(mut item: Item, sort_key: Option<&str>) -> Result<Value> {
     item.remove("userId");
     if let Some(id) = sort_key.and_then(|sort_key| item.remove(sort_key)) {
         item.insert("id".to_owned(), id);
@@ -101,13 +100,13 @@ fn shown(mut item: Item, sort_key: Option<&str>) -> Result<Value> {
     Ok(serde_dynamo::from_item(item)?)
 }
 
-/// Writes a file that only its owner may read, and that is there whole or not at all. A link in its place is replaced, not
-/// followed.
-fn write_whole(path: &Path, value: &Value) -> Result<()> {
+/// Writes a file atomically, which only its owner can read. Replaces a link in its place and does not follow it.
+fn write(path: &Path, value: &Value) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = NamedTempFile::new_in(folder)?;
     let mut writer = BufWriter::new(&mut file);
     serde_json::to_writer_pretty(&mut writer, value)?;
+    writeln!(writer)?;
     writer.flush()?;
     drop(writer);
     file.as_file().sync_all()?;

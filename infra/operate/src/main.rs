@@ -1,9 +1,8 @@
-//! Operators' commands; `--help` says what they do.
+//! Operators' commands; see `--help`.
 //!
-//! They act with the operator's own permissions on the tables, outside the functions: nothing that serves a request can
-//! read or change data by a user's id.
+//! They use the operator's own permissions on the tables. Functions have no way to read or change data by a user's id.
 
-// Telling its user what happens is this program's job.
+// The program prints its results.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod erase;
@@ -29,11 +28,11 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Write all that is stored of a user into a file
+    /// Write all stored data of a user to a JSON file
     Export(Export),
-    /// Erase the data of users that were deleted a while ago
+    /// Erase the data of users that were deleted some time ago
     Erase(Erase),
-    /// Print the tag that stands for a user in logs
+    /// Print the tag that identifies a user in logs
     UserTag {
         /// Clerk's id of the user
         user: String,
@@ -52,7 +51,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// A variable that is empty counts as unset, as it does for the functions.
+/// An empty variable counts as unset, as in the functions.
 fn without_blank_variables(command: clap::Command) -> clap::Command {
     let is_blank = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
     command

@@ -1,4 +1,4 @@
-//! Where a command acts: on the local stack, or on one in AWS.
+//! The stack of a command: the local one, or one on AWS.
 
 use std::path::{Path, PathBuf};
 
@@ -13,28 +13,28 @@ use aws_sdk_dynamodb::{
 };
 use clap::Args;
 
-/// More than the SDK makes by itself: a table that is busy is waited for.
+/// More than the SDK's default, to wait for throttled tables.
 const ATTEMPTS: u32 = 10;
-/// The partition key of every table that holds users' items.
+/// The partition key of every table with users' items.
 const OWNER: &str = "userId";
 
 #[derive(Args)]
 pub(crate) struct Place {
-    /// The deployed stack's name; the local stack without it
+    /// Name of the deployed stack [default: the local stack]
     #[arg(long, env = "STACK", global = true)]
     stack: Option<String>,
     /// Port of the local stack's DynamoDB
     #[arg(long, env = "DYNAMODB_PORT", default_value_t = 8000, global = true)]
     dynamodb_port: u16,
-    /// Where the local stack keeps its data [default: .local in the project]
+    /// Folder of the local stack's data [default: .local in the project]
     #[arg(long, env = "LOCAL_DATA", global = true)]
     data: Option<PathBuf>,
-    /// File of the root certificates to trust for AWS, in PEM, instead of Amazon's
+    /// File of root certificates to trust for AWS instead of Amazon's, in PEM
     #[arg(long, env = "AWS_CA_BUNDLE", global = true)]
     ca_bundle: Option<PathBuf>,
 }
 
-/// The tables of a stack that hold users' items.
+/// The tables of a stack with users' items.
 pub(crate) struct Tables {
     pub(crate) client: Client,
     /// The name of the table of accounts.
@@ -47,7 +47,7 @@ pub(crate) struct Tables {
 
 /// A table with one partition for each user.
 pub(crate) struct Table {
-    /// The resource's name, such as `chats`: the logical id without its end.
+    /// The resource's name, such as `chats` of `ChatsTable`.
     pub(crate) resource: String,
     pub(crate) name: String,
     pub(crate) sort_key: Option<String>,
@@ -60,9 +60,9 @@ impl Place {
         let Some(stack) = self.stack else {
             let data = self.data.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.local"));
             let file = std::fs::read_to_string(data.join("aws-credentials"));
-            let file = file.context("the local stack has never run; start it with `make run`, or set --stack")?;
+            let file = file.context("the local stack has never run. Start it with `make run`, or set --stack")?;
             let key = file.lines().find_map(|line| line.strip_prefix("aws_access_key_id = "));
-            let key = key.context("the local stack's access key is missing; start it once with `make run FRESH=1`")?;
+            let key = key.context("the local stack's access key is missing. Start it once with `make run FRESH=1`")?;
             let credentials = Credentials::new(key, "local", None, None, "local");
             let config = config
                 .region(Region::from_static("us-east-1"))
@@ -72,8 +72,14 @@ impl Place {
                 .await;
             let client = Client::new(&config);
             let listed = client.list_tables().into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
-            let names = listed.map_err(described).context("tables cannot be listed")?;
-            // The local stack's tables have their logical ids for names.
+            let names = listed.map_err(|error| match error {
+                SdkError::DispatchFailure(_) => anyhow!(
+                    "the local stack is not running on port {}. Start it with `make run`, or set DYNAMODB_PORT or --stack",
+                    self.dynamodb_port
+                ),
+                error => described(error).context("tables cannot be listed"),
+            })?;
+            // In the local stack, a table's name is its logical id.
             return Tables::new(client, names.into_iter().map(|name| (name.clone(), name)).collect()).await;
         };
         let config = config.retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS)).load().await;
@@ -82,7 +88,8 @@ impl Place {
     }
 }
 
-/// The tables of a deployed stack and of those nested in it: logical ids, each after those of its stacks, and names.
+/// The tables of a deployed stack and its nested stacks: their logical ids, with those of the nested stacks before them, and
+/// their names.
 async fn deployed(config: &SdkConfig, stack: String) -> Result<Vec<(String, String)>> {
     let client = aws_sdk_cloudformation::Client::new(config);
     let mut tables = Vec::new();
@@ -104,7 +111,7 @@ async fn deployed(config: &SdkConfig, stack: String) -> Result<Vec<(String, Stri
 }
 
 impl Tables {
-    /// Those of `tables`, given by logical id and name, that hold users' items.
+    /// Selects the tables with users' items from `tables`, which have logical ids and names.
     async fn new(client: Client, tables: Vec<(String, String)>) -> Result<Self> {
         let (mut users, mut sessions, mut resources) = (None, None, Vec::new());
         for (id, name) in tables {
@@ -128,7 +135,7 @@ impl Tables {
     }
 }
 
-/// The resource of a table, by the table's logical id: `chats` of `ChatsTable`.
+/// The resource of a table with this logical id: `chats` of `ChatsTable`.
 fn resource(id: &str) -> String {
     let id = id.strip_suffix("Table").unwrap_or(id);
     let mut characters = id.chars();
@@ -136,7 +143,7 @@ fn resource(id: &str) -> String {
 }
 
 impl Table {
-    /// A query for all that a user has in it.
+    /// A query for all of a user's items.
     pub(crate) fn items(&self, client: &Client, user: &str) -> QueryFluentBuilder {
         client
             .query()
@@ -148,7 +155,7 @@ impl Table {
     }
 }
 
-/// An SDK's error without text of the response. What these commands print may be kept as a job's log.
+/// An SDK error without text of the response, since the output of these commands may be stored in a job's log.
 pub(crate) fn described<E>(error: SdkError<E, HttpResponse>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,

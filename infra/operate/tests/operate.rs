@@ -1,4 +1,4 @@
-//! The operators' commands, as they are typed, on an engine with a few users in it and resources of the test's own.
+//! The operators' commands, on an engine with a few users and resources of these tests.
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails where something is missing")]
 
@@ -37,9 +37,9 @@ fn table(name: &str, keys: &[&str]) -> Table {
     Table { name: name.to_owned(), create, ttl_attribute: None, stream_view_type: None }
 }
 
-/// The tables of accounts and sessions, and some of the test's own.
+/// The tables of accounts and sessions, and some of these tests.
 fn template() -> Template {
-    let mut template = Template::load().expect("the template is right");
+    let mut template = Template::load().expect("the template is valid");
     template.tables.retain(|table| ["UsersTable", "SessionsTable"].contains(&table.name.as_str()));
     template.tables.push(table("NotesTable", &["userId", "noteId"]));
     template.tables.push(table("UserSettingsTable", &["userId"]));
@@ -65,8 +65,8 @@ impl Fixture {
         put.send().await.expect("written");
     }
 
-    /// An account with an address, and with `notes` notes; deleted at `deleted_at`.
-    async fn person(&self, id: &str, notes: u64, deleted_at: Option<u64>) {
+    /// Adds an account with an email address and with `notes` notes, deleted at `deleted_at`.
+    async fn user(&self, id: &str, notes: u64, deleted_at: Option<u64>) {
         let mut account = json!({
             "userId": id, "email": format!("{id}@example.com"), "firstName": "Ada", "isActive": deleted_at.is_none(),
             "banned": false, "createdAt": 1, "clerkVersion": format!("{:020}-fingerprint", 1), "callerEmail": "a@b.example",
@@ -127,24 +127,27 @@ fn json_file(path: &Path) -> Value {
 #[tokio::test]
 async fn export_holds_only_the_users_own_data() {
     let fixture = Fixture::new().await;
-    fixture.person("user_ada", 60, None).await;
-    fixture.person("user_eve", 3, None).await;
-    let said = fixture.succeeds(&["export", "--user", "user_ada", "--page", "25"]).await;
-    assert!(said.starts_with("export-user_ada.json holds ") && said.contains("60 notes, "), "{said}");
-    let export = json_file(&fixture.folder.path().join("export-user_ada.json"));
+    fixture.user("user_ada", 60, None).await;
+    fixture.user("user_eve", 3, None).await;
+    let summary = fixture.succeeds(&["export", "--user", "user_ada", "--page", "25"]).await;
+    let expected = "wrote export-user_ada.json (account: 1, endedSessions: 1, notes: 60, profile: 1, userSettings: 0)";
+    assert_eq!(summary, expected);
+    let file = fixture.folder.path().join("export-user_ada.json");
+    assert!(fs::read_to_string(&file).expect("it is text").ends_with("}\n"));
+    let export = json_file(&file);
     assert_eq!(export["profile"]["email"], "user_ada@example.com");
-    assert_eq!(export["account"]["callerEmail"], "a@b.example", "what is stored, and not what is shown alone");
+    assert_eq!(export["account"]["callerEmail"], "a@b.example", "all stored attributes, and not only those of the API");
     assert_eq!(export["endedSessions"][0]["sessionId"], "sess_1");
     let ids: Vec<_> = export["notes"].as_array().expect("a list").iter().map(|note| note["id"].clone()).collect();
     assert_eq!(ids, (0..60).map(|number| json!(note_id(number))).collect::<Vec<_>>());
     assert!(!export.to_string().contains("user_eve"));
-    assert_eq!(fs::read_dir(fixture.folder.path()).expect("a folder").count(), 1, "nothing else is left");
+    assert_eq!(fs::read_dir(fixture.folder.path()).expect("a folder").count(), 1, "no other file is left");
 }
 
 #[tokio::test]
 async fn every_table_of_users_is_exported_and_erased() {
     let fixture = Fixture::new().await;
-    fixture.person("user_gone", 1, Some(LONG_AGO)).await;
+    fixture.user("user_gone", 1, Some(LONG_AGO)).await;
     fixture.put("UserSettingsTable", json!({ "userId": "user_gone", "theme": "dark" })).await;
     fixture.put("UserSettingsTable", json!({ "userId": "user_ada", "theme": "light" })).await;
     let rate = json!({ "currency": "EUR", "userId": "user_gone" });
@@ -155,7 +158,7 @@ async fn every_table_of_users_is_exported_and_erased() {
     assert_eq!(export["userSettings"], json!([{ "theme": "dark" }]));
     assert!(export.get("rates").is_none(), "its partitions are not users'");
 
-    assert_eq!(fixture.succeeds(&["erase"]).await, "1 users erased, with 3 items");
+    assert_eq!(fixture.succeeds(&["erase"]).await, "erased users: 1, with items: 3");
     assert_eq!(fixture.items("UserSettingsTable", "user_gone").await, Vec::<Value>::new());
     assert_eq!(fixture.items("UserSettingsTable", "user_ada").await.len(), 1);
     let rates = fixture.client.scan().table_name("RatesTable").send().await.expect("read").items.unwrap_or_default();
@@ -165,8 +168,8 @@ async fn every_table_of_users_is_exported_and_erased() {
 #[tokio::test]
 async fn tombstones_are_erased_and_not_exported() {
     let fixture = Fixture::new().await;
-    fixture.person("user_ada", 2, None).await;
-    fixture.person("user_gone", 0, Some(LONG_AGO)).await;
+    fixture.user("user_ada", 2, None).await;
+    fixture.user("user_gone", 0, Some(LONG_AGO)).await;
     for user in ["user_ada", "user_gone"] {
         let tombstone = json!({
             "userId": user, "noteId": note_id(7), "version": 2, "write1": "w", "expiresAt": 9_999_999_999_u64,
@@ -177,15 +180,15 @@ async fn tombstones_are_erased_and_not_exported() {
     let export = json_file(&fixture.folder.path().join("ada.json"));
     assert_eq!(export["notes"].as_array().map(Vec::len), Some(2));
 
-    assert_eq!(fixture.succeeds(&["erase"]).await, "1 users erased, with 2 items");
+    assert_eq!(fixture.succeeds(&["erase"]).await, "erased users: 1, with items: 2");
     assert_eq!(fixture.items("NotesTable", "user_gone").await, Vec::<Value>::new());
 }
 
 #[tokio::test]
 async fn an_export_holds_only_what_is_stored_now() {
     let fixture = Fixture::new().await;
-    fixture.person("user_ada", 3, None).await;
-    // What a run of an earlier release left when it was broken off, since when a note was deleted; or what was planted.
+    fixture.user("user_ada", 3, None).await;
+    // Files that an interrupted run of an earlier release left before a note was deleted, or that someone planted.
     let line = |number| json!({ "id": note_id(number), "title": "planted" }).to_string() + "\n";
     fs::write(fixture.folder.path().join("ada.json.user_ada.notes"), line(0) + &line(9)).expect("written");
     fixture.succeeds(&["export", "--user", "user_ada", "--output", "ada.json", "--page", "2"]).await;
@@ -200,7 +203,7 @@ async fn an_export_follows_no_link_and_is_private() {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     let fixture = Fixture::new().await;
-    fixture.person("user_ada", 1, None).await;
+    fixture.user("user_ada", 1, None).await;
     let elsewhere = tempfile::tempdir().expect("a folder");
     let target = elsewhere.path().join("target");
     fs::write(&target, "untouched").expect("written");
@@ -226,14 +229,14 @@ async fn users_deleted_long_ago_are_erased_to_a_tombstone() {
     let fixture = Fixture::new().await;
     let now = std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_millis();
     let yesterday = u64::try_from(now).expect("before long") - 24 * 60 * 60 * 1000;
-    fixture.person("user_gone", 60, Some(LONG_AGO)).await;
-    fixture.person("user_late", 2, Some(yesterday)).await;
-    fixture.person("user_here", 2, None).await;
+    fixture.user("user_gone", 60, Some(LONG_AGO)).await;
+    fixture.user("user_late", 2, Some(yesterday)).await;
+    fixture.user("user_here", 2, None).await;
 
-    assert_eq!(fixture.succeeds(&["erase", "--dry-run"]).await, "user_gone\n1 users would be erased");
+    assert_eq!(fixture.succeeds(&["erase", "--dry-run"]).await, "user_gone\nusers that would be erased: 1");
     assert_eq!(fixture.items("NotesTable", "user_gone").await.len(), 60, "a dry run changes nothing");
 
-    assert_eq!(fixture.succeeds(&["erase"]).await, "1 users erased, with 61 items");
+    assert_eq!(fixture.succeeds(&["erase"]).await, "erased users: 1, with items: 61");
     assert_eq!(fixture.items("NotesTable", "user_gone").await, Vec::<Value>::new());
     assert_eq!(fixture.items("SessionsTable", "user_gone").await, Vec::<Value>::new());
     let mut tombstone = fixture.items("UsersTable", "user_gone").await.remove(0);
@@ -245,34 +248,34 @@ async fn users_deleted_long_ago_are_erased_to_a_tombstone() {
         assert_eq!(fixture.items("UsersTable", user).await[0]["firstName"], "Ada", "{user}");
     }
 
-    assert_eq!(fixture.succeeds(&["erase"]).await, "0 users erased, with 0 items");
-    assert_eq!(fixture.succeeds(&["erase", "--days", "1"]).await, "1 users erased, with 3 items");
+    assert_eq!(fixture.succeeds(&["erase"]).await, "erased users: 0, with items: 0");
+    assert_eq!(fixture.succeeds(&["erase", "--days", "1"]).await, "erased users: 1, with items: 3");
 }
 
 #[tokio::test]
 async fn interrupted_erasure_continues_with_the_rest() {
     let fixture = Fixture::new().await;
     for user in ["user_1", "user_2", "user_3"] {
-        fixture.person(user, 1, Some(LONG_AGO)).await;
+        fixture.user(user, 1, Some(LONG_AGO)).await;
     }
-    assert!(fixture.succeeds(&["erase", "--limit", "2"]).await.starts_with("2 users erased"));
-    assert!(fixture.succeeds(&["erase"]).await.starts_with("1 users erased"));
+    assert!(fixture.succeeds(&["erase", "--limit", "2"]).await.starts_with("erased users: 2,"));
+    assert!(fixture.succeeds(&["erase"]).await.starts_with("erased users: 1,"));
 }
 
 #[tokio::test]
 async fn single_user_is_erased_only_after_deletion() {
     let fixture = Fixture::new().await;
-    fixture.person("user_here", 1, None).await;
-    fixture.person("user_gone", 1, Some(LONG_AGO)).await;
+    fixture.user("user_here", 1, None).await;
+    fixture.user("user_gone", 1, Some(LONG_AGO)).await;
     assert!(fixture.fails(&["erase", "--user", "user_here"]).await.contains("user_here is not deleted"));
     assert!(fixture.fails(&["erase", "--user", "user_nobody"]).await.contains("there is no account user_nobody"));
-    assert!(fixture.succeeds(&["erase", "--user", "user_gone"]).await.starts_with("1 users erased"));
+    assert!(fixture.succeeds(&["erase", "--user", "user_gone"]).await.starts_with("erased users: 1,"));
     assert_eq!(fixture.items("NotesTable", "user_here").await.len(), 1);
 
     let now = u64::try_from(std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_millis()).expect("before long");
-    fixture.person("user_going", 1, Some(now)).await;
-    assert!(fixture.fails(&["erase", "--user", "user_going"]).await.contains("was deleted a moment ago"));
-    assert!(fixture.succeeds(&["erase", "--days", "0"]).await.starts_with("0 users erased"));
+    fixture.user("user_going", 1, Some(now)).await;
+    assert!(fixture.fails(&["erase", "--user", "user_going"]).await.contains("was deleted less than two minutes ago"));
+    assert!(fixture.succeeds(&["erase", "--days", "0"]).await.starts_with("erased users: 0,"));
 }
 
 #[tokio::test]
@@ -280,21 +283,21 @@ async fn erasure_waits_from_the_receipt_of_the_deletion() {
     let fixture = Fixture::new().await;
     let now = u64::try_from(std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_millis()).expect("before long");
     let days = |days: u64| days * 24 * 60 * 60 * 1000;
-    // Announced long ago, received late; and the other way round, by a clock that is ahead.
+    // Announced long ago and received late, and the reverse, by a clock that is ahead.
     for (user, announced_at, received_at) in [
         ("user_just_now", LONG_AGO, now),
         ("user_yesterday", LONG_AGO, now - days(1)),
         ("user_ahead", now + days(365), now - days(31)),
     ] {
-        fixture.person(user, 1, Some(announced_at)).await;
+        fixture.user(user, 1, Some(announced_at)).await;
         let mut account = fixture.items("UsersTable", user).await.remove(0);
         account["deletionReceivedAt"] = received_at.into();
         fixture.put("UsersTable", account).await;
     }
     let failure = fixture.fails(&["erase", "--user", "user_just_now"]).await;
     assert!(failure.contains("user_just_now was deleted a moment ago"), "{failure}");
-    assert_eq!(fixture.succeeds(&["erase", "--dry-run"]).await, "user_ahead\n1 users would be erased");
-    assert!(fixture.succeeds(&["erase"]).await.starts_with("1 users erased"));
+    assert_eq!(fixture.succeeds(&["erase", "--dry-run"]).await, "user_ahead\nusers that would be erased: 1");
+    assert!(fixture.succeeds(&["erase"]).await.starts_with("erased users: 1,"));
     let mut tombstone = fixture.items("UsersTable", "user_ahead").await.remove(0);
     assert!(tombstone["erasedAt"].take().is_number());
     let bare = json!({
@@ -302,24 +305,24 @@ async fn erasure_waits_from_the_receipt_of_the_deletion() {
         "deletionReceivedAt": now - days(31), "erasedAt": null,
     });
     assert_eq!(tombstone, bare);
-    assert!(fixture.succeeds(&["erase", "--days", "0"]).await.starts_with("1 users erased"));
+    assert!(fixture.succeeds(&["erase", "--days", "0"]).await.starts_with("erased users: 1,"));
     assert_eq!(fixture.items("NotesTable", "user_just_now").await.len(), 1);
 }
 
 #[tokio::test]
 async fn settings_in_the_environment_conflict_with_no_option() {
     let fixture = Fixture::new().await;
-    fixture.person("user_gone", 1, Some(LONG_AGO)).await;
+    fixture.user("user_gone", 1, Some(LONG_AGO)).await;
     let output = fixture.command(&["erase", "--user", "user_gone"]).env("ERASE_AFTER_DAYS", "60000").output().await;
     let output = output.expect("operate runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(String::from_utf8_lossy(&output.stdout).starts_with("1 users erased"));
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("erased users: 1,"));
 }
 
 #[tokio::test]
 async fn empty_variables_count_as_unset() {
     let fixture = Fixture::new().await;
-    fixture.person("user_gone", 1, Some(LONG_AGO)).await;
+    fixture.user("user_gone", 1, Some(LONG_AGO)).await;
     let mut command = fixture.command(&["erase", "--user", "user_gone"]);
     let output = command.env("ERASE_AFTER_DAYS", "").env("STACK", "").output().await.expect("operate runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -329,7 +332,7 @@ async fn empty_variables_count_as_unset() {
 async fn restored_items_are_erased_again() {
     let fixture = Fixture::new().await;
     for user in ["user_1", "user_2"] {
-        fixture.person(user, 1, Some(LONG_AGO)).await;
+        fixture.user(user, 1, Some(LONG_AGO)).await;
     }
     fixture.succeeds(&["erase"]).await;
     let tombstones = [fixture.items("UsersTable", "user_1").await, fixture.items("UsersTable", "user_2").await];
@@ -337,11 +340,11 @@ async fn restored_items_are_erased_again() {
         let session = json!({ "userId": user, "sessionId": "sess_1", "expiresAt": 9_999_999_999_u64 });
         fixture.put("SessionsTable", session).await;
     }
-    assert!(fixture.succeeds(&["erase"]).await.starts_with("0 users erased"), "they are erased already");
-    let said = fixture.succeeds(&["erase", "--user", "user_1"]).await;
-    assert_eq!(said, "1 users erased, with 1 items");
-    let said = fixture.succeeds(&["erase", "--again"]).await;
-    assert_eq!(said, "2 users erased, with 1 items");
+    assert!(fixture.succeeds(&["erase"]).await.starts_with("erased users: 0,"), "they were erased before");
+    let printed = fixture.succeeds(&["erase", "--user", "user_1"]).await;
+    assert_eq!(printed, "erased users: 1, with items: 1");
+    let printed = fixture.succeeds(&["erase", "--again"]).await;
+    assert_eq!(printed, "erased users: 2, with items: 1");
     let left = [fixture.items("UsersTable", "user_1").await, fixture.items("UsersTable", "user_2").await];
     assert_eq!(left, tombstones);
 }
@@ -349,7 +352,7 @@ async fn restored_items_are_erased_again() {
 #[tokio::test]
 async fn export_ignores_files_of_earlier_exports() {
     let fixture = Fixture::new().await;
-    fixture.person("user_eve", 1, None).await;
+    fixture.user("user_eve", 1, None).await;
     let theirs = json!({ "id": note_id(9), "title": "a secret" }).to_string() + "\n";
     for name in ["out.json.user_ada.notes", "out.notes", "out.whole"] {
         fs::write(fixture.folder.path().join(name), &theirs).expect("written");
@@ -361,7 +364,7 @@ async fn export_ignores_files_of_earlier_exports() {
 }
 
 #[tokio::test]
-async fn an_export_shows_what_the_api_does_not() {
+async fn an_export_has_attributes_that_the_api_omits() {
     let fixture = Fixture::new().await;
     let note = json!({
         "userId": "user_ada", "noteId": note_id(1), "title": "Better", "fingerprint": "f", "createdAt": 1,
@@ -388,7 +391,10 @@ async fn a_stack_that_is_not_running_is_reported() {
     command.env_remove("DYNAMODB_PORT");
     let output = command.output().await.expect("it runs");
     assert!(!output.status.success());
-    assert!(String::from_utf8_lossy(&output.stderr).starts_with("error: tables cannot be listed"));
+    assert!(
+        String::from_utf8_lossy(&output.stderr)
+            .starts_with("error: the local stack is not running on port 1. Start it")
+    );
 
     let output = command.env("LOCAL_DATA", fixture.engine.data().join("nothing")).output().await.expect("it runs");
     assert!(!output.status.success());
@@ -415,7 +421,7 @@ async fn errors_hold_no_text_of_a_response() {
     for (status, body, code) in
         [("200 OK", broken, ""), ("400 Bad Request", error, "ValidationException"), ("200 OK", unreadable, "")]
     {
-        // The tables are found, or not even those.
+        // With and without a list of tables.
         for finds_tables in [true, false] {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
             let port = listener.local_addr().expect("its address").port().to_string();
@@ -438,10 +444,10 @@ async fn errors_hold_no_text_of_a_response() {
             let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_operate"));
             command.args(["export", "--user", "user_ada", "--dynamodb-port", &port]).env_remove("STACK");
             let output = command.env("LOCAL_DATA", fixture.engine.data()).output().await.expect("it runs");
-            let said = String::from_utf8([output.stdout, output.stderr].concat()).expect("UTF-8");
-            assert!(said.contains("error: ") && said.contains(code), "{said}");
-            assert!(!said.contains(MARKER), "{said}");
-            assert_eq!(said.contains("tables"), !finds_tables, "{said}");
+            let printed = String::from_utf8([output.stdout, output.stderr].concat()).expect("UTF-8");
+            assert!(printed.contains("error: ") && printed.contains(code), "{printed}");
+            assert!(!printed.contains(MARKER), "{printed}");
+            assert_eq!(printed.contains("tables"), !finds_tables, "{printed}");
         }
     }
 }

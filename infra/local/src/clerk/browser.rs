@@ -1,6 +1,5 @@
-//! What browsers ask of the development Clerk: a page to sign up and in on as anyone, and the part of Clerk's Frontend
-//! API that gives tokens. The front end's own origin serves it, as it does for Clerk behind a proxy, so that its cookie is
-//! no third party's.
+//! The development Clerk for browsers: a page to sign up and sign in as any user, and the part of Clerk's Frontend API that
+//! issues tokens. It is served on the front end's origin, like Clerk behind a proxy, so that its cookie is first-party.
 
 use std::sync::Arc;
 
@@ -23,14 +22,14 @@ use uuid::Uuid;
 
 use super::{
     Clerk,
-    routes::{Answer, Clerks, Refusal, UserBody, announce, over, sign_in, sign_up, token},
+    routes::{ClerkError, ClerkResult, Clerks, UserBody, announce, end, sign_in, sign_up, token},
     state::{Session, Status, User},
 };
 
-/// Says which browser it is, as Clerk's cookie of this name does.
+/// The cookie that identifies a browser, with the same name as Clerk's.
 const CLIENT: &str = "__client";
-/// How many people the page offers to sign in as.
-const OFFERED: usize = 8;
+/// The number of users that the page lists.
+const LISTED_USERS: usize = 8;
 const STYLE: &str = include_str!("sign-in.css");
 
 pub(super) fn router(clerk: Arc<Clerk>) -> Router {
@@ -43,7 +42,7 @@ pub(super) fn router(clerk: Arc<Clerk>) -> Router {
         .with_state(clerk)
 }
 
-/// Where the browser goes once somebody has signed in: a path of this origin.
+/// The path of this origin to which the browser returns after sign-in.
 #[derive(Deserialize)]
 struct Return {
     #[serde(default)]
@@ -78,10 +77,10 @@ async fn submit_sign_in(State(clerk): Clerks, jar: CookieJar, Form(form): Form<S
     let email = form.email.trim();
     let user = clerk.read(|state| state.users.values().find(|user| user.email == email).cloned());
     let Some(user) = user else {
-        let message = format!("Nobody has signed up as {email} yet.");
+        let message = format!("No account has the email address {email}. Sign up below.");
         return (StatusCode::UNPROCESSABLE_ENTITY, page(&clerk, &form.back, email, &message)).into_response();
     };
-    enter(&clerk, jar, user, &form.back).unwrap_or_else(|refusal| refused(&clerk, &form.back, email, refusal))
+    enter(&clerk, jar, user, &form.back).unwrap_or_else(|error| rejected(&clerk, &form.back, email, error))
 }
 
 #[derive(Deserialize)]
@@ -98,7 +97,7 @@ async fn submit_sign_up(State(clerk): Clerks, jar: CookieJar, Form(form): Form<S
     let email = email.trim();
     let some = |name: String| Some(name.trim().to_owned()).filter(|name| !name.is_empty());
     if clerk.read(|state| state.users.values().any(|user| user.email == email)) {
-        let message = format!("Somebody has signed up as {email} already; sign in instead.");
+        let message = format!("An account has the email address {email} already. Sign in instead.");
         return (StatusCode::UNPROCESSABLE_ENTITY, page(&clerk, &back, email, &message)).into_response();
     }
     let body = UserBody {
@@ -111,13 +110,13 @@ async fn submit_sign_up(State(clerk): Clerks, jar: CookieJar, Form(form): Form<S
         drop(announce(&clerk, user.json(), &[("user.created", user.json())])?);
         enter(&clerk, jar, user, &back)
     });
-    entered.unwrap_or_else(|refusal| refused(&clerk, &back, email, refusal))
+    entered.unwrap_or_else(|error| rejected(&clerk, &back, email, error))
 }
 
-/// Opens a session in this browser; one that it had before ends.
-fn enter(clerk: &Arc<Clerk>, jar: CookieJar, user: User, back: &Return) -> Answer {
+/// Opens a session in this browser, and ends its previous one.
+fn enter(clerk: &Arc<Clerk>, jar: CookieJar, user: User, back: &Return) -> ClerkResult {
     if let Some(session) = current(clerk, &jar) {
-        drop(over(clerk, &session.id, Status::Ended, "session.ended")?);
+        drop(end(clerk, &session.id, Status::Ended, "session.ended")?);
     }
     let client = Uuid::new_v4().simple().to_string();
     let session = sign_in(clerk, user.id, Some(client.clone()))?;
@@ -126,11 +125,11 @@ fn enter(clerk: &Arc<Clerk>, jar: CookieJar, user: User, back: &Return) -> Answe
     Ok((jar.add(cookie), Redirect::to(&back.path(&clerk.origin))).into_response())
 }
 
-fn refused(clerk: &Clerk, back: &Return, email: &str, Refusal(status, _, message): Refusal) -> Response {
+fn rejected(clerk: &Clerk, back: &Return, email: &str, ClerkError(status, _, message): ClerkError) -> Response {
     (status, page(clerk, back, email, &message)).into_response()
 }
 
-/// The session of the browser that asks.
+/// The session of the browser.
 fn current(clerk: &Clerk, jar: &CookieJar) -> Option<Session> {
     let client = jar.get(CLIENT)?.value();
     clerk.read(|state| {
@@ -154,18 +153,18 @@ async fn read_client(State(clerk): Clerks, jar: CookieJar) -> Response {
 }
 
 /// The session `id`, if it is this browser's.
-fn own(clerk: &Clerk, jar: &CookieJar, id: &str) -> Result<Session, Refusal> {
+fn own(clerk: &Clerk, jar: &CookieJar, id: &str) -> Result<Session, ClerkError> {
     current(clerk, jar).filter(|session| session.id == id).ok_or_else(|| {
-        Refusal(StatusCode::UNAUTHORIZED, "authentication_invalid", "This browser has no such session.".to_owned())
+        ClerkError(StatusCode::UNAUTHORIZED, "authentication_invalid", "This browser has no such session.".to_owned())
     })
 }
 
-async fn create_token(State(clerk): Clerks, jar: CookieJar, Path(id): Path<String>) -> Answer {
+async fn create_token(State(clerk): Clerks, jar: CookieJar, Path(id): Path<String>) -> ClerkResult {
     token(&clerk, &own(&clerk, &jar, &id)?.id)
 }
 
-async fn end_session(State(clerk): Clerks, jar: CookieJar, Path(id): Path<String>) -> Answer {
-    over(&clerk, &own(&clerk, &jar, &id)?.id, Status::Ended, "session.ended")
+async fn end_session(State(clerk): Clerks, jar: CookieJar, Path(id): Path<String>) -> ClerkResult {
+    end(&clerk, &own(&clerk, &jar, &id)?.id, Status::Ended, "session.ended")
 }
 
 fn page(clerk: &Clerk, back: &Return, email: &str, message: &str) -> Markup {
@@ -185,7 +184,7 @@ fn page(clerk: &Clerk, back: &Return, email: &str, message: &str) -> Markup {
             body {
                 main {
                     h1 { "Sign in" }
-                    p.note { "This is the development Clerk: anybody may be anyone, and nothing leaves this machine." }
+                    p.note { "This is the development Clerk. You can sign in as any user, and no data leaves this machine." }
                     @if !message.is_empty() { p.problem role="alert" { (message) } }
                     form method="post" action="/clerk/sign-in" {
                         (hidden)
@@ -193,13 +192,13 @@ fn page(clerk: &Clerk, back: &Return, email: &str, message: &str) -> Markup {
                         button { "Sign in" }
                     }
                     @if !users.is_empty() {
-                        h2 { "People who have signed up" }
+                        h2 { "Users" }
                         ul {
-                            @for user in users.iter().take(OFFERED) {
+                            @for user in users.iter().take(LISTED_USERS) {
                                 li {
                                     form method="post" action="/clerk/sign-in" {
                                         (hidden)
-                                        button.person name="email" value=(user.email) { (user.email) }
+                                        button.user name="email" value=(user.email) { (user.email) }
                                     }
                                 }
                             }
@@ -238,13 +237,13 @@ mod tests {
         fn new() -> Self {
             let folder = tempfile::tempdir().expect("a folder");
             std::fs::write(folder.path().join("_headers"), "/*\n").expect("written");
-            // Nobody listens there, so webhooks stay on their way.
-            let address = "http://127.0.0.1:9".to_owned();
-            let clerk = Clerk::load(folder.path(), address.clone(), ORIGIN.to_owned(), address).expect("it starts");
+            // Nothing listens on this port, so webhooks are not delivered.
+            let url = "http://127.0.0.1:9".to_owned();
+            let clerk = Clerk::load(folder.path(), url.clone(), ORIGIN.to_owned(), url).expect("it starts");
             Self(clerk, folder)
         }
 
-        /// Asks the web server, as a browser at `ORIGIN` does.
+        /// Sends a request to the web server, as a browser on `ORIGIN` does.
         async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], form: &str) -> Response {
             let mut request = Request::builder().method(method).uri(path).header("host", "localhost:3000");
             for (name, value) in headers {
@@ -274,7 +273,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_browser_has_tokens_of_its_own_session_and_of_no_other_and_none_once_it_is_over() {
+    async fn browsers_get_tokens_only_of_their_own_active_session() {
         let clerk = Instance::new();
         let entered = clerk.sign_up("ada@example.com", "/").await;
         assert_eq!((entered.status(), header(&entered, "location")), (StatusCode::SEE_OTHER, "/"));
@@ -389,12 +388,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_people_enter_is_text_on_the_page() {
+    async fn form_input_is_escaped_on_the_page() {
         let clerk = Instance::new();
         let form = "email=%3Cscript%3E%40example.com";
-        let refused = clerk.send(Method::POST, "/clerk/sign-in", &[], form).await;
-        assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY);
-        let page = text(refused).await;
+        let rejected = clerk.send(Method::POST, "/clerk/sign-in", &[], form).await;
+        assert_eq!(rejected.status(), StatusCode::UNPROCESSABLE_ENTITY);
+        let page = text(rejected).await;
         assert!(page.contains("&lt;script&gt;@example.com") && !page.contains("<script>"), "{page}");
     }
 }

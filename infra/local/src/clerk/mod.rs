@@ -1,4 +1,4 @@
-//! A development Clerk: it signs people up and in, issues session tokens, and sends webhooks.
+//! A development Clerk: users sign up and sign in, and it issues session tokens and sends webhooks.
 
 mod browser;
 mod routes;
@@ -31,13 +31,13 @@ pub struct Clerk {
     key: SigningKey,
     secrets: Secrets,
     http: reqwest::Client,
-    kept: Mutex<state::Kept>,
+    stored: Mutex<state::Stored>,
     deliveries: Mutex<HashMap<String, watch::Receiver<webhooks::Progress>>>,
 }
 
 impl Clerk {
-    /// The instance whose data is in `folder`; a new one if there is none. `issuer` and `webhook_url` are where it and
-    /// the receiver of its webhooks are reached, `origin` is where the front end is.
+    /// The instance whose data is in `folder`, or a new one. `issuer` is its own URL, `webhook_url` that of the receiver of
+    /// its webhooks, and `origin` the front end's.
     pub fn load(folder: &Path, issuer: String, origin: String, webhook_url: String) -> Result<Arc<Self>> {
         let (secrets, key) = Secrets::load_or_make(folder)?;
         Ok(Arc::new(Self {
@@ -46,14 +46,14 @@ impl Clerk {
             webhook_url,
             key,
             secrets,
-            // Svix takes a redirect for a failure.
+            // Svix treats a redirect as a failure.
             http: reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build()?,
-            kept: Mutex::new(state::Kept::load(folder)?),
+            stored: Mutex::new(state::Stored::load(folder)?),
             deliveries: Mutex::default(),
         }))
     }
 
-    /// What it signs and opens with.
+    /// Its secrets.
     pub fn secrets(&self) -> &Secrets {
         &self.secrets
     }
@@ -63,7 +63,7 @@ impl Clerk {
         serde_json::json!({ "keys": [self.key.jwk()] })
     }
 
-    /// Answers requests until the task is dropped or aborted.
+    /// Serves the APIs until the task is dropped or aborted.
     pub fn serve(self: &Arc<Self>, listener: TcpListener) -> JoinHandle<std::io::Result<()>> {
         let router = routes::router(Arc::clone(self));
         tokio::spawn(async move {
@@ -72,12 +72,12 @@ impl Clerk {
         })
     }
 
-    /// What browsers ask of it: a page to sign in on, and tokens.
+    /// The routes for browsers: the sign-in page and tokens.
     pub(crate) fn browser(self: &Arc<Self>) -> axum::Router {
         browser::router(Arc::clone(self))
     }
 
-    /// Sends what was not delivered when the stack was last stopped.
+    /// Sends webhooks that were not delivered when the stack was last stopped.
     pub fn resume(self: &Arc<Self>) {
         let outbox: Vec<_> = self.read(|state| state.outbox.values().cloned().collect());
         for message in outbox {
@@ -86,14 +86,14 @@ impl Clerk {
     }
 
     fn read<T>(&self, read: impl FnOnce(&state::State) -> T) -> T {
-        read(&self.kept.lock().unwrap_or_else(PoisonError::into_inner).state)
+        read(&self.stored.lock().unwrap_or_else(PoisonError::into_inner).state)
     }
 
-    /// Changes the state and keeps the change.
+    /// Changes the state and stores it.
     fn change<T>(&self, change: impl FnOnce(&mut state::State) -> T) -> Result<T> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let outcome = change(&mut kept.state);
-        kept.save()?;
+        let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        let outcome = change(&mut stored.state);
+        stored.save()?;
         Ok(outcome)
     }
 

@@ -1,7 +1,7 @@
-//! What the development Clerk answers: a part of Clerk's Frontend and Backend APIs, with Clerk's paths and forms.
+//! A part of Clerk's Frontend and Backend APIs, with Clerk's paths and formats.
 //!
-//! Two things are its own: `/v1/sessions/{id}/end`, which is what signing out in a browser does, and
-//! `/v1/webhooks/{id}`, which waits for the delivery of an event.
+//! Clerk does not have two of the routes: `/v1/sessions/{id}/end` does what a sign-out in a browser does, and
+//! `/v1/webhooks/{id}` waits for the delivery of an event.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,9 +22,9 @@ use super::{
     webhooks,
 };
 
-/// How long a question after a webhook waits for its delivery.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Names the webhooks that a change sent.
+/// How long a request for a webhook waits for its delivery.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Lists the ids of the webhooks that a change sends.
 pub(crate) const WEBHOOKS_HEADER: &str = "x-local-webhooks";
 
 pub(crate) fn router(clerk: Arc<Clerk>) -> Router {
@@ -50,26 +50,26 @@ pub(crate) fn router(clerk: Arc<Clerk>) -> Router {
 
 pub(super) type Clerks = State<Arc<Clerk>>;
 
-/// A refusal in Clerk's form.
-pub(super) struct Refusal(pub(super) StatusCode, pub(super) &'static str, pub(super) String);
+/// An error response in Clerk's format.
+pub(super) struct ClerkError(pub(super) StatusCode, pub(super) &'static str, pub(super) String);
 
-pub(super) type Answer = Result<Response, Refusal>;
+pub(super) type ClerkResult = Result<Response, ClerkError>;
 
-impl IntoResponse for Refusal {
+impl IntoResponse for ClerkError {
     fn into_response(self) -> Response {
         let Self(status, code, message) = self;
         (status, Json(json!({ "errors": [{ "code": code, "message": message }] }))).into_response()
     }
 }
 
-impl From<anyhow::Error> for Refusal {
+impl From<anyhow::Error> for ClerkError {
     fn from(error: anyhow::Error) -> Self {
         Self(StatusCode::INTERNAL_SERVER_ERROR, "internal", format!("{error:#}"))
     }
 }
 
-fn not_found(what: &str, id: &str) -> Refusal {
-    Refusal(StatusCode::NOT_FOUND, "resource_not_found", format!("There is no {what} {id}."))
+fn not_found(resource: &str, id: &str) -> ClerkError {
+    ClerkError(StatusCode::NOT_FOUND, "resource_not_found", format!("No {resource} has the id {id}."))
 }
 
 async fn authorized(State(clerk): Clerks, headers: HeaderMap, request: Request, next: Next) -> Response {
@@ -78,7 +78,7 @@ async fn authorized(State(clerk): Clerks, headers: HeaderMap, request: Request, 
         return next.run(request).await;
     }
     let message = "Send the secret key of this instance in the header Authorization: Bearer <key>.";
-    Refusal(StatusCode::UNAUTHORIZED, "authentication_invalid", message.to_owned()).into_response()
+    ClerkError(StatusCode::UNAUTHORIZED, "authentication_invalid", message.to_owned()).into_response()
 }
 
 async fn jwks(State(clerk): Clerks) -> Json<Value> {
@@ -97,8 +97,8 @@ async fn openid_configuration(State(clerk): Clerks) -> Json<Value> {
     }))
 }
 
-/// Sends events and answers with what changed.
-pub(super) fn announce(clerk: &Arc<Clerk>, answer: Value, events: &[(&str, Value)]) -> Answer {
+/// Sends events, and responds with `body`.
+pub(super) fn announce(clerk: &Arc<Clerk>, body: Value, events: &[(&str, Value)]) -> ClerkResult {
     let messages: Vec<_> = events.iter().map(|(kind, data)| webhooks::event(clerk, kind, data)).collect();
     let ids = messages.iter().map(|message| message.id.as_str()).collect::<Vec<_>>().join(",");
     clerk.change(|state| {
@@ -107,7 +107,7 @@ pub(super) fn announce(clerk: &Arc<Clerk>, answer: Value, events: &[(&str, Value
     for message in messages {
         webhooks::deliver(clerk, message);
     }
-    Ok(([(WEBHOOKS_HEADER, ids)], Json(answer)).into_response())
+    Ok(([(WEBHOOKS_HEADER, ids)], Json(body)).into_response())
 }
 
 #[derive(Deserialize)]
@@ -131,14 +131,14 @@ async fn list_users(
 ) -> Json<Value> {
     let mut users: Vec<User> = clerk.read(|state| state.users.values().cloned().collect());
     users.sort_by_key(|user| user.created_at);
-    // In a query string a plus sign may stand for a space.
+    // A plus sign in a query string may be decoded as a space.
     if order_by.trim_start_matches(['+', ' ']) != "created_at" {
         users.reverse();
     }
     Json(users.iter().skip(offset).take(limit.min(500)).map(User::json).collect())
 }
 
-/// Empty strings are as good as nothing.
+/// Empty strings count as missing.
 #[derive(Default, Deserialize)]
 pub(super) struct UserBody {
     pub(super) id: Option<String>,
@@ -148,21 +148,21 @@ pub(super) struct UserBody {
     pub(super) image_url: Option<String>,
 }
 
-/// Adds a user whom nobody has been told of yet.
-pub(super) fn sign_up(clerk: &Clerk, body: UserBody) -> Result<User, Refusal> {
+/// Adds a user. The caller announces it.
+pub(super) fn sign_up(clerk: &Clerk, body: UserBody) -> Result<User, ClerkError> {
     let email = body.email_address.and_then(|addresses| addresses.into_iter().next()).ok_or_else(|| {
-        let message = "A user needs an address: \"email_address\": [\"ada@example.com\"].".to_owned();
-        Refusal(StatusCode::UNPROCESSABLE_ENTITY, "form_param_missing", message)
+        let message = "A user must have an email address: \"email_address\": [\"ada@example.com\"].".to_owned();
+        ClerkError(StatusCode::UNPROCESSABLE_ENTITY, "form_param_missing", message)
     })?;
     let id = body.id.unwrap_or_else(|| new_id("user"));
-    // An id is part of paths, here and in programs.
+    // Ids are parts of paths.
     if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte)) {
-        let message = "An id has letters, digits, _ and - alone, as user_ada.".to_owned();
-        return Err(Refusal(StatusCode::UNPROCESSABLE_ENTITY, "form_param_format_invalid", message));
+        let message = "An id has only letters, digits, _ and -, such as user_ada.".to_owned();
+        return Err(ClerkError(StatusCode::UNPROCESSABLE_ENTITY, "form_param_format_invalid", message));
     }
     if !email.contains('@') {
-        let message = format!("{email:?} is not an e-mail address.");
-        return Err(Refusal(StatusCode::UNPROCESSABLE_ENTITY, "form_param_format_invalid", message));
+        let message = format!("{email:?} is not an email address.");
+        return Err(ClerkError(StatusCode::UNPROCESSABLE_ENTITY, "form_param_format_invalid", message));
     }
     let now = now_ms();
     let user = User {
@@ -183,13 +183,13 @@ pub(super) fn sign_up(clerk: &Clerk, body: UserBody) -> Result<User, Refusal> {
         taken
     })?;
     if taken {
-        let message = format!("There is a user {} already.", user.id);
-        return Err(Refusal(StatusCode::UNPROCESSABLE_ENTITY, "form_identifier_exists", message));
+        let message = format!("A user has the id {} already.", user.id);
+        return Err(ClerkError(StatusCode::UNPROCESSABLE_ENTITY, "form_identifier_exists", message));
     }
     Ok(user)
 }
 
-async fn create_user(State(clerk): Clerks, Json(body): Json<UserBody>) -> Answer {
+async fn create_user(State(clerk): Clerks, Json(body): Json<UserBody>) -> ClerkResult {
     let user = sign_up(&clerk, body)?;
     announce(&clerk, user.json(), &[("user.created", user.json())])
 }
@@ -202,13 +202,13 @@ async fn count_users(State(clerk): Clerks) -> Json<Value> {
     Json(json!({ "object": "total_count", "total_count": clerk.read(|state| state.users.len()) }))
 }
 
-async fn read_user(State(clerk): Clerks, Path(id): Path<String>) -> Answer {
+async fn read_user(State(clerk): Clerks, Path(id): Path<String>) -> ClerkResult {
     let user = clerk.read(|state| state.users.get(&id).cloned());
     user.map(|user| Json(user.json()).into_response()).ok_or_else(|| not_found("user", &id))
 }
 
-/// Changes a user; each change is later than the one before, even within a millisecond.
-fn change_user(clerk: &Clerk, id: &str, change: impl FnOnce(&mut User)) -> Result<User, Refusal> {
+/// Changes a user. Each change gets a later time than the one before, even within a millisecond.
+fn change_user(clerk: &Clerk, id: &str, change: impl FnOnce(&mut User)) -> Result<User, ClerkError> {
     let user = clerk.change(|state| {
         let user = state.users.get_mut(id)?;
         change(user);
@@ -218,7 +218,7 @@ fn change_user(clerk: &Clerk, id: &str, change: impl FnOnce(&mut User)) -> Resul
     user.ok_or_else(|| not_found("user", id))
 }
 
-async fn update_user(State(clerk): Clerks, Path(id): Path<String>, Json(body): Json<UserBody>) -> Answer {
+async fn update_user(State(clerk): Clerks, Path(id): Path<String>, Json(body): Json<UserBody>) -> ClerkResult {
     let user = change_user(&clerk, &id, |user| {
         if let Some(email) = body.email_address.and_then(|addresses| addresses.into_iter().next()) {
             user.email = email;
@@ -235,7 +235,7 @@ async fn update_user(State(clerk): Clerks, Path(id): Path<String>, Json(body): J
     announce(&clerk, user.json(), &[("user.updated", user.json())])
 }
 
-/// Makes active sessions of a user end with `status`, and gives them.
+/// Ends the active sessions of a user with `status`, and returns them.
 fn close_sessions(state: &mut state::State, user_id: &str, status: Status) -> Vec<Value> {
     let sessions = state.sessions.values_mut();
     let active = sessions.filter(|session| session.user_id == user_id && session.status == Status::Active);
@@ -248,7 +248,7 @@ fn close(session: &mut Session, status: Status) -> Value {
     session.json()
 }
 
-async fn delete_user(State(clerk): Clerks, Path(id): Path<String>) -> Answer {
+async fn delete_user(State(clerk): Clerks, Path(id): Path<String>) -> ClerkResult {
     let removed = clerk.change(|state| {
         state.users.remove(&id)?;
         Some(close_sessions(state, &id, Status::Removed))
@@ -260,7 +260,7 @@ async fn delete_user(State(clerk): Clerks, Path(id): Path<String>) -> Answer {
     announce(&clerk, user, &events)
 }
 
-async fn ban_user(State(clerk): Clerks, Path(id): Path<String>) -> Answer {
+async fn ban_user(State(clerk): Clerks, Path(id): Path<String>) -> ClerkResult {
     let user = change_user(&clerk, &id, |user| user.banned = true)?;
     let sessions = clerk.change(|state| close_sessions(state, &id, Status::Revoked))?;
     let mut events: Vec<_> = sessions.into_iter().map(|session| ("session.revoked", session)).collect();
@@ -268,7 +268,7 @@ async fn ban_user(State(clerk): Clerks, Path(id): Path<String>) -> Answer {
     announce(&clerk, user.json(), &events)
 }
 
-async fn unban_user(State(clerk): Clerks, Path(id): Path<String>) -> Answer {
+async fn unban_user(State(clerk): Clerks, Path(id): Path<String>) -> ClerkResult {
     let user = change_user(&clerk, &id, |user| user.banned = false)?;
     announce(&clerk, user.json(), &[("user.updated", user.json())])
 }
@@ -285,8 +285,8 @@ async fn list_sessions(State(clerk): Clerks, Query(OfUser { user_id }): Query<Of
     })
 }
 
-/// Opens a session, in the browser that shows `client` if there is one, that nobody has been told of yet.
-pub(super) fn sign_in(clerk: &Clerk, user_id: String, client: Option<String>) -> Result<Session, Refusal> {
+/// Opens a session, in the browser with the cookie `client` if there is one. The caller announces it.
+pub(super) fn sign_in(clerk: &Clerk, user_id: String, client: Option<String>) -> Result<Session, ClerkError> {
     may_sign_in(clerk, &user_id)?;
     let now = now_ms();
     let (id, status) = (new_id("sess"), Status::Active);
@@ -295,59 +295,58 @@ pub(super) fn sign_in(clerk: &Clerk, user_id: String, client: Option<String>) ->
     Ok(session)
 }
 
-async fn create_session(State(clerk): Clerks, Json(OfUser { user_id }): Json<OfUser>) -> Answer {
+async fn create_session(State(clerk): Clerks, Json(OfUser { user_id }): Json<OfUser>) -> ClerkResult {
     let session = sign_in(&clerk, user_id, None)?;
     announce(&clerk, session.json(), &[("session.created", session.json())])
 }
 
-fn may_sign_in(clerk: &Clerk, user_id: &str) -> Result<User, Refusal> {
+fn may_sign_in(clerk: &Clerk, user_id: &str) -> Result<User, ClerkError> {
     let user = clerk.read(|state| state.users.get(user_id).cloned()).ok_or_else(|| not_found("user", user_id))?;
     if user.banned {
         let message = format!("The user {user_id} is banned.");
-        return Err(Refusal(StatusCode::FORBIDDEN, "user_banned", message));
+        return Err(ClerkError(StatusCode::FORBIDDEN, "user_banned", message));
     }
     Ok(user)
 }
 
-async fn create_token(State(clerk): Clerks, Path(id): Path<String>) -> Answer {
+async fn create_token(State(clerk): Clerks, Path(id): Path<String>) -> ClerkResult {
     token(&clerk, &id)
 }
 
 /// A fresh token of a session.
-pub(super) fn token(clerk: &Clerk, id: &str) -> Answer {
+pub(super) fn token(clerk: &Clerk, id: &str) -> ClerkResult {
     let session = clerk.read(|state| state.sessions.get(id).cloned()).ok_or_else(|| not_found("session", id))?;
     if session.status != Status::Active {
-        let message = format!("The session {id} is over; sign in again.");
-        return Err(Refusal(StatusCode::UNPROCESSABLE_ENTITY, "session_not_active", message));
+        let message = format!("The session {id} has ended. Sign in again.");
+        return Err(ClerkError(StatusCode::UNPROCESSABLE_ENTITY, "session_not_active", message));
     }
     let user = may_sign_in(clerk, &session.user_id)?;
-    // What docs/clerk.md adds to the session token in Clerk's dashboard.
+    // The claims that docs/clerk.md adds to the session token.
     let User { email, first_name, last_name, .. } = &user;
     let extra = json!({ "azp": clerk.origin, "email": email, "firstName": first_name, "lastName": last_name });
     let token = clerk.key.session_token(&clerk.issuer, &user.id, &session.id, now_ms() / 1000, &extra)?;
     Ok(Json(json!({ "object": "token", "jwt": token })).into_response())
 }
 
-async fn end_session(State(clerk): Clerks, Path(id): Path<String>) -> Answer {
-    over(&clerk, &id, Status::Ended, "session.ended")
+async fn end_session(State(clerk): Clerks, Path(id): Path<String>) -> ClerkResult {
+    end(&clerk, &id, Status::Ended, "session.ended")
 }
 
-async fn revoke_session(State(clerk): Clerks, Path(id): Path<String>) -> Answer {
-    over(&clerk, &id, Status::Revoked, "session.revoked")
+async fn revoke_session(State(clerk): Clerks, Path(id): Path<String>) -> ClerkResult {
+    end(&clerk, &id, Status::Revoked, "session.revoked")
 }
 
-pub(super) fn over(clerk: &Arc<Clerk>, id: &str, status: Status, kind: &str) -> Answer {
+pub(super) fn end(clerk: &Arc<Clerk>, id: &str, status: Status, kind: &str) -> ClerkResult {
     let session = clerk.change(|state| Some(close(state.sessions.get_mut(id)?, status)))?;
     let session = session.ok_or_else(|| not_found("session", id))?;
     announce(clerk, session.clone(), &[(kind, session)])
 }
 
-async fn read_webhook(State(clerk): Clerks, Path(id): Path<String>) -> Answer {
+async fn read_webhook(State(clerk): Clerks, Path(id): Path<String>) -> ClerkResult {
     let delivery = clerk.deliveries().get(&id).cloned();
     let mut delivery = delivery.ok_or_else(|| not_found("webhook", &id))?;
-    // Whether it was delivered in time or not, its progress is the answer.
-    drop(tokio::time::timeout(PATIENCE, delivery.wait_for(|progress| progress.delivered)).await);
+    // The response has its progress, whether or not it was delivered in time.
+    drop(tokio::time::timeout(DELIVERY_TIMEOUT, delivery.wait_for(|progress| progress.delivered)).await);
     let webhooks::Progress { kind, delivered, attempts, last } = delivery.borrow().clone();
-    let answer = json!({ "kind": kind, "delivered": delivered, "attempts": attempts, "last": last });
-    Ok(Json(answer).into_response())
+    Ok(Json(json!({ "kind": kind, "delivered": delivered, "attempts": attempts, "last": last })).into_response())
 }

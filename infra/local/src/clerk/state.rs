@@ -1,4 +1,4 @@
-//! Who has signed up and who is signed in, kept between runs.
+//! Users, sessions and undelivered webhooks, stored between runs.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +19,7 @@ use crate::files;
 const SECRETS: &str = "clerk-secrets.json";
 /// The file of users, sessions and webhooks in the data folder.
 const STATE: &str = "clerk-state.json";
-/// Files that this module makes.
+/// The files of this module.
 pub(crate) const FILES: [&str; 2] = [SECRETS, STATE];
 
 /// Milliseconds since the epoch, as Clerk writes times.
@@ -27,29 +27,29 @@ pub(crate) fn now_ms() -> u64 {
     u64::try_from(UNIX_EPOCH.elapsed().unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// An id of Clerk's form: `user_…`, `sess_…`, `msg_…`.
+/// An id in Clerk's format: `user_…`, `sess_…`, `msg_…`.
 pub(crate) fn new_id(kind: &str) -> String {
     format!("{kind}_{}", Uuid::now_v7().simple())
 }
 
-/// What a Clerk instance has secrets of.
+/// The secrets of a Clerk instance.
 #[derive(Deserialize, Serialize)]
 pub struct Secrets {
-    /// Opens the Backend API.
+    /// The key of the Backend API.
     pub secret_key: String,
-    /// Signs webhooks.
+    /// The signing secret of webhooks.
     pub webhook_secret: String,
     pub(crate) instance_id: String,
     key: StoredKey,
 }
 
 impl Secrets {
-    /// The secrets of the instance whose data is in `folder`, if it was ever started.
+    /// The secrets of the instance whose data is in `folder`, if it has ever run.
     pub fn load(folder: &Path) -> Result<Option<Self>> {
         read(&folder.join(SECRETS))
     }
 
-    /// The key that tokens are verified with, in PEM.
+    /// The key that verifies tokens, in PEM.
     pub(crate) fn public_key_pem(&self) -> Result<String> {
         SigningKey::load(&self.key)?.public_key_pem()
     }
@@ -72,7 +72,7 @@ impl Secrets {
     }
 }
 
-/// A person who has signed up.
+/// A user.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct User {
     pub(crate) id: String,
@@ -86,7 +86,7 @@ pub(crate) struct User {
 }
 
 impl User {
-    /// As Clerk's Backend API and webhooks show it.
+    /// The user in the format of Clerk's Backend API and webhooks.
     pub(crate) fn json(&self) -> Value {
         let address_id = format!("idn_{}", self.id);
         json!({
@@ -103,7 +103,7 @@ impl User {
     }
 }
 
-/// Whether a session is good for tokens, and if not, why.
+/// Whether a session is active, or how it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Status {
@@ -113,12 +113,12 @@ pub(crate) enum Status {
     Revoked,
 }
 
-/// A sign-in.
+/// A session.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Session {
     pub(crate) id: String,
     pub(crate) user_id: String,
-    /// What the browser that it was opened in shows to have its tokens; none where a command opened it.
+    /// The cookie of the browser in which it was opened, or none if a command opened it.
     #[serde(default)]
     pub(crate) client: Option<String>,
     pub(crate) status: Status,
@@ -127,7 +127,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// As Clerk's Backend API and webhooks show it.
+    /// The session in the format of Clerk's Backend API and webhooks.
     pub(crate) fn json(&self) -> Value {
         const WEEK: u64 = 7 * 24 * 60 * 60 * 1000;
         json!({
@@ -138,7 +138,7 @@ impl Session {
     }
 }
 
-/// A webhook on its way.
+/// An undelivered webhook.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Message {
     pub(crate) id: String,
@@ -146,22 +146,22 @@ pub(crate) struct Message {
     pub(crate) body: String,
 }
 
-/// All that is kept.
+/// The stored state.
 #[derive(Default, Deserialize, Serialize)]
 pub(crate) struct State {
     pub(crate) users: BTreeMap<String, User>,
     pub(crate) sessions: BTreeMap<String, Session>,
-    /// Webhooks that nobody has taken yet.
+    /// Webhooks that have not been delivered yet.
     pub(crate) outbox: BTreeMap<String, Message>,
 }
 
-/// The state and the file it is kept in.
-pub(crate) struct Kept {
+/// The state and its file.
+pub(crate) struct Stored {
     file: PathBuf,
     pub(crate) state: State,
 }
 
-impl Kept {
+impl Stored {
     pub(crate) fn load(folder: &Path) -> Result<Self> {
         let file = folder.join(STATE);
         Ok(Self { state: read(&file)?.unwrap_or_default(), file })
@@ -175,7 +175,7 @@ impl Kept {
 fn read<T: DeserializeOwned>(file: &Path) -> Result<Option<T>> {
     let Some(content) = files::read(file)? else { return Ok(None) };
     let value = serde_json::from_slice(&content);
-    value.map(Some).with_context(|| format!("{} is damaged; start once with FRESH=1", file.display()))
+    value.map(Some).with_context(|| format!("{} is damaged. Start once with `make run FRESH=1`", file.display()))
 }
 
 fn write<T: Serialize>(file: &Path, value: &T) -> Result<()> {

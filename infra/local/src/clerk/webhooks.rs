@@ -1,4 +1,4 @@
-//! Webhooks, signed and sent again as Svix does it, in small.
+//! Webhooks, signed and retried as Svix does, with shorter delays.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,9 +13,9 @@ use super::{
     state::{Message, new_id, now_ms},
 };
 
-/// How long after an attempt the next one is made. Svix waits 5 s, 5 min, 30 min, 2 h, 5 h, 10 h and 10 h, and then
-/// gives up; here the last wait is repeated, so that what was broken for an afternoon is delivered in the end.
-const WAITS: [Duration; 6] = [
+/// The delay after each attempt. Svix waits 5 s, 5 min, 30 min, 2 h, 5 h, 10 h and 10 h, and then gives up. Here the last
+/// delay is repeated, so that webhooks are delivered even after hours without a receiver.
+const RETRY_DELAYS: [Duration; 6] = [
     Duration::from_millis(250),
     Duration::from_millis(500),
     Duration::from_secs(1),
@@ -23,16 +23,16 @@ const WAITS: [Duration; 6] = [
     Duration::from_secs(4),
     Duration::from_secs(8),
 ];
-/// How long the receiver may take, as at Svix.
+/// The timeout of a delivery, the same as Svix's.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How far a webhook has come.
+/// The progress of a webhook's delivery.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Progress {
     pub(crate) kind: String,
     pub(crate) delivered: bool,
     pub(crate) attempts: usize,
-    /// What the last attempt met: a status, or why there was none.
+    /// The status or error of the last attempt.
     pub(crate) last: String,
 }
 
@@ -46,13 +46,13 @@ pub(crate) fn event(clerk: &Clerk, kind: &str, data: &Value) -> Message {
     Message { id: new_id("msg"), kind: kind.to_owned(), body: body.to_string() }
 }
 
-/// Sends a message until it is taken. The message is in the outbox already, so that no stop loses it.
+/// Sends a message until it is accepted. The message is in the outbox already, so a stop does not lose it.
 pub(crate) fn deliver(clerk: &Arc<Clerk>, message: Message) {
     let (progress, watched) = watch::channel(Progress { kind: message.kind.clone(), ..Progress::default() });
     clerk.deliveries().insert(message.id.clone(), watched);
     let clerk = Arc::clone(clerk);
     tokio::spawn(async move {
-        for wait in WAITS.into_iter().chain(std::iter::repeat(Duration::from_secs(8))) {
+        for delay in RETRY_DELAYS.into_iter().chain(std::iter::repeat(Duration::from_secs(8))) {
             let outcome = attempt(&clerk, &message).await;
             let delivered = outcome.as_ref().is_ok_and(StatusCode::is_success);
             let last = outcome.map_or_else(|error| error.to_string(), |status| status.as_u16().to_string());
@@ -64,7 +64,7 @@ pub(crate) fn deliver(clerk: &Arc<Clerk>, message: Message) {
             if delivered {
                 break;
             }
-            sleep(wait).await;
+            sleep(delay).await;
         }
         if let Err(error) = clerk.change(|state| drop(state.outbox.remove(&message.id))) {
             eprintln!("{} stays in the outbox: {error:#}", message.kind);
@@ -73,7 +73,7 @@ pub(crate) fn deliver(clerk: &Arc<Clerk>, message: Message) {
 }
 
 async fn attempt(clerk: &Clerk, message: &Message) -> Result<StatusCode> {
-    // Each attempt is dated anew; the id stays.
+    // Each attempt has a new timestamp and the same id.
     let timestamp = i64::try_from(now_ms() / 1000)?;
     let signature =
         Webhook::new(&clerk.secrets.webhook_secret)?.sign(&message.id, timestamp, message.body.as_bytes())?;
