@@ -1,4 +1,4 @@
-//! The commands: `run` starts the stack, the others do to it what people and Clerk's dashboard do to the real one.
+//! The commands: `run` starts the stack, the others do what users and Clerk's dashboard do on AWS.
 
 use std::path::{Path, PathBuf};
 
@@ -24,133 +24,183 @@ use crate::{
 #[derive(Parser)]
 #[command(name = "local", bin_name = "cargo dev", version)]
 pub struct Cli {
-    #[command(flatten)]
-    place: Place,
     #[command(subcommand)]
     command: Command,
 }
 
+/// The options of commands that configure the stack.
 #[derive(Args)]
-struct Place {
+struct Settings {
     #[command(flatten)]
     ports: Ports,
     /// Origins of front ends that may use the stack, besides the example application, comma-separated
-    #[arg(long, env = "WEB_ORIGINS", global = true, value_delimiter = ',', value_parser = origin)]
+    #[arg(long, env = "WEB_ORIGINS", value_delimiter = ',', value_parser = origin)]
     origins: Vec<String>,
-    /// Where the stack keeps its data [default: .local in the project]
-    #[arg(long, env = "LOCAL_DATA", global = true)]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    data: Data,
+}
+
+/// The options of commands that use the development Clerk.
+#[derive(Args)]
+struct Instance {
+    /// Port of the development Clerk
+    #[arg(long, env = "CLERK_PORT", default_value_t = Ports::CLERK, global = true)]
+    clerk_port: u16,
+    #[command(flatten)]
+    data: Data,
+}
+
+#[derive(Args)]
+struct Data {
+    /// Folder of the stack's data [default: .local in the project]
+    #[arg(long = "data", env = "LOCAL_DATA", global = true)]
+    folder: Option<PathBuf>,
+}
+
+impl Data {
+    fn folder(self) -> PathBuf {
+        self.folder.unwrap_or_else(stack::default_folder)
+    }
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Start the stack; Ctrl-C stops it
     Run {
-        /// Forget all data first
+        #[command(flatten)]
+        settings: Settings,
+        /// Delete all data first
         #[arg(long)]
         fresh: bool,
-        /// Do not build and load code again when it is edited
+        /// Do not rebuild and reload code that is edited
         #[arg(long)]
         no_reload: bool,
-        /// Leave the example application out
+        /// Start without the example application
         #[arg(long)]
         api_only: bool,
-        /// Stop as well when standard input is closed, as it is when the program that started this ends
+        /// Also stop when standard input is closed, which happens when the parent process ends
         #[arg(long)]
         until_stdin_closes: bool,
         #[command(flatten)]
         limits: Limits,
     },
-    /// Sign up, change and delete people
-    #[command(subcommand)]
-    User(UserCommand),
-    /// Sign somebody in: prints the session's id
+    /// Create, update, delete, ban and unban users
+    User {
+        #[command(flatten)]
+        instance: Instance,
+        #[command(subcommand)]
+        command: UserCommand,
+    },
+    /// Sign a user in and print the session's id
     SignIn {
-        /// Whom, by id
+        #[command(flatten)]
+        instance: Instance,
+        /// The user's id
         #[arg(long)]
         user: String,
     },
     /// End a session
     SignOut {
-        /// The session's id, as sign-in printed it
+        #[command(flatten)]
+        instance: Instance,
+        /// The session's id, as printed by sign-in
         #[arg(long)]
         session: String,
     },
-    /// Print a fresh session token, which is good for a minute; signs in first if need be
+    /// Print a fresh session token, which is valid for a minute; signs the user in if necessary
     Token {
-        /// Whose, by id
+        #[command(flatten)]
+        instance: Instance,
+        /// The user's id
         #[arg(long)]
         user: String,
     },
-    /// Print the signing secret of the webhooks, to send some of your own
-    WebhookSecret,
-    /// Print a sample event of a function, dated now and signed, so that it succeeds
+    /// Print the signing secret of the webhooks, to send your own
+    WebhookSecret {
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Print a sample event of a function, with the current time and valid signatures; signs its user up if necessary
     Event {
+        #[command(flatten)]
+        instance: Instance,
         #[command(flatten)]
         sample: Sample,
     },
     /// Run a function in Docker on a sample event, with `sam local invoke`
     Invoke {
         #[command(flatten)]
+        settings: Settings,
+        #[command(flatten)]
         sample: Sample,
         /// Options of `sam local invoke`, such as --skip-pull-image
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<String>,
     },
-    /// Serve the API from Docker, with `sam local start-api`
+    /// Serve the API with functions in Docker, with `sam local start-api`
     StartApi {
-        /// Port of the API
+        #[command(flatten)]
+        settings: Settings,
+        /// Port of the API in Docker
         #[arg(long, default_value_t = 3001)]
         port: u16,
         /// Options of `sam local start-api`, such as --skip-pull-image
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<String>,
     },
-    /// Add a resource to the project: `make resource` runs this, and writes what follows from it
+    /// Add a resource to the project; use `make resource`, which also generates the OpenAPI document
     Resource(NewResource),
-    /// Repair profiles that webhooks missed, here or, with Clerk's secret key, on AWS
-    Reconcile(Reconcile),
+    /// Repair profiles whose webhooks were missed, in the local stack or, with Clerk's secret key, on AWS
+    Reconcile {
+        #[command(flatten)]
+        instance: Instance,
+        /// Port of the API and the function URL
+        #[arg(long, env = "API_PORT", default_value_t = Ports::API)]
+        api_port: u16,
+        #[command(flatten)]
+        reconcile: Reconcile,
+    },
 }
 
 #[derive(Subcommand)]
 enum UserCommand {
-    /// Sign somebody up
+    /// Create a user
     Create {
-        /// The id to give them
+        /// The new user's id
         #[arg(long)]
         id: String,
-        /// Their primary address
+        /// The primary email address
         #[arg(long)]
         email: String,
         #[command(flatten)]
         details: Details,
     },
-    /// Change somebody's details; what is left away stays
+    /// Update a user; omitted details stay as they are
     Update {
-        /// Whose, by id
+        /// The user's id
         #[arg(long)]
         id: String,
-        /// Their primary address
+        /// The primary email address
         #[arg(long)]
         email: Option<String>,
         #[command(flatten)]
         details: Details,
     },
-    /// Delete somebody
+    /// Delete a user
     Delete {
-        /// Whom, by id
+        /// The user's id
         #[arg(long)]
         id: String,
     },
-    /// Ban somebody
+    /// Ban a user
     Ban {
-        /// Whom, by id
+        /// The user's id
         #[arg(long)]
         id: String,
     },
-    /// Let somebody back in
+    /// Unban a user
     Unban {
-        /// Whom, by id
+        /// The user's id
         #[arg(long)]
         id: String,
     },
@@ -164,7 +214,7 @@ struct Details {
     /// Last name
     #[arg(long)]
     last_name: Option<String>,
-    /// Where their picture is
+    /// URL of the picture
     #[arg(long)]
     image_url: Option<String>,
 }
@@ -178,78 +228,81 @@ impl Details {
 }
 
 impl Cli {
-    /// Does what was asked for.
+    /// Runs the command.
     pub async fn run(self) -> Result<()> {
-        let folder = self.place.data.clone().unwrap_or_else(stack::default_folder);
-        let Place { ports, origins, .. } = self.place;
-        if let Command::Run { fresh, no_reload, api_only, until_stdin_closes, limits } = self.command {
-            let reload = !no_reload;
-            let options = Options { ports, limits, origins, folder, fresh, reload, api_only, until_stdin_closes };
-            return stack::run(options).await;
-        }
-        let secrets = Secrets::load(&folder)?;
-        if let Command::Resource(resource) = self.command {
-            return resource.write(&workspace());
-        }
-        if let Command::Reconcile(reconcile) = self.command {
-            let (secret_key, signing_secret) =
-                secrets.map(|secrets| (secrets.secret_key, secrets.webhook_secret)).unzip();
-            let defaults = Defaults {
-                api: format!("http://127.0.0.1:{}", ports.clerk),
-                webhook: format!("http://127.0.0.1:{}{}", ports.api, url_path("clerk-webhook")),
-                secret_key,
-                signing_secret,
-                progress: folder.join("reconcile-progress"),
-            };
-            files::folder(&folder)?;
-            return reconcile.run(defaults).await;
-        }
-        let secrets = secrets.context("the local stack has never run; start it with `make run`")?;
-        let clerk = Backend {
-            port: ports.clerk,
-            secret_key: secrets.secret_key.clone(),
-            http: reqwest::Client::builder().no_proxy().build()?,
-        };
         match self.command {
-            Command::Run { .. } | Command::Reconcile(_) | Command::Resource(_) => Ok(()),
-            Command::WebhookSecret => {
-                println!("{}", secrets.webhook_secret);
+            Command::Run { settings, fresh, no_reload, api_only, until_stdin_closes, limits } => {
+                let Settings { ports, origins, data } = settings;
+                let (folder, reload) = (data.folder(), !no_reload);
+                let options = Options { ports, limits, origins, folder, fresh, reload, api_only, until_stdin_closes };
+                stack::run(options).await
+            }
+            Command::User { instance, command } => Backend::of(instance)?.user(command).await,
+            Command::SignIn { instance, user } => {
+                println!("{}", Backend::of(instance)?.sign_in(&user).await?);
                 Ok(())
             }
-            Command::User(command) => clerk.user(command).await,
-            Command::SignIn { user } => {
-                println!("{}", clerk.sign_in(&user).await?);
+            Command::SignOut { instance, session } => {
+                let path = format!("/v1/sessions/{session}/end");
+                Backend::of(instance)?.change(Method::POST, &path, None).await.map(drop)
+            }
+            Command::Token { instance, user } => {
+                println!("{}", Backend::of(instance)?.token(&user).await?);
                 Ok(())
             }
-            Command::SignOut { session } => {
-                clerk.change(Method::POST, &format!("/v1/sessions/{session}/end"), None).await.map(drop)
-            }
-            Command::Token { user } => {
-                println!("{}", clerk.token(&user).await?);
+            Command::WebhookSecret { data } => {
+                println!("{}", secrets(&data.folder())?.webhook_secret);
                 Ok(())
             }
-            Command::Event { sample } => {
-                println!("{:#}", clerk.event(&sample, &secrets).await?);
+            Command::Event { instance, sample } => {
+                println!("{:#}", Backend::of(instance)?.event(&sample).await?);
                 Ok(())
             }
-            Command::Invoke { sample, options } => {
+            Command::Invoke { settings, sample, options } => {
                 let name = sample.function_id()?;
-                let event = clerk.event(&sample, &secrets).await?.to_string();
+                let Settings { ports, origins, data } = settings;
+                let folder = data.folder();
+                let backend = Backend::new(ports.clerk, secrets(&folder)?)?;
+                let event = backend.event(&sample).await?.to_string();
                 let arguments = ["invoke".to_owned(), name].into_iter().chain(options).collect::<Vec<_>>();
-                in_docker(&arguments, Some(event), ports, &origins, &folder, &secrets).await
+                in_docker(&arguments, Some(event), ports, &origins, &folder, &backend.secrets).await
             }
-            Command::StartApi { port, options } => {
+            Command::StartApi { settings, port, options } => {
+                let Settings { ports, origins, data } = settings;
+                let folder = data.folder();
+                let secrets = secrets(&folder)?;
                 let served = docker::serve_api(port, stack::origins(ports, &origins)).await?;
                 let arguments: Vec<_> =
                     ["start-api".to_owned()].into_iter().chain(served.options).chain(options).collect();
-                println!("the functions in Docker are served at {}", served.url);
+                println!("the API with functions in Docker is at {}", served.url);
                 in_docker(&arguments, None, ports, &origins, &folder, &secrets).await
+            }
+            Command::Resource(resource) => resource.write(&workspace()),
+            Command::Reconcile { instance, api_port, reconcile } => {
+                let folder = instance.data.folder();
+                let secrets = Secrets::load(&folder)?;
+                let (secret_key, signing_secret) =
+                    secrets.map(|secrets| (secrets.secret_key, secrets.webhook_secret)).unzip();
+                let defaults = Defaults {
+                    api: format!("http://127.0.0.1:{}", instance.clerk_port),
+                    webhook: format!("http://127.0.0.1:{api_port}{}", url_path("clerk-webhook")),
+                    secret_key,
+                    signing_secret,
+                    progress: folder.join("reconcile-progress"),
+                };
+                files::folder(&folder)?;
+                reconcile.run(defaults).await
             }
         }
     }
 }
 
-/// An origin as browsers write it.
+/// The secrets of the local stack whose data is in `folder`.
+fn secrets(folder: &Path) -> Result<Secrets> {
+    Secrets::load(folder)?.context("the local stack has never run. Start it with `make run`")
+}
+
+/// A serialized origin.
 fn origin(text: &str) -> Result<String> {
     let serialized = Url::parse(text).map(|url| url.origin().ascii_serialization());
     ensure!(serialized.is_ok_and(|origin| origin == text), "write it as browsers do, such as http://localhost:5173");
@@ -264,10 +317,10 @@ async fn in_docker(
     folder: &Path,
     secrets: &Secrets,
 ) -> Result<()> {
-    // A container does not reach Clerk for its keys.
+    // Containers cannot reach the development Clerk to fetch its keys.
     let key = secrets.public_key_pem()?;
     let access_key =
-        dynamodb::access_key(folder)?.context("the local stack has never run; start it with `make run`")?;
+        dynamodb::access_key(folder)?.context("the local stack has never run. Start it with `make run`")?;
     let origins = stack::origins(ports, origins);
     let template = Template::load()?;
     let environment = |database| {
@@ -279,14 +332,22 @@ async fn in_docker(
     docker::sam_local(arguments, event, ports.dynamodb, environment).await
 }
 
-/// The running Clerk's Backend API.
+/// A client of the development Clerk's Backend API.
 struct Backend {
     port: u16,
-    secret_key: String,
+    secrets: Secrets,
     http: reqwest::Client,
 }
 
 impl Backend {
+    fn new(port: u16, secrets: Secrets) -> Result<Self> {
+        Ok(Self { port, secrets, http: reqwest::Client::builder().no_proxy().build()? })
+    }
+
+    fn of(Instance { clerk_port, data }: Instance) -> Result<Self> {
+        Self::new(clerk_port, secrets(&data.folder())?)
+    }
+
     async fn user(&self, command: UserCommand) -> Result<()> {
         let (method, path, body) = match command {
             UserCommand::Create { id, email, details } => {
@@ -307,19 +368,20 @@ impl Backend {
         Ok(text(&session, "id")?.to_owned())
     }
 
-    /// A sample event, filled in. Signs its user up if need be.
-    async fn event(&self, sample: &Sample, secrets: &Secrets) -> Result<Value> {
+    /// A sample event with a token. Signs the sample's user up if necessary.
+    async fn event(&self, sample: &Sample) -> Result<Value> {
         let sample = sample.read()?;
         let mut token = String::new();
         if sample.contains(samples::TOKEN) {
-            let known = self.ask(self.http.get(self.url(&format!("/v1/users/{}", samples::USER)))).await?;
+            let known = self.request(self.http.get(self.url(&format!("/v1/users/{}", samples::USER)))).await?;
             if known.status() == StatusCode::NOT_FOUND {
                 let body = json!({ "id": samples::USER, "email_address": ["ada@example.com"], "first_name": "Ada" });
                 self.change(Method::POST, "/v1/users", Some(body)).await?;
+                eprintln!("signed up {}, the user of the samples", samples::USER);
             }
             token = self.token(samples::USER).await?;
         }
-        samples::fill(&sample, &token, &secrets.webhook_secret)
+        samples::fill(&sample, &token, &self.secrets.webhook_secret)
     }
 
     async fn token(&self, user_id: &str) -> Result<String> {
@@ -340,11 +402,11 @@ impl Backend {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    /// What Clerk answers, be it a refusal.
-    async fn ask(&self, request: reqwest::RequestBuilder) -> Result<Response> {
-        match request.bearer_auth(&self.secret_key).send().await {
+    /// Clerk's response, of any status.
+    async fn request(&self, request: reqwest::RequestBuilder) -> Result<Response> {
+        match request.bearer_auth(&self.secrets.secret_key).send().await {
             Err(error) if error.is_connect() => bail!(
-                "the local stack is not running on port {}; start it with `make run`, or set CLERK_PORT",
+                "the local stack is not running on port {}. Start it with `make run`, or set CLERK_PORT",
                 self.port
             ),
             response => Ok(response?),
@@ -352,19 +414,19 @@ impl Backend {
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response> {
-        let response = self.ask(request).await?;
+        let response = self.request(request).await?;
         if response.status().is_success() {
             return Ok(response);
         }
         let status = response.status();
-        let answer: Value = response.json().await.unwrap_or_default();
-        match answer.pointer("/errors/0/message").and_then(Value::as_str) {
+        let body: Value = response.json().await.unwrap_or_default();
+        match body.pointer("/errors/0/message").and_then(Value::as_str) {
             Some(message) => bail!("{message}"),
-            None => bail!("Clerk answered {status}"),
+            None => bail!("Clerk returned {status}"),
         }
     }
 
-    /// Makes a change and says what became of the webhooks that announce it.
+    /// Makes a change and prints whether its webhooks were delivered.
     async fn change(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value> {
         let mut request = self.http.request(method, self.url(path));
         if let Some(body) = body {
@@ -373,22 +435,22 @@ impl Backend {
         let response = self.send(request).await?;
         let ids = response.headers().get(WEBHOOKS_HEADER).and_then(|ids| ids.to_str().ok()).unwrap_or_default();
         let ids: Vec<String> = ids.split(',').filter(|id| !id.is_empty()).map(str::to_owned).collect();
-        let answer = response.json().await?;
+        let body = response.json().await?;
         for id in ids {
             let delivery = self.send(self.http.get(self.url(&format!("/v1/webhooks/{id}")))).await?;
             let delivery: Value = delivery.json().await?;
             let (kind, last) = (text(&delivery, "kind")?, text(&delivery, "last")?);
-            let last = if last.is_empty() { "no answer yet" } else { last };
+            let last = if last.is_empty() { "no response yet" } else { last };
             if delivery.get("delivered") == Some(&Value::Bool(true)) {
                 eprintln!("{kind} delivered");
             } else {
-                eprintln!("{kind} not delivered yet ({last}); it will be sent again");
+                eprintln!("{kind} not delivered yet ({last}). It will be retried");
             }
         }
-        Ok(answer)
+        Ok(body)
     }
 }
 
 fn text<'a>(value: &'a Value, member: &str) -> Result<&'a str> {
-    value.get(member).and_then(Value::as_str).with_context(|| format!("Clerk's answer has no {member}"))
+    value.get(member).and_then(Value::as_str).with_context(|| format!("Clerk's response has no {member}"))
 }

@@ -23,9 +23,9 @@ use crate::{
     template::{Table, Template},
 };
 
-/// The engine's file in the data folder; SQLite makes two more beside it, with the same permissions.
+/// The engine's file in the data folder. SQLite creates two more beside it, with the same permissions.
 pub(crate) const FILES: [&str; 3] = ["dynamodb.sqlite", "dynamodb.sqlite-shm", "dynamodb.sqlite-wal"];
-/// The file of the access key in the data folder, in the form that AWS's own tools read.
+/// The file of the access key in the data folder, in the format of AWS's tools.
 pub(crate) const CREDENTIALS: &str = "aws-credentials";
 /// The secret access key. The engine does not verify signatures.
 pub(crate) const SECRET_ACCESS_KEY: &str = "local";
@@ -68,17 +68,17 @@ fn stream(database: &Database, table: &Table) -> Result<()> {
     Ok(())
 }
 
-/// The id of the access key that opens the database in `folder`, if there is one.
+/// The id of the access key of the database in `folder`, if it exists.
 pub(crate) fn access_key(folder: &Path) -> Result<Option<String>> {
     let Some(content) = files::read(&folder.join(CREDENTIALS))? else { return Ok(None) };
     let content = String::from_utf8(content).context("the credentials are not UTF-8")?;
     let mut entries = content.lines().filter_map(|line| line.split_once('='));
     let key = entries.find(|(name, _)| name.trim() == "aws_access_key_id");
-    let (_, key) = key.with_context(|| format!("{CREDENTIALS} is damaged; start once with FRESH=1"))?;
+    let (_, key) = key.with_context(|| format!("{CREDENTIALS} is damaged. Start once with `make run FRESH=1`"))?;
     Ok(Some(key.trim().to_owned()))
 }
 
-/// The id of the access key that opens the database in `folder`; a new one if there is none.
+/// The id of the access key of the database in `folder`, or of a new one.
 pub fn access_key_or_make(folder: &Path) -> Result<String> {
     if let Some(key) = access_key(folder)? {
         return Ok(key);
@@ -89,9 +89,9 @@ pub fn access_key_or_make(folder: &Path) -> Result<String> {
     Ok(key)
 }
 
-/// Serves an engine to programs that have its access key, until the task is dropped or aborted. The engine itself takes
-/// every signature, and tells every page that it may read the answer. `used` changes after every request, before its
-/// response is sent.
+/// Serves an engine to programs that have its access key, until the task is dropped or aborted. The engine itself accepts
+/// every signature, and its CORS headers allow every page. `used` changes after every request, before its response is
+/// sent.
 pub(crate) async fn serve_guarded(
     listener: TcpListener,
     database: Database,
@@ -106,12 +106,12 @@ pub(crate) async fn serve_guarded(
     let router = Guard::programs(port).layer(router);
     Ok(tokio::spawn(async move {
         let served = tokio::join!(dynoxide::server::serve_on(engine, database), axum::serve(listener, router));
-        // Neither ends by itself.
+        // Neither ends.
         drop(served);
     }))
 }
 
-/// Says that a request may have written.
+/// Announces that a request may have written.
 async fn announce(State(used): State<watch::Sender<()>>, response: Response) -> Response {
     used.send_replace(());
     response
@@ -132,22 +132,22 @@ pub(crate) async fn has_key(
     (StatusCode::BAD_REQUEST, [(header::CONTENT_TYPE, "application/x-amz-json-1.0")], Json(body)).into_response()
 }
 
-/// The id of the key that a request says it is signed with (AWS Signature Version 4).
+/// The id of a request's access key (AWS Signature Version 4).
 fn signing_key(headers: &HeaderMap) -> Option<&str> {
     let parameters = headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("AWS4-HMAC-SHA256 ")?;
     let credential = parameters.split(',').find_map(|parameter| parameter.trim().strip_prefix("Credential="))?;
     credential.split('/').next()
 }
 
-/// Serves an engine without a guard until the task is dropped or aborted: for test data.
+/// Serves an engine without a guard until the task is dropped or aborted. For test data.
 pub fn serve(listener: TcpListener, database: Database) -> JoinHandle<()> {
     tokio::spawn(dynoxide::server::serve_on(listener, database))
 }
 
-/// Makes the tables that are missing.
+/// Creates the tables that are missing.
 pub fn with_tables(database: Database, template: &Template) -> Result<Database> {
     for table in &template.tables {
-        create(&database, table).with_context(|| format!("{} cannot be made", table.name))?;
+        create(&database, table).with_context(|| format!("{} cannot be created", table.name))?;
     }
     Ok(database)
 }
@@ -175,7 +175,7 @@ fn create(database: &Database, table: &Table) -> Result<()> {
     Ok(())
 }
 
-/// The keys of a table and its indexes, which cannot be changed once it is made.
+/// The keys of a table and its indexes, which cannot be changed later.
 fn keys(database: &Database, table: &Table) -> Result<Option<(String, Option<String>)>> {
     let metadata = database.get_table_metadata(&table.name)?;
     Ok(metadata.map(|metadata| (metadata.key_schema, metadata.lsi_definitions)))

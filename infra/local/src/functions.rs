@@ -1,4 +1,4 @@
-//! The functions: their real binaries under `cargo lambda watch`, which has Lambda's Runtime API.
+//! The functions: their binaries under `cargo lambda watch`, which has Lambda's Runtime API.
 
 use std::{
     collections::BTreeMap,
@@ -22,27 +22,27 @@ use crate::{
     websocket,
 };
 
-/// Each function serves as many requests at once, in as many processes; Lambda has no such limit.
+/// The largest number of concurrent requests of each function, and of its processes. Lambda has no such limit.
 const CONCURRENCY: &str = "4";
-/// How long a built function may take to answer for the first time.
+/// The timeout for the first response of a built function.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
-/// How long an invocation may take: longer than a function's timeout in the template.
+/// The timeout of an invocation, longer than a function's timeout in the template.
 const INVOCATION_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long processes may take to end when they are asked to.
+/// The time for processes to end after a signal.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The workspace's folder, as it was when this program was built.
+/// The workspace's folder at build time.
 pub(crate) fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new(".")).to_owned()
 }
 
-/// The path that leads to a function's URL, at cargo-lambda as on the API's port.
+/// The path of a function's URL, both of cargo-lambda and on the API's port.
 pub(crate) fn url_path(binary: &str) -> String {
     format!("/lambda-url/{binary}")
 }
 
-/// An address for cargo-lambda, which cannot be given a listener. It is a random one of the loopback interface's, so nothing
-/// else takes it meanwhile, and no web page guesses it.
+/// An IP address and port for cargo-lambda, which cannot be given a listener. They are random, so that no other program
+/// takes them in the meantime, and no web page can guess them.
 pub(crate) async fn free_address() -> Result<SocketAddr> {
     Ok(hidden_listener().await?.local_addr()?)
 }
@@ -54,9 +54,8 @@ pub(crate) struct Functions {
 }
 
 impl Functions {
-    /// Starts the functions, which are built, where no web page reaches the Runtime API and its events. `environment` is
-    /// for all of them; `folder` is for links to their sources. With `reload`, code that is edited is built and loaded
-    /// again.
+    /// Starts the built functions where web pages cannot reach the Runtime API and its events. `environment` is for all of
+    /// them, and `folder` for links to their sources. With `reload`, edited code is rebuilt and reloaded.
     pub(crate) async fn start(environment: &BTreeMap<String, String>, folder: &Path, reload: bool) -> Result<Self> {
         let address = free_address().await?;
         let (ip, port) = (address.ip().to_string(), address.port().to_string());
@@ -65,17 +64,17 @@ impl Functions {
             .args(["lambda", "watch", "--invoke-address", &ip, "--invoke-port", &port, "--disable-cors"])
             .args(["--quiet", "--concurrency", CONCURRENCY, "--manifest-path"])
             .arg(workspace().join("Cargo.toml"))
-            // Cargo looks for this from the folder it runs in.
+            // Cargo searches for this from its working directory.
             .arg("--config")
             .arg(workspace().join(".cargo/config.toml"))
             .current_dir(sources(folder)?)
             .stdin(Stdio::null())
-            // A group of its own: Ctrl-C reaches this program alone, which then stops the functions in order.
+            // A separate process group: Ctrl-C reaches only this program, which then stops the functions in order.
             .process_group(0);
         if !reload {
             watch.arg("--ignore-changes");
         }
-        // What the developer's shell has for the real Clerk or AWS must not reach the local functions.
+        // Variables of the developer's shell for Clerk or AWS must not reach the local functions.
         for (name, _) in std::env::vars() {
             if ["AWS_", "CLERK_"].iter().any(|prefix| name.starts_with(prefix)) {
                 watch.env_remove(name);
@@ -86,7 +85,7 @@ impl Functions {
         Ok(Self { watch, address })
     }
 
-    /// Where cargo-lambda listens.
+    /// The IP address and port of cargo-lambda.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
@@ -96,18 +95,18 @@ impl Functions {
         Invoker::to(self.address)
     }
 
-    /// Waits until every function has answered a request.
+    /// Waits until every function has responded to a request.
     pub(crate) async fn ready(&mut self, template: &Template) -> Result<()> {
         let invoker = self.invoker()?;
         for function in &template.functions {
             let deadline = Instant::now() + START_TIMEOUT;
-            // Nobody listens at first; then the request waits for the function. Any answer of a function's will do.
+            // At first nothing listens, and then the request waits for the function. Any of its responses is enough.
             while !is_ready(&invoker, function, template, deadline).await {
                 if let Some(status) = self.watch.try_wait()? {
-                    bail!("cargo-lambda has stopped ({status}); what it printed above says why");
+                    bail!("cargo-lambda has stopped ({status}). See its output above");
                 }
                 if Instant::now() > deadline {
-                    bail!("{} did not answer; what it printed above says why", function.binary);
+                    bail!("{} does not respond. See its output above", function.binary);
                 }
                 sleep(Duration::from_millis(50)).await;
             }
@@ -115,26 +114,26 @@ impl Functions {
         Ok(())
     }
 
-    /// Ends when cargo-lambda ends by itself.
+    /// Waits until cargo-lambda ends.
     pub(crate) async fn ended(&mut self) -> Result<ExitStatus> {
         Ok(self.watch.wait().await?)
     }
 
-    /// Stops cargo-lambda and all that it started.
+    /// Stops cargo-lambda and its child processes.
     pub(crate) async fn stop(self) {
         stop(self.watch).await;
     }
 }
 
-/// Stops a process and all that it started, and returns once they are gone.
+/// Stops a process and its descendants, and waits until they have ended.
 pub(crate) async fn stop(mut child: Child) {
-    // Found while the process lives: those below it are in groups of their own, and orphans have no parent to tell
-    // whose they were.
+    // Listed while the process runs: its descendants have process groups of their own, and orphans have no parent that
+    // identifies them.
     let mut system = System::new();
     let below = child.id().map(|id| below(&mut system, Pid::from_u32(id))).unwrap_or_default();
     let signal = |system: &System, pids: &[(Pid, u64)], signal| {
         for (pid, started) in pids {
-            // A process id can be another's by now.
+            // Another process can have this id by now.
             if let Some(process) = system.process(*pid).filter(|process| process.start_time() == *started) {
                 process.kill_with(signal);
             }
@@ -142,14 +141,14 @@ pub(crate) async fn stop(mut child: Child) {
     };
     signal(&system, &below, Signal::Term);
     if timeout(STOP_TIMEOUT, child.wait()).await.is_err() {
-        // Its end is waited for, so there is nothing to do about a failure.
+        // A failure does not matter, since its end is awaited.
         drop(child.kill().await);
     }
     let deadline = Instant::now() + STOP_TIMEOUT;
     let mut left = below;
     while !left.is_empty() {
         refresh(&mut system);
-        // A zombie has ended; in a container there may be nobody to bury it.
+        // A zombie has ended. In a container, it may have no parent that reaps it.
         left.retain(|(pid, started)| {
             system
                 .process(*pid)
@@ -162,17 +161,17 @@ pub(crate) async fn stop(mut child: Child) {
     }
 }
 
-/// The program of cargo-lambda, where the Makefile has put it.
+/// The program of cargo-lambda, which the Makefile installs.
 pub(crate) fn program() -> PathBuf {
     workspace().join(".tools/cargo-lambda/bin/cargo-lambda")
 }
 
-/// A folder that shows the functions' sources and nothing else. cargo-lambda watches the folder it runs in, once for
-/// each running function, with all that is below: the project's own with `target` and `.tools` takes tens of thousands
-/// of Linux's inotify watches, and where those are used up, edited code is not loaded and nothing says so.
+/// A folder with links to only the functions' sources. cargo-lambda watches its working directory recursively, once for each
+/// running function. The project's folder with `target` and `.tools` takes tens of thousands of Linux's inotify watches,
+/// and without free watches, edited code is silently not reloaded.
 pub(crate) fn sources(folder: &Path) -> Result<PathBuf> {
     let sources = folder.join("sources");
-    std::fs::create_dir_all(&sources).context("the folder of sources cannot be made")?;
+    std::fs::create_dir_all(&sources).context("the folder of sources cannot be created")?;
     for name in ["functions", "shared"] {
         match std::os::unix::fs::symlink(workspace().join(name), sources.join(name)) {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
@@ -197,7 +196,7 @@ impl Invoker {
         Ok(Self { http: reqwest::Client::builder().no_proxy().build()?, address })
     }
 
-    /// A function's answer to an event.
+    /// A function's response to an event.
     pub(crate) async fn invoke(&self, function: &str, event: &Value) -> Result<Value> {
         let url = format!("http://{}/2015-03-31/functions/{function}/invocations", self.address);
         let response = self.http.post(url).json(event).timeout(INVOCATION_TIMEOUT).send().await?;
@@ -208,7 +207,7 @@ impl Invoker {
     }
 }
 
-/// Whether a function has answered, and not cargo-lambda in its stead.
+/// Whether a function has responded, and not cargo-lambda.
 async fn is_ready(invoker: &Invoker, function: &Function, template: &Template, deadline: Instant) -> bool {
     let left = deadline.saturating_duration_since(Instant::now());
     let connect = template.websocket_api.as_ref().filter(|api| api.connect == function.binary);
@@ -231,7 +230,7 @@ fn refresh(system: &mut System) {
     system.refresh_processes_specifics(ProcessesToUpdate::All, true, ProcessRefreshKind::nothing());
 }
 
-/// A process and all that descend from it, each with the time it was started.
+/// A process and its descendants, with their start times.
 fn below(system: &mut System, root: Pid) -> Vec<(Pid, u64)> {
     refresh(system);
     let mut found = vec![root];
@@ -245,11 +244,11 @@ fn below(system: &mut System, root: Pid) -> Vec<(Pid, u64)> {
     found.into_iter().filter_map(|pid| Some((pid, system.process(pid)?.start_time()))).collect()
 }
 
-/// Starts to build the functions as cargo-lambda is going to, so that its first request waits for no compiler.
+/// Starts to build the functions as cargo-lambda does, so that its first request does not wait for the compiler.
 pub(crate) fn build(template: &Template) -> Result<Child> {
     let program = program();
     if !program.exists() {
-        bail!("{} is missing; `make run` sets it up", program.display());
+        bail!("{} is missing. Run `make run`, which installs it", program.display());
     }
     let mut cargo = Command::new("cargo");
     cargo.arg("build").args(template.functions.iter().flat_map(|function| ["--bin", function.binary.as_str()]));

@@ -2,7 +2,7 @@
 //!
 //! The program is for developers. The crate `test-support` and the benchmark use its [`dynamodb`] engine.
 
-// Telling its user what happens is this program's job.
+// The program prints its results.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod api;

@@ -1,6 +1,6 @@
-//! The local stack's program; `--help` says what it does.
+//! The local stack's program; see `--help`.
 
-// Telling its user what happens is this program's job.
+// The program prints its results.
 #![allow(clippy::print_stderr)]
 
 use std::{ffi::OsStr, process::ExitCode};
@@ -14,14 +14,14 @@ async fn main() -> ExitCode {
     match Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Not as `main` would print it: RUST_BACKTRACE would add a backtrace to a mistyped id.
+            // Returned from `main`, the error of a mistyped id would be printed with a backtrace.
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-/// A variable that is empty counts as unset, as it does for the functions.
+/// An empty variable counts as unset, as in the functions.
 fn without_blank_variables(command: clap::Command) -> clap::Command {
     let is_blank = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
     command

@@ -24,6 +24,7 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// The options of `reconcile`.
 #[derive(Args)]
+#[group(skip)]
 pub(crate) struct Reconcile {
     /// Clerk's Backend API [default: the local stack's]
     #[arg(long, env = "CLERK_API_URL")]

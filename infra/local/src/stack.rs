@@ -1,4 +1,4 @@
-//! The stack as a whole: its data, its ports, its start and its end.
+//! The whole stack: its data, its ports, and how it starts and stops.
 
 use std::{
     collections::BTreeMap,
@@ -34,31 +34,32 @@ fn private_files(folder: &Path) -> impl Iterator<Item = PathBuf> {
     names.map(|name| folder.join(name))
 }
 
-/// Where the stack listens, only on this machine. With 0, the system chooses a port.
+/// The ports on which the stack listens, only on this machine. For 0, the system chooses a port.
 #[derive(Args, Clone, Copy)]
 pub(crate) struct Ports {
     /// Port of the API and the function URL
-    #[arg(long = "api-port", env = "API_PORT", default_value_t = 9000, global = true)]
+    #[arg(long = "api-port", env = "API_PORT", default_value_t = Self::API)]
     pub(crate) api: u16,
     /// Port of the development Clerk
-    #[arg(long = "clerk-port", env = "CLERK_PORT", default_value_t = Self::CLERK, global = true)]
+    #[arg(long = "clerk-port", env = "CLERK_PORT", default_value_t = Self::CLERK)]
     pub(crate) clerk: u16,
     /// Port of the WebSocket API
     #[arg(long = "live-port", env = "LIVE_PORT", default_value_t = 9001, global = true)]
     pub(crate) live: u16,
     /// Port of DynamoDB
-    #[arg(long = "dynamodb-port", env = "DYNAMODB_PORT", default_value_t = 8000, global = true)]
+    #[arg(long = "dynamodb-port", env = "DYNAMODB_PORT", default_value_t = 8000)]
     pub(crate) dynamodb: u16,
     /// Port of the example application
-    #[arg(long = "web-port", env = "WEB_PORT", default_value_t = 3000, global = true)]
+    #[arg(long = "web-port", env = "WEB_PORT", default_value_t = 3000)]
     pub(crate) web: u16,
 }
 
 impl Ports {
+    pub(crate) const API: u16 = 9000;
     pub(crate) const CLERK: u16 = 4500;
 }
 
-/// How to start.
+/// The options of `run`.
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command")]
 pub(crate) struct Options {
     pub(crate) ports: Ports,
@@ -73,14 +74,14 @@ pub(crate) struct Options {
     pub(crate) until_stdin_closes: bool,
 }
 
-/// Where the data is kept if nothing else is asked for.
+/// The default folder of the data.
 pub(crate) fn default_folder() -> PathBuf {
     workspace().join(".local")
 }
 
-/// Runs the stack until it is told to stop.
+/// Runs the stack until it is stopped.
 pub(crate) async fn run(options: Options) -> Result<()> {
-    // Registered first, so that no signal ends this program while functions run.
+    // Registered before the functions start, so that a signal does not end this program without stopping them.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let stop = async {
@@ -119,7 +120,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let origins = origins(ports, &options.origins);
     let mut environment = environment(ports, &origins, clerk.secrets(), &access_key, database_url);
     if let Ok(key) = std::env::var(web::PUBLISHABLE_KEY) {
-        // People sign in with the real Clerk, whose tokens the functions have to expect.
+        // Users sign in with Clerk itself, so the functions must accept its tokens.
         environment.insert("CLERK_ISSUER".to_owned(), web::issuer(&key)?);
     }
     environment.extend(template.functions.iter().flat_map(|function| function.tables.clone()));
@@ -181,12 +182,12 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     outcome
 }
 
-/// Where the front end is, which is what tokens are issued to.
+/// The front end's origin, to which tokens are issued.
 fn origin(ports: Ports) -> String {
     format!("http://localhost:{}", ports.web)
 }
 
-/// The origins that may use the stack: the front end's, by both of its names, and `more`.
+/// The origins that may use the stack: both of the front end's, and `more`.
 pub(crate) fn origins(ports: Ports, more: &[String]) -> Vec<String> {
     [origin(ports), format!("http://127.0.0.1:{}", ports.web)].into_iter().chain(more.iter().cloned()).collect()
 }
@@ -195,7 +196,7 @@ fn issuer(ports: Ports) -> String {
     format!("http://127.0.0.1:{}", ports.clerk)
 }
 
-/// What every function finds in its environment, beside the names of tables. `database` is the URL of DynamoDB.
+/// The environment of every function, without the names of tables. `database` is the URL of DynamoDB.
 pub(crate) fn environment(
     ports: Ports,
     origins: &[String],
@@ -216,7 +217,7 @@ pub(crate) fn environment(
     .into()
 }
 
-/// Listens on a port; 0 becomes the one that the system has chosen.
+/// Listens on a port. Sets 0 to the port that the system has chosen.
 async fn listen(port: &mut u16, variable: &str) -> Result<TcpListener> {
     let listener = TcpListener::bind(("127.0.0.1", *port)).await;
     let listener = listener.with_context(|| format!("port {port} is not available. Set {variable} to another"))?;
@@ -226,29 +227,29 @@ async fn listen(port: &mut u16, variable: &str) -> Result<TcpListener> {
 
 async fn stdin_closes() {
     let (closed, is_closed) = oneshot::channel::<()>();
-    // A thread of its own: the runtime would wait for one of its own before it ends, and a read ends with the input.
+    // A separate thread: the runtime waits for its own threads before it ends, and a read ends only with the input.
     std::thread::spawn(move || {
         let mut ignored = [0; 64];
-        // An error is as good as an end: whoever held the other side is gone.
+        // An error is the same as an end: the other side is closed.
         while std::io::stdin().read(&mut ignored).is_ok_and(|read| read > 0) {}
         drop(closed);
     });
     drop(is_closed.await);
 }
 
-/// Keeps a second stack away from the data for as long as the file is open.
+/// Prevents a second stack from using the data while the file is open.
 fn lock(folder: &Path) -> Result<File> {
     let file = File::create(folder.join("lock")).context("the data folder cannot be written to")?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
-            bail!("another local stack uses {}; stop it, or set LOCAL_DATA to another folder", folder.display())
+            bail!("another local stack uses {}. Stop it, or set LOCAL_DATA to another folder", folder.display())
         }
         Err(TryLockError::Error(error)) => Err(error).context("the data folder cannot be locked"),
     }
 }
 
-/// Deletes what the stack keeps in its folder, and nothing else that may be there.
+/// Deletes the stack's files, and no others in the folder.
 fn empty(folder: &Path) -> Result<()> {
     for file in private_files(folder) {
         match fs::remove_file(&file) {
@@ -264,7 +265,7 @@ fn empty(folder: &Path) -> Result<()> {
 fn greet(ports: Ports, webhook: &str, live: Option<&str>, invoke: SocketAddr, folder: &Path, api_only: bool) {
     let Ports { api, clerk, dynamodb, .. } = ports;
     let application = if api_only { String::new() } else { format!("  open      {}\n", origin(ports)) };
-    // A command reaches the stack by Clerk's port.
+    // The commands below need only Clerk's port.
     let set = if clerk == Ports::CLERK { String::new() } else { format!("CLERK_PORT={clerk} ") };
     let credentials = folder.join(dynamodb::CREDENTIALS);
     let credentials = credentials.display();

@@ -1,4 +1,4 @@
-//! DynamoDB Streams, read and passed on to functions as Lambda does it by the template's event source mappings.
+//! DynamoDB Streams, whose records are delivered to functions as Lambda does with the template's event source mappings.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ struct Stream {
     iterator: String,
 }
 
-/// The streams that functions are invoked for.
+/// The streams of the template's event source mappings.
 pub(crate) struct Streams(Vec<Stream>);
 
 impl Streams {

@@ -1,5 +1,4 @@
-//! `template.yaml` and the templates that are nested in it, as far as the local stack follows them, so that the two cannot
-//! drift apart.
+//! `template.yaml` and its nested templates, which the local stack reads so that the two cannot differ.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -18,9 +17,9 @@ pub struct Template {
     pub tables: Vec<Table>,
     /// The functions.
     pub functions: Vec<Function>,
-    /// All resources, those of nested stacks included. One of a nested stack has that stack's logical id before its own.
+    /// All resources, including those of nested stacks, whose logical ids begin with the stack's.
     pub resources: BTreeMap<String, Resource>,
-    /// What API Gateway tells browsers of other origins.
+    /// API Gateway's CORS configuration.
     pub(crate) cors: Cors,
     /// The streams of tables that functions are invoked for.
     pub(crate) event_sources: Vec<EventSource>,
@@ -45,7 +44,7 @@ pub struct Table {
     pub name: String,
     /// The request of `CreateTable`.
     pub create: serde_json::Value,
-    /// The attribute that holds the time an item expires at.
+    /// The attribute with the time at which an item expires.
     pub ttl_attribute: Option<String>,
     /// What the records of its stream hold, such as `NEW_IMAGE`. Without it the table has no stream.
     pub stream_view_type: Option<String>,
@@ -56,11 +55,11 @@ pub struct Table {
 pub struct Function {
     /// The logical id.
     pub name: String,
-    /// The binary, which is what cargo-lambda calls it.
+    /// The binary, whose name cargo-lambda uses.
     pub binary: String,
-    /// Environment variables that hold a table's name, with that name.
+    /// Environment variables with the name of a table, and these names.
     pub tables: BTreeMap<String, String>,
-    /// The paths of the HTTP API that lead to it, such as `/chats/{proxy+}`; none for the default route.
+    /// The paths of its routes in the HTTP API, such as `/chats/{proxy+}`. None for the default route.
     pub routes: Vec<Option<String>>,
     /// Whether it has a function URL.
     pub has_url: bool,

@@ -20,16 +20,16 @@ use tower_http::services::{ServeDir, ServeFile};
 
 use crate::{clerk::Clerk, functions::workspace, guard::Guard};
 
-/// With it set, the application uses Clerk itself.
+/// If it is set, the application uses Clerk itself.
 pub(crate) const PUBLISHABLE_KEY: &str = "VITE_CLERK_PUBLISHABLE_KEY";
 
-/// The issuer that a publishable key names: `pk_test_` or `pk_live_`, and in base64 a host and a dollar sign.
+/// The issuer in a publishable key: `pk_test_` or `pk_live_`, and in base64 a host and a dollar sign.
 pub(crate) fn issuer(key: &str) -> Result<String> {
     let encoded = key.strip_prefix("pk_test_").or_else(|| key.strip_prefix("pk_live_"));
     let host = encoded.and_then(|encoded| BASE64_STANDARD_NO_PAD.decode(encoded.trim_end_matches('=')).ok());
     let host = host.and_then(|host| String::from_utf8(host).ok());
     let host = host.as_deref().and_then(|host| host.strip_suffix('$'));
-    let host = host.with_context(|| format!("{PUBLISHABLE_KEY} is no publishable key of Clerk's"))?;
+    let host = host.with_context(|| format!("{PUBLISHABLE_KEY} is not a publishable key of Clerk"))?;
     Ok(format!("https://{host}"))
 }
 
@@ -39,7 +39,7 @@ pub(crate) async fn build(folder: &Path, api: &str, live: Option<&str>) -> Resul
     let node = workspace().join(".tools/node/bin/node");
     let vite = workspace().join("web/node_modules/vite/bin/vite.js");
     if !node.exists() || !vite.exists() {
-        bail!("{} or {} is missing; `make run` sets them up", node.display(), vite.display());
+        bail!("{} or {} is missing. Run `make run`, which installs them", node.display(), vite.display());
     }
     let built = folder.join("web");
     let output = Command::new(node)
@@ -54,12 +54,12 @@ pub(crate) async fn build(folder: &Path, api: &str, live: Option<&str>) -> Resul
         .output()
         .await
         .context("node cannot be started")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "the application does not build:\n{said}");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "the application does not build:\n{errors}");
     Ok(built)
 }
 
-/// Serves what was built, to pages of `origins`, until the task is dropped or aborted.
+/// Serves the built application to pages of `origins`, until the task is dropped or aborted.
 pub(crate) fn serve(
     listener: TcpListener,
     built: &Path,
@@ -70,10 +70,10 @@ pub(crate) fn serve(
     Ok(tokio::spawn(async move { axum::serve(listener, router).await }))
 }
 
-/// The application, with the headers that it has where it is deployed, and the development Clerk. Other paths than those
-/// of files are the application's own.
+/// The application, with the headers of a deployment, and the development Clerk. The application handles all paths except
+/// those of files.
 pub(crate) fn router(port: u16, built: &Path, clerk: &Arc<Clerk>, origins: Vec<String>) -> Result<Router> {
-    // A folder is not a file: the redirect to its path with a slash would make `//assets` another host.
+    // Without folders: the redirect to a folder's path with a slash would make `//assets` another host.
     let files = ServeDir::new(built).append_index_html_on_directories(false);
     let files = files.fallback(ServeFile::new(built.join("index.html")));
     let application =
@@ -85,8 +85,8 @@ pub(crate) fn router(port: u16, built: &Path, clerk: &Arc<Clerk>, origins: Vec<S
     Ok(Guard::web(port, origins).layer(router))
 }
 
-/// The headers of every response, from the file `_headers` that static hosts read: a pattern of paths, and below it an
-/// indented line for each header.
+/// The headers of every response, from the file `_headers` of static hosts: a pattern of paths, and below it an indented
+/// line for each header.
 fn headers(built: &Path) -> Result<HeaderMap> {
     let file = built.join("_headers");
     let text = std::fs::read_to_string(&file).with_context(|| format!("{} cannot be read", file.display()))?;
@@ -104,8 +104,8 @@ async fn with_headers(State(headers): State<HeaderMap>, mut response: Response) 
     response
 }
 
-/// Lets no other page embed one of these, and has browsers ask again for what the next build may replace; what has its
-/// hash in its name stays.
+/// Prevents other pages from embedding these, and makes browsers revalidate files that the next build may replace. Files
+/// with a hash in their name are cached.
 async fn with_defaults(request: Request, next: Next) -> Response {
     let caching =
         if request.uri().path().starts_with("/assets/") { "public, max-age=31536000, immutable" } else { "no-cache" };

@@ -39,9 +39,9 @@ use crate::{dynamodb::has_key, functions::Invoker, guard::Guard, template::WebSo
 /// The largest frame and the largest message, in bytes.
 const MAX_FRAME: usize = 32 << 10;
 const MAX_MESSAGE: usize = 128 << 10;
-/// Messages that wait for a client. Beyond them, API Gateway throttles.
+/// The largest number of messages that wait for a client. API Gateway throttles further ones.
 const BUFFER: usize = 64;
-/// How long a client may take to receive a message, or to close.
+/// The timeout for a client to receive a message, or to close.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Only programs on this machine connect.
 const SOURCE_IP: &str = "127.0.0.1";
@@ -78,7 +78,7 @@ struct Connection {
     faults: Faults,
 }
 
-/// What `@connections` does to a connection instead of its work, for tests.
+/// A fault of `@connections`, for tests.
 #[derive(Clone, Copy, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Faults {
@@ -119,8 +119,8 @@ struct Decision {
     headers: HashMap<String, String>,
 }
 
-/// Everything that is served on the WebSocket API's port: the API for clients, pages of `origins` among them, and
-/// `@connections` for programs that have the access key.
+/// The router of the WebSocket API's port: the API for clients, including pages of `origins`, and `@connections` for
+/// programs with the access key.
 pub(crate) fn router(
     api: WebSocketApi,
     functions: Invoker,
@@ -161,7 +161,7 @@ async fn connect(
         }
     };
     if !status.is_success() {
-        // API Gateway does not pass on the function's body and headers.
+        // API Gateway does not forward the function's body and headers.
         return status.into_response();
     }
     let protocol = answered.iter().find(|(name, _)| name.eq_ignore_ascii_case(header::SEC_WEBSOCKET_PROTOCOL.as_str()));
@@ -181,7 +181,7 @@ async fn connect(
     })
 }
 
-/// Passes messages on until one side, or a limit, ends the connection.
+/// Forwards messages until one side, or a limit, ends the connection.
 async fn serve(
     mut socket: WebSocket,
     mut outgoing: mpsc::Receiver<Message>,
@@ -277,7 +277,7 @@ impl Gateway {
     }
 }
 
-/// An error of `@connections`, as the SDK reads it.
+/// An error of `@connections`, in the format that the SDK parses.
 fn exception(status: StatusCode, name: &'static str) -> Response {
     (status, [("x-amzn-errortype", name)], Json(json!({ "message": name }))).into_response()
 }
@@ -290,7 +290,7 @@ fn throttled() -> Response {
     exception(StatusCode::TOO_MANY_REQUESTS, "LimitExceededException")
 }
 
-/// An id in the form of API Gateway's.
+/// An id in API Gateway's format.
 fn connection_id() -> String {
     BASE64_URL_SAFE.encode(Uuid::new_v4().as_bytes().split_at(11).0)
 }
@@ -300,7 +300,7 @@ pub(crate) fn anonymous_event(stage: &str) -> Value {
     connect_event(&connection_id(), now(), stage, &HeaderMap::new(), &BTreeMap::new())
 }
 
-/// What API Gateway invokes the function of `$connect` with.
+/// The event with which API Gateway invokes the function of `$connect`.
 fn connect_event(
     id: &str,
     connected_at: i64,

@@ -235,6 +235,31 @@ async fn invalid_commands_are_rejected_with_the_reason() {
 }
 
 #[tokio::test]
+async fn sample_events_report_that_they_sign_a_user_up() {
+    let clerk = Instance::start(folder(), &[]).await;
+    for is_new in [true, false] {
+        let output = clerk.command(&["event", "profile", "get-profile"]).await;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}");
+        assert_eq!(errors.contains("signed up user_example"), is_new, "{errors}");
+    }
+}
+
+#[tokio::test]
+async fn help_lists_only_the_options_of_a_command() {
+    for (arguments, has_clerk_port, has_web_port) in [
+        (&["run", "--help"][..], true, true),
+        (&["user", "create", "--help"], true, false),
+        (&["resource", "--help"], false, false),
+    ] {
+        let help = command(1, folder().path(), arguments).await.stdout;
+        let help = String::from_utf8(help).expect("UTF-8");
+        let has = |option: &str| help.contains(option);
+        assert_eq!((has("--clerk-port"), has("--web-port")), (has_clerk_port, has_web_port), "{help}");
+    }
+}
+
+#[tokio::test]
 async fn the_backend_api_is_closed_without_the_secret_key() {
     let clerk = Instance::start(folder(), &[]).await;
     let http = reqwest::Client::new();
