@@ -10,11 +10,12 @@ use serde_json::{Map, Value, json};
 const NEXT_PART: &str = "  # ---------------------------------------------------------------- profile\n";
 /// Plurals that cannot be a resource's: crates that a function uses, members of the workspace in other folders, the tables
 /// of the session check, members of the OpenAPI document, and types that a function imports, as their plural.
-const TAKEN: [&str; 28] = [
+const TAKEN: [&str; 29] = [
     "alloc",
     "api",
     "aws",
     "bench",
+    "connections",
     "contexts",
     "core",
     "cursors",
@@ -41,7 +42,7 @@ const TAKEN: [&str; 28] = [
     "vecs",
 ];
 /// The members and attributes of every item.
-const RESERVED: [&str; 14] = [
+const RESERVED: [&str; 15] = [
     "id",
     "userId",
     "createdAt",
@@ -52,6 +53,7 @@ const RESERVED: [&str; 14] = [
     "listPosition",
     "expiresAt",
     "cursor",
+    "resourceType",
     "write1",
     "write2",
     "write3",

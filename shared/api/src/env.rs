@@ -1,5 +1,5 @@
 use clerk_auth::{Config, ConfigError};
-use store::{Accounts, Database, Profiles, Resource, Table};
+use store::{Accounts, Connections, Database, Profiles, Resource, Streams, Table};
 
 use crate::Auth;
 
@@ -61,6 +61,20 @@ impl FromEnvironment for Accounts {
 impl FromEnvironment for Profiles {
     fn from_environment(environment: &Environment) -> Result<Self, ConfigError> {
         Ok(Self::new(&environment.database, environment.required("USERS_TABLE")?))
+    }
+}
+
+/// The table in `CONNECTIONS_TABLE`.
+impl FromEnvironment for Connections {
+    fn from_environment(environment: &Environment) -> Result<Self, ConfigError> {
+        Ok(Self::new(&environment.database, environment.required("CONNECTIONS_TABLE")?))
+    }
+}
+
+/// The streams of the tables in `USERS_TABLE` and `SESSIONS_TABLE`, and of every other table.
+impl FromEnvironment for Streams {
+    fn from_environment(environment: &Environment) -> Result<Self, ConfigError> {
+        Ok(Self::new(environment.required("USERS_TABLE")?, environment.required("SESSIONS_TABLE")?))
     }
 }
 

@@ -16,6 +16,7 @@
 
 mod body;
 mod code;
+pub mod connect;
 mod context;
 mod env;
 pub mod events;
@@ -36,11 +37,11 @@ pub use code::Code;
 pub use context::Context;
 pub use env::{Environment, FromEnvironment, var};
 pub use if_match::IfMatch;
-pub use log::EventOutcome;
+pub use log::{BatchOutcome, EventOutcome};
 pub use params::{Path, Query, Scoped};
 pub use problem::{Problem, etag};
 pub use resource::{Listed, Operation, Operations, Tagged, resource};
-pub use run::{run, serve};
+pub use run::{consume, run, serve};
 pub use session::{Auth, ReadSession, WriteSession};
 pub use text::{Line, LineFormat, Text, TextFormat};
 pub use utoipa_axum::{router::OpenApiRouter, routes};

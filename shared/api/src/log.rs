@@ -15,6 +15,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use clerk_auth::Identity;
+use lambda_runtime::Context;
 use metrique::{
     CloseValue, InflectableEntry, RootEntry,
     emf::{Emf, flags::NoMetric},
@@ -22,7 +23,8 @@ use metrique::{
     unit_of_work::metrics,
     writer::format::Format,
 };
-use store::ConsumedCapacity;
+use serde::Serialize;
+use store::{Batch, ConsumedCapacity};
 use tracing::Level;
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
@@ -72,6 +74,19 @@ pub struct EventOutcome {
     pub outcome: &'static str,
     /// Its age.
     pub age: Option<Duration>,
+}
+
+/// What became of a batch of stream records, for its line and its metrics, and for Lambda.
+#[derive(Debug, Default)]
+pub struct BatchOutcome {
+    /// Messages that were sent.
+    pub pokes: u64,
+    /// Connections that were closed.
+    pub cuts: u64,
+    /// How long before the messages the newest of the items was written.
+    pub delay: Option<Duration>,
+    /// The sequence numbers of records that Lambda must send again.
+    pub failed: Vec<String>,
 }
 
 /// A request's line. Its numbers are not metrics: each metric costs money, and AWS's services count most of them.
@@ -124,6 +139,38 @@ struct EventMetric {
     age: Option<Duration>,
 }
 
+/// The line of a batch of stream records.
+#[metrics(emf::dimension_sets = [["function"]])]
+struct BatchLog {
+    #[metrics(timestamp)]
+    time: SystemTime,
+    level: &'static str,
+    message: &'static str,
+    function: &'static str,
+    request_id: String,
+    trace_id: Option<String>,
+    #[metrics(flags(NoMetric))]
+    records: usize,
+    #[metrics(flags(NoMetric))]
+    users: usize,
+    #[metrics(name = "Pokes")]
+    pokes: u64,
+    #[metrics(name = "Cuts")]
+    cuts: u64,
+    #[metrics(name = "FailedRecords")]
+    failed: usize,
+    #[metrics(name = "PokeDelay", unit = Millisecond)]
+    delay: Option<Duration>,
+    #[metrics(flags(NoMetric))]
+    duration_ms: f64,
+    #[metrics(flags(NoMetric))]
+    dynamodb_requests: u64,
+    #[metrics(flags(NoMetric))]
+    read_units: f64,
+    #[metrics(flags(NoMetric))]
+    write_units: f64,
+}
+
 impl RequestLog {
     /// Metrics are written at any level.
     fn write(self, outcome: Option<EventOutcome>) {
@@ -152,7 +199,7 @@ fn write<T: CloseValue<Closed: InflectableEntry>>(log: T) {
 /// Middleware: logs the request with its response, and keeps the response out of caches.
 pub(crate) async fn request(mut request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let context = request.extensions_mut().remove::<lambda_runtime::Context>();
+    let context = request.extensions_mut().remove::<Context>();
     let (request_id, trace_id) = context.map(|context| (context.request_id, context.xray_trace_id)).unzip();
     let trace_id = trace_id.flatten().as_deref().and_then(root).map(str::to_owned);
     let method = request.method().to_string();
@@ -198,6 +245,56 @@ pub(crate) async fn request(mut request: Request, next: Next) -> Response {
     };
     log.write(outcome);
     response
+}
+
+/// The records that Lambda must send again
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html>).
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct BatchResponse {
+    batch_item_failures: Vec<BatchItemFailure>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BatchItemFailure {
+    item_identifier: String,
+}
+
+/// Gives a batch to its consumer and logs the outcome.
+pub(crate) async fn batch<F: Future<Output = BatchOutcome>>(
+    context: Context,
+    mut batch: Batch,
+    consumer: impl Fn(Batch) -> F,
+) -> BatchResponse {
+    let started = Instant::now();
+    let (invalid, users) = (std::mem::take(&mut batch.invalid), batch.users.len());
+    let records = batch.users.iter().map(|user| user.records.len()).sum::<usize>() + invalid.len();
+    if !invalid.is_empty() {
+        tracing::error!(records = invalid.len(), "stream records cannot be read");
+    }
+    let (BatchOutcome { pokes, cuts, delay, mut failed }, capacity) = ConsumedCapacity::measure(consumer(batch)).await;
+    failed.extend(invalid);
+    write(BatchLog {
+        time: SystemTime::now(),
+        level: if failed.is_empty() { "INFO" } else { "ERROR" },
+        message: "batch",
+        function: function_name(),
+        request_id: context.request_id,
+        trace_id: context.xray_trace_id.as_deref().and_then(root).map(str::to_owned),
+        records,
+        users,
+        pokes,
+        cuts,
+        failed: failed.len(),
+        delay,
+        duration_ms: started.elapsed().as_secs_f64() * 1000.0,
+        dynamodb_requests: capacity.requests,
+        read_units: capacity.read_units,
+        write_units: capacity.write_units,
+    });
+    let batch_item_failures = failed.into_iter().map(|item_identifier| BatchItemFailure { item_identifier }).collect();
+    BatchResponse { batch_item_failures }
 }
 
 /// The trace that `X-Amzn-Trace-Id` names: `Root=1-…;Parent=…;Sampled=…`.

@@ -12,14 +12,19 @@ use axum::{
 use clerk_auth::ConfigError;
 use lambda_http::Adapter;
 use lambda_runtime::{
-    LambdaEvent, Runtime, service_fn,
+    Context, LambdaEvent, Runtime, service_fn,
     tower::{Service as _, ServiceExt, layer::layer_fn},
 };
 use mimalloc::MiMalloc;
-use store::Database;
+use serde::Serialize;
+use store::{Batch, Database, Streams};
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{Auth, Code, Environment, FromEnvironment, Problem, events, log, var};
+use crate::{
+    Auth, BatchOutcome, Code, Environment, FromEnvironment, Problem,
+    connect::{self, ConnectResponse},
+    events, log, var,
+};
 
 /// The allocator of every function. The SDK allocates often: with glibc's allocator a request takes 10% more CPU time.
 #[global_allocator]
@@ -61,50 +66,91 @@ fn crate_name(type_name: &str) -> &str {
     type_name.split("::").next().unwrap_or_default()
 }
 
-/// Runs a function until Lambda ends it. `crate_name` is the crate whose messages are logged at the function's level.
+/// Runs a function that serves requests until Lambda ends it. `crate_name` is the crate whose messages are logged at the
+/// function's level.
 ///
 /// A function with an invalid configuration does not start. Its log names the variable.
 pub fn run(crate_name: &str, router: impl AsyncFnOnce(Environment) -> Result<Router, ConfigError>) -> ExitCode {
+    start(crate_name, async |environment| {
+        // Opening the connections makes large futures, which are of no use later.
+        let service = finish(Box::pin(router(environment)).await?);
+        let handler = service_fn(move |event: LambdaEvent<()>| respond(service.clone(), event.context));
+        // Without lambda_runtime's span around each request: the one line of a request has all that it would say.
+        Ok(Runtime::new(handler).layer(layer_fn(events::RawEvents)).run_concurrent().await)
+    })
+}
+
+/// Runs a function that consumes batches of stream records until Lambda ends it, as [`run`] does.
+pub fn consume<C, F>(crate_name: &str, consumer: impl AsyncFnOnce(&Environment) -> Result<C, ConfigError>) -> ExitCode
+where
+    C: Fn(Batch) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = BatchOutcome> + Send + 'static,
+{
+    start(crate_name, async |environment| {
+        let (streams, consumer): (Streams, _) = (environment.get()?, consumer(&environment).await?);
+        let handler = service_fn(move |event: LambdaEvent<()>| {
+            let batch = events::RAW.with(|event| streams.read(event));
+            let consumer = consumer.clone();
+            async move {
+                let batch = batch.inspect_err(|error| tracing::error!(%error, "a batch is not consumed"))?;
+                Ok::<_, lambda_runtime::Error>(log::batch(event.context, batch, consumer).await)
+            }
+        });
+        Ok(Runtime::new(handler).layer(layer_fn(events::RawEvents)).run_concurrent().await)
+    })
+}
+
+/// Starts a function: logging, the asynchronous runtime, the environment.
+fn start(
+    crate_name: &str,
+    run: impl AsyncFnOnce(Environment) -> Result<Result<(), lambda_runtime::Error>, ConfigError>,
+) -> ExitCode {
     log::init(crate_name);
-    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(serve_events(router)),
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(%error, "the runtime does not start");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(Environment::new(Database::from_env(var), var))) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
+            tracing::error!(%error, "the function lost its connection to Lambda");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            tracing::error!(%error, "the function is not configured");
             ExitCode::FAILURE
         }
     }
 }
 
-async fn serve_events(router: impl AsyncFnOnce(Environment) -> Result<Router, ConfigError>) -> ExitCode {
-    // Boxed, since opening the connections takes large futures, whose memory is free again afterwards.
-    let service = match Box::pin(router(Environment::new(Database::from_env(var), var))).await {
-        Ok(service) => finish(service),
-        Err(error) => {
-            tracing::error!(%error, "the function is not configured");
-            return ExitCode::FAILURE;
-        }
-    };
-    let handler = service_fn(move |event: LambdaEvent<()>| {
-        let service = service.clone();
-        async move {
-            let (request, mut problem) = events::RAW.with(|event| events::request(event))?;
+/// The response to the current task's event.
+async fn respond(mut service: Router, context: Context) -> Result<impl Serialize, lambda_runtime::Error> {
+    #[derive(Serialize)]
+    #[serde(untagged)]
+    enum Reply<R> {
+        Http(R),
+        Connect(ConnectResponse),
+    }
+    match events::RAW.with(|event| events::request(event)) {
+        Ok((request, mut problem)) => {
             let service = service.map_request(move |mut request: lambda_http::Request| {
                 if let Some(problem) = problem.take() {
                     request.extensions_mut().insert(problem);
                 }
                 request
             });
-            let response = Adapter::from(service).call(LambdaEvent::new(request, event.context));
+            let response = Adapter::from(service).call(LambdaEvent::new(request, context));
             let Ok(response) = response.await;
-            Ok::<_, lambda_runtime::Error>(response)
+            Ok(Reply::Http(response))
         }
-    });
-    // Without lambda_runtime's span around each request: the request's log line has the same fields.
-    match Runtime::new(handler).layer(layer_fn(events::RawEvents)).run_concurrent().await {
-        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(%error, "the function lost its connection to Lambda");
-            ExitCode::FAILURE
+            let mut request = events::RAW.with(|event| connect::request(event)).ok_or(error)?;
+            request.extensions_mut().insert(context);
+            let Ok(response) = service.call(request).await;
+            Ok(Reply::Connect(response.into()))
         }
     }
 }

@@ -7,10 +7,15 @@
 //!
 //! Profiles are written by verified webhooks as well ([`Profiles::apply_user`], [`Profiles::apply_deletion`]).
 //!
+//! A user's open connections are reachable with a session, or with a record of a table's stream ([`Streams`]), which is of
+//! one user.
+//!
 //! Code that reaches another user's data, or skips the check, does not compile: see `tests/isolation`.
 
 mod accounts;
 mod capacity;
+mod changes;
+mod connections;
 mod database;
 mod error;
 mod id;
@@ -25,6 +30,8 @@ mod write;
 
 pub use accounts::Accounts;
 pub use capacity::ConsumedCapacity;
+pub use changes::{Batch, Change, InvalidBatch, Streams, UserChanges};
+pub use connections::{Connection, Connections, NewConnection};
 pub use database::Database;
 pub use error::Error;
 pub use id::{Id, InvalidId};

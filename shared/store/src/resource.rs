@@ -66,7 +66,7 @@ pub enum CreateOutcome<R> {
 /// A [`Resource`] that cannot be stored.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidResource {
-    /// Its table's environment variable would be one of the session check's.
+    /// Its table's environment variable or its changes would have the name of something else's.
     #[error("a resource cannot have the plural {0}")]
     ReservedName(&'static str),
     /// Its members are unknown before it is serialized.
@@ -90,8 +90,16 @@ pub enum InvalidResource {
     },
 }
 
+<<<<<<< HEAD
 /// The attributes that every item has, beside its sort key.
 const RESERVED: [&str; 13] = [
+=======
+/// The tables of the session check and of open connections, and what changes of profiles are called.
+const RESERVED_PLURALS: [&str; 4] = ["connections", "profile", "sessions", "users"];
+
+/// What every item has, beside its sort key.
+const RESERVED: [&str; 14] = [
+>>>>>>> a5b175f (Live updates: connections, changes from stream records, live-connect and live-notify)
     "id",
     "userId",
     "createdAt",
@@ -101,6 +109,7 @@ const RESERVED: [&str; 13] = [
     "fingerprint",
     "listPosition",
     "expiresAt",
+    "resourceType",
     "write1",
     "write2",
     "write3",
@@ -133,7 +142,7 @@ pub(crate) fn sort_key<R: Resource>() -> String {
 /// Rejects a resource that would be read or written wrongly.
 pub(crate) fn check<R: Resource>() -> Result<(), InvalidResource> {
     let resource = R::NAME;
-    if ["sessions", "users"].contains(&R::PLURAL) {
+    if RESERVED_PLURALS.contains(&R::PLURAL) {
         return Err(InvalidResource::ReservedName(R::PLURAL));
     }
     let own = members::<R>();

@@ -276,7 +276,8 @@ impl<R: Resource> Writer<'_, R> {
 
     fn update_item(&self, id: Id) -> UpdateItemFluentBuilder {
         let Self { table, user_id } = *self;
-        table.client.update_item().table_name(&table.name).set_key(Some(table.key(user_id, id)))
+        let update = table.client.update_item().table_name(&table.name).set_key(Some(table.key(user_id, id)));
+        update.expression_attribute_values(":resourceType", string(R::PLURAL))
     }
 
     /// Why a precondition does not hold of this item, or of a missing one.

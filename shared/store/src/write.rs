@@ -5,6 +5,8 @@
 //! own id not being among them. So an attempt that arrives after another attempt of the same write changes nothing,
 //! whatever else was written in between: up to three writes. The fourth pushes the id out.
 //!
+//! Every write names the item's resource in `resourceType`, for readers of the table's stream.
+//!
 //! A deletion leaves a tombstone: the version and these ids, no position and no content. It expires by the table's TTL. A
 //! creation over a tombstone continues version and ids, so an entity tag of the deleted item does not match the new one.
 //! An item exists if it has a position. The index that lists are read from holds only such items.
@@ -141,14 +143,16 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// Creates an item if there is none. `update` has the table, the key, and the names and values of `assignments`.
+/// Creates an item if there is none. `update` has the table, the key, the value `:resourceType`, and the names and values
+/// of `assignments`.
 pub(crate) async fn create(update: UpdateItemFluentBuilder, assignments: &str) -> Result<Outcome, Error> {
     let assignments = format!("{assignments}, firstVersion = if_not_exists(version, :zero) + :one");
     let condition = "attribute_not_exists(listPosition)".to_owned();
     send(update, (condition, Vec::new()), &assignments, &["expiresAt".to_owned()]).await
 }
 
-/// Changes an item. `update` has the table, the key, and the names and values of `assignments` and `removals`.
+/// Changes an item. `update` has the table, the key, the value `:resourceType`, and the names and values of `assignments`
+/// and `removals`.
 pub(crate) async fn update(
     update: UpdateItemFluentBuilder,
     precondition: &Precondition,
@@ -158,7 +162,8 @@ pub(crate) async fn update(
     send(update, precondition.expression(), assignments, removals).await
 }
 
-/// Deletes an item whose content is the attributes `content`. `update` has the table, the key, and the names of `content`.
+/// Deletes an item whose content is the attributes `content`. `update` has the table, the key, the value `:resourceType`,
+/// and the names of `content`.
 pub(crate) async fn delete(
     update: UpdateItemFluentBuilder,
     precondition: &Precondition,
@@ -182,7 +187,8 @@ async fn send(
     let remove = if removals.is_empty() { String::new() } else { format!(" REMOVE {}", removals.join(", ")) };
     let update = update
         .update_expression(format!(
-            "SET {assignments}, version = if_not_exists(version, :zero) + :one, {SHIFT_WRITE_IDS}{remove}"
+            "SET {assignments}, resourceType = :resourceType, version = if_not_exists(version, :zero) + :one, \
+             {SHIFT_WRITE_IDS}{remove}"
         ))
         .condition_expression(format!("{condition} AND {IS_NEW_WRITE}"))
         .expression_attribute_values(":write", string(&id))

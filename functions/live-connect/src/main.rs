@@ -1,0 +1,42 @@
+//! Accepts WebSocket connections of signed-in users, on which `live-notify` announces their changes.
+
+use std::process::ExitCode;
+
+use api::{Auth, Problem, ReadSession, connect};
+use axum::{
+    Extension, Router,
+    extract::{FromRef, State},
+    http::{HeaderName, HeaderValue, header},
+    routing::get,
+};
+use store::{Accounts, Connections, NewConnection};
+
+#[derive(Clone, FromRef)]
+struct Context {
+    auth: Auth,
+    connections: Connections,
+}
+
+fn main() -> ExitCode {
+    api::run("live_connect", async |environment| {
+        environment.get::<Accounts>()?.connect().await;
+        let context = Context { auth: environment.get()?, connections: environment.get()? };
+        Ok(Router::new().route(connect::PATH, get(open)).with_state(context))
+    })
+}
+
+/// Stores the connection first and then checks the session, so that the session's end finds either.
+async fn open(
+    session: ReadSession,
+    State(connections): State<Connections>,
+    Extension(connection): Extension<NewConnection>,
+) -> Result<[(HeaderName, HeaderValue); 1], Problem> {
+    let connection = connections.open(&session, connection).await?;
+    if let Err(error) = session.check().await {
+        if let Err(error) = connections.remove(&connection).await {
+            tracing::warn!(%error, "the row of a refused connection stays until it expires");
+        }
+        return Err(error.into());
+    }
+    Ok([(header::SEC_WEBSOCKET_PROTOCOL, connect::PROTOCOL)])
+}

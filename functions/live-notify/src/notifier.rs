@@ -1,0 +1,165 @@
+//! A batch of stream records becomes messages to connections, or their ends.
+//!
+//! **A connection that cannot be sent to is closed**: its client connects again and fetches everything it shows. So no
+//! change is missed, and a message need not be repeated.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use api::BatchOutcome;
+use aws_sdk_apigatewaymanagement::primitives::Blob;
+use futures_util::future::join_all;
+use serde::Serialize;
+use store::{Batch, Change, Connection, Connections, UserChanges};
+use tokio::time::Instant;
+
+use crate::gateway::{Answer, Failure, Gateway};
+
+/// A connection is stored before it is open. Until it is this old, API Gateway's "gone" can mean "not open yet".
+const OPENING: Duration = Duration::from_secs(10);
+/// How long a connection of an ended session is waited for that is not open yet, before the record is retried.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+const CLOSE_INTERVAL: Duration = Duration::from_millis(50);
+/// The most changes that a message names, within API Gateway's 32 KB for a frame.
+const MAX_CHANGES: usize = 100;
+
+/// Sends what stream records say to the connections of their users.
+pub(crate) struct Notifier {
+    connections: Connections,
+    gateway: Gateway,
+}
+
+/// The message to a client.
+#[derive(Serialize)]
+struct Message<'a> {
+    changes: Changes<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Changes<'a> {
+    Named(&'a [Change]),
+    /// `"all"`: the client fetches everything that it shows.
+    Unnamed(&'static str),
+}
+
+/// What became of a connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Poked,
+    Cut,
+    /// It was closed before, or is not open yet.
+    Gone,
+    /// It should have been closed and could not be.
+    Failed,
+}
+
+impl Notifier {
+    pub(crate) fn new(connections: Connections, gateway: Gateway) -> Self {
+        Self { connections, gateway }
+    }
+
+    /// Notifies the connections of all users at once. If a user's connections cannot be read, or one of them cannot be
+    /// closed, all of the user's records have failed.
+    pub(crate) async fn notify(&self, batch: Batch) -> BatchOutcome {
+        let outcomes = join_all(batch.users.iter().map(|user| self.serve(user))).await;
+        let mut total = BatchOutcome::default();
+        for (user, outcomes) in batch.users.into_iter().zip(outcomes) {
+            let count = |kind| outcomes.iter().filter(|outcome| **outcome == kind).map(|_| 1).sum::<u64>();
+            let pokes = count(Outcome::Poked);
+            total.pokes += pokes;
+            total.cuts += count(Outcome::Cut);
+            if pokes > 0 {
+                total.delay = total.delay.max(user.written_at.map(age));
+            }
+            if outcomes.contains(&Outcome::Failed) {
+                total.failed.extend(user.records);
+            }
+        }
+        total
+    }
+
+    async fn serve(&self, user: &UserChanges) -> Vec<Outcome> {
+        if user.is_empty() {
+            return Vec::new();
+        }
+        let (connections, message) = match (self.connections.of(user).await, message(user)) {
+            (Ok(connections), Ok(message)) => (connections, message),
+            (connections, message) => {
+                let (store, json) = (connections.err(), message.err());
+                tracing::error!(?store, ?json, "the connections of a user are not notified");
+                return vec![Outcome::Failed];
+            }
+        };
+        let serve = |connection| self.serve_connection(user, connection, message.clone());
+        join_all(connections.iter().map(serve)).await
+    }
+
+    async fn serve_connection(&self, user: &UserChanges, connection: &Connection, message: Option<Blob>) -> Outcome {
+        let has_ended = connection.session_id().is_some_and(|session_id| user.ended_sessions.contains(session_id));
+        if user.account_ended || has_ended {
+            return self.cut(connection).await;
+        }
+        let Some(message) = message else { return Outcome::Gone };
+        match self.gateway.post(connection.id(), message).await {
+            Ok(Answer::Done) => Outcome::Poked,
+            // Once it is open, its client fetches everything.
+            Ok(Answer::Gone) if is_opening(connection) => Outcome::Gone,
+            Ok(Answer::Gone) => self.forget(connection, Outcome::Gone).await,
+            Err(failure) => {
+                tracing::warn!(%failure, "a connection that cannot be sent to is closed");
+                match self.gateway.close(connection.id()).await {
+                    Ok(Answer::Gone) if is_opening(connection) => Outcome::Gone,
+                    Ok(_) => self.forget(connection, Outcome::Cut).await,
+                    Err(failure) => failed(&failure),
+                }
+            }
+        }
+    }
+
+    /// Closes a connection whose session or account has ended.
+    async fn cut(&self, connection: &Connection) -> Outcome {
+        let deadline = Instant::now() + CLOSE_TIMEOUT;
+        loop {
+            match self.gateway.close(connection.id()).await {
+                Ok(Answer::Done) => return self.forget(connection, Outcome::Cut).await,
+                Ok(Answer::Gone) if !is_opening(connection) => return self.forget(connection, Outcome::Gone).await,
+                Ok(Answer::Gone) if Instant::now() < deadline => tokio::time::sleep(CLOSE_INTERVAL).await,
+                Ok(Answer::Gone) => return Outcome::Failed,
+                Err(failure) => return failed(&failure),
+            }
+        }
+    }
+
+    /// Removes the row of a closed connection.
+    async fn forget(&self, connection: &Connection, outcome: Outcome) -> Outcome {
+        // The next change finds the row again, and the connection gone.
+        if let Err(error) = self.connections.remove(connection).await {
+            tracing::warn!(%error, "the row of a closed connection stays");
+        }
+        outcome
+    }
+}
+
+/// The message that names what changed, if anything did.
+fn message(user: &UserChanges) -> Result<Option<Blob>, serde_json::Error> {
+    let changes = match user.changes.as_slice() {
+        changes if user.is_incomplete || changes.len() > MAX_CHANGES => Changes::Unnamed("all"),
+        [] => return Ok(None),
+        changes => Changes::Named(changes),
+    };
+    serde_json::to_vec(&Message { changes }).map(Blob::new).map(Some)
+}
+
+fn failed(failure: &Failure) -> Outcome {
+    tracing::error!(%failure, "a connection cannot be closed");
+    Outcome::Failed
+}
+
+fn is_opening(connection: &Connection) -> bool {
+    age(connection.connected_at()) < OPENING
+}
+
+/// How long ago a time in milliseconds since the epoch was.
+fn age(at: u64) -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH + Duration::from_millis(at)).unwrap_or_default()
+}
