@@ -145,6 +145,26 @@ impl Stack {
                 [condition, yes, no] => self.resolve(if self.holds(condition)? { yes } else { no }),
                 _ => Ok(call.clone()),
             },
+            ("!Join" | "!Split", Value::Sequence(_)) => match self.resolve(argument)? {
+                Value::Sequence(resolved) => match resolved.as_slice() {
+                    [Value::String(separator), Value::Sequence(parts)] => {
+                        let parts: Vec<_> = parts.iter().filter_map(Value::as_str).collect();
+                        Ok(parts.join(separator).into())
+                    }
+                    [Value::String(separator), Value::String(text)] => {
+                        Ok(text.split(separator.as_str()).map(Value::from).collect::<Vec<_>>().into())
+                    }
+                    _ => Ok(call.clone()),
+                },
+                _ => Ok(call.clone()),
+            },
+            ("!Select", Value::Sequence(_)) => match self.resolve(argument)?.as_sequence().map(Vec::as_slice) {
+                Some([index, Value::Sequence(values)]) => {
+                    let index = index.as_u64().and_then(|index| usize::try_from(index).ok());
+                    Ok(index.and_then(|index| values.get(index)).unwrap_or(call).clone())
+                }
+                _ => Ok(call.clone()),
+            },
             _ => Ok(call.clone()),
         }
     }

@@ -187,6 +187,7 @@ mod tests {
 
     #[test]
     fn undecided_key_is_not_counted_as_an_outage() {
+        let alarms = include_str!("../../../infra/function-alarms.yaml");
         let (resource, monitoring) =
             (include_str!("../../../infra/resource.yaml"), include_str!("../../../infra/monitoring.yaml"));
         for (error, code) in
@@ -197,7 +198,7 @@ mod tests {
             assert!(problem.into_response().headers().contains_key(header::RETRY_AFTER));
         }
         // The alarm that rolls back counts one of the two; the one on API Gateway's 5xx subtracts the other.
-        let counted = |code: Code| resource.contains(&format!("{{ Name: code, Value: {} }}", code.name()));
+        let counted = |code: Code| alarms.contains(&format!("{{ Name: code, Value: {} }}", code.name()));
         assert_eq!((counted(Code::Unavailable), counted(Code::TokenKeyUndecided)), (true, false));
         assert!(resource.contains(&format!("{{ $.code = \"{}\" }}", Code::TokenKeyUndecided.name())));
         assert!(monitoring.contains("\"errors - FILL(undecided, 0)\""));

@@ -113,7 +113,7 @@ async fn a_deleted_item_leaves_a_tombstone_without_content() {
     let items = fixture.client.scan().table_name("TestNotesTable").send().await.expect("read").items.expect("items");
     let [tombstone] = items.as_slice() else { panic!("{items:?}") };
     let names: BTreeSet<_> = tombstone.keys().map(String::as_str).collect();
-    let expected = ["noteId", "expiresAt", "userId", "version", "write1", "write2", "write3", "write4"];
+    let expected = ["noteId", "expiresAt", "resourceType", "userId", "version", "write1", "write2", "write3", "write4"];
     assert_eq!(names, BTreeSet::from(expected));
     let expires_at: u64 = tombstone["expiresAt"].as_n().expect("a number").parse().expect("seconds");
     let seconds = expires_at - store_clock() / 1000;
