@@ -45,6 +45,33 @@ pub(crate) fn event(method: &str, path: &str, token: &str) -> Value {
     })
 }
 
+/// API Gateway's event for a WebSocket that a client opens.
+pub(crate) fn connect_event(token: &str, connection: &str, connected_at: u64) -> Value {
+    let protocols = format!("live.v1, bearer.{token}");
+    json!({
+        "headers": { "Host": "live.example.com", "Sec-WebSocket-Protocol": protocols },
+        "multiValueHeaders": { "Host": ["live.example.com"], "Sec-WebSocket-Protocol": [protocols] },
+        "requestContext": {
+            "routeKey": "$connect", "eventType": "CONNECT", "messageDirection": "IN", "connectionId": connection,
+            "connectedAt": connected_at, "requestTimeEpoch": connected_at, "requestId": "id", "extendedRequestId": "id",
+            "domainName": "live.example.com", "stage": "v1", "apiId": "live",
+            "identity": { "sourceIp": "192.0.2.1", "userAgent": "test" },
+        },
+        "isBase64Encoded": false,
+    })
+}
+
+/// A record of a table's stream.
+pub(crate) fn stream_record(table: &str, keys: Value, new_image: Value) -> Value {
+    let arn = format!("arn:aws:dynamodb:us-east-1:123456789012:table/{table}/stream/2026-11-26T00:00:00.000");
+    let data =
+        json!({ "Keys": keys, "NewImage": new_image, "SequenceNumber": "100000000000000000001", "SizeBytes": 100 });
+    json!({
+        "eventID": "1", "eventName": "MODIFY", "eventVersion": "1.1", "eventSource": "aws:dynamodb",
+        "awsRegion": "us-east-1", "eventSourceARN": arn, "dynamodb": data,
+    })
+}
+
 #[tokio::test]
 async fn the_sample_events_succeed() {
     for (function, sample) in sample_events() {

@@ -13,7 +13,7 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::State,
-    http::{HeaderMap, StatusCode, Uri},
+    http::{HeaderMap, Method, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
 use http_body::{Body as HttpBody, Frame};
@@ -22,7 +22,7 @@ use test_support::{Engine, Runtime, in_memory};
 use tokio::{process::Command, sync::Notify, time::sleep};
 
 use crate::{
-    events::event,
+    events::{connect_event, event},
     sample::{Sample, contains, items},
     stack::program,
     standalone::{ISSUER, serve, signed_in, start},
@@ -105,8 +105,14 @@ impl Proxy {
     }
 }
 
-/// Each function has its own path.
-async fn relay(State(proxy): State<Arc<Proxy>>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+/// Each function has its own path. Connections called `gone` are closed, and all others open.
+async fn relay(State(proxy): State<Arc<Proxy>>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+    if let Some((function, connection)) = uri.path().trim_matches('/').split_once("/@connections/") {
+        let call = Call { function: function.to_owned(), target: format!("execute-api.{method}"), body: Value::Null };
+        proxy.calls.lock().expect("no test fails while it holds this").push(call);
+        let status = if connection == "gone" { StatusCode::GONE } else { StatusCode::OK };
+        return status.into_response();
+    }
     let operation = headers["x-amz-target"].to_str().expect("an operation's name").to_owned();
     proxy.calls.lock().expect("no test fails while it holds this").push(Call {
         function: uri.path().trim_matches('/').to_owned(),
@@ -151,6 +157,8 @@ pub(crate) struct Stack {
     resource: Runtime,
     profile: Runtime,
     webhook: Runtime,
+    live_connect: Runtime,
+    live_notify: Runtime,
     token: String,
 }
 
@@ -184,6 +192,8 @@ impl Stack {
             resource: start(&sample.function).await,
             profile: start("profile").await,
             webhook: start("clerk-webhook").await,
+            live_connect: start("live-connect").await,
+            live_notify: start("live-notify").await,
             sample: sample.clone(),
             proxy,
             engine,
@@ -236,6 +246,18 @@ impl Stack {
             json!({ "svix-id": "msg_1", "svix-timestamp": now.to_string(), "svix-signature": signature });
         event["body"] = body.into();
         self.webhook.invoke(event).await.0.as_u64().expect("a status")
+    }
+
+    /// Opens a WebSocket connection; the status of the response.
+    pub(crate) async fn connect(&self, connection: &str, connected_at: u64) -> u64 {
+        let event = connect_event(&self.token, connection, connected_at);
+        self.live_connect.invoke(event).await.0.as_u64().expect("a status")
+    }
+
+    /// Gives a batch of stream records to live-notify; the sequence numbers of those that failed.
+    pub(crate) async fn notify(&self, records: Value) -> Value {
+        let response = self.live_notify.invoke_raw(json!({ "Records": records }).to_string().into_bytes()).await;
+        response["batchItemFailures"].clone()
     }
 
     /// Creates an item and returns its path.

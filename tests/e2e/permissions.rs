@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use yaml_serde::Value as Yaml;
 
 use crate::{
+    events::stream_record,
     faults::{Call, Stack},
     sample::Sample,
 };
@@ -40,12 +41,16 @@ fn list(value: &Yaml) -> Vec<String> {
     }
 }
 
-/// Actions on data, each with its resource.
+/// Actions on data and connections, each with its resource. Lambda itself reads streams by the role of their consumer.
 fn granted(statements: &[Yaml]) -> BTreeSet<(String, String)> {
+    const OF_LAMBDA: [&str; 4] = ["DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"];
     let mut granted = BTreeSet::new();
     for statement in statements {
         for action in list(&statement["Action"]) {
-            if ["dynamodb:", "secretsmanager:"].iter().any(|service| action.starts_with(service)) {
+            if OF_LAMBDA.iter().any(|operation| action == format!("dynamodb:{operation}")) {
+                continue;
+            }
+            if ["dynamodb:", "execute-api:", "secretsmanager:"].iter().any(|service| action.starts_with(service)) {
                 granted.extend(list(&statement["Resource"]).into_iter().map(|resource| (action.clone(), resource)));
             }
         }
@@ -54,6 +59,10 @@ fn granted(statements: &[Yaml]) -> BTreeSet<(String, String)> {
 }
 
 fn called(call: &Call) -> Vec<(String, String)> {
+    if let Some(method) = call.target.strip_prefix("execute-api.") {
+        let api = "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:LiveApi";
+        return vec![("execute-api:ManageConnections".to_owned(), format!("{api}/v1/{method}/@connections/*"))];
+    }
     let (service, operation) = call.target.split_once('.').expect("a service and an operation");
     let service = if service.starts_with("DynamoDB") { "dynamodb" } else { service };
     let resources: Vec<_> = match (&call.body["RequestItems"], &call.body["TableName"], &call.body["SecretId"]) {
@@ -90,6 +99,16 @@ async fn calls_of(sample: &Sample) -> Vec<Call> {
     ] {
         assert_eq!(stack.call(method, path, body).await.0, expected, "{method} {path}");
     }
+    for connection in ["open", "gone"] {
+        assert_eq!(stack.connect(connection, 1_773_342_238_000).await, 200);
+    }
+    let user = json!({ "userId": { "S": "user_ada" } });
+    let of_session = json!({ "userId": { "S": "user_ada" }, "sessionId": { "S": "sess_1" } });
+    let changed = json!({ "userId": { "S": "user_ada" }, "callerUpdatedAt": { "N": "1" } });
+    let records = [stream_record("UsersTable", user, changed), stream_record("SessionsTable", of_session, Value::Null)];
+    for record in records {
+        assert_eq!(stack.notify(json!([record])).await, json!([]));
+    }
     for event in [
         json!({ "type": "user.created", "data": { "id": "user_ada" } }),
         json!({ "type": "session.ended", "data": { "id": "sess_2", "user_id": "user_ada" } }),
@@ -97,6 +116,7 @@ async fn calls_of(sample: &Sample) -> Vec<Call> {
     ] {
         assert_eq!(stack.deliver(event).await, 200);
     }
+    assert_eq!(stack.connect("refused", 1_773_342_238_000).await, 401);
     stack.calls()
 }
 

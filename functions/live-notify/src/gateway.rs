@@ -69,7 +69,9 @@ where
 {
     match result {
         Ok(_) => Ok(Answer::Done),
-        Err(error) if error.raw_response().is_some_and(|response| response.status().as_u16() == 410) => Ok(Answer::Gone),
+        Err(error) if error.raw_response().is_some_and(|response| response.status().as_u16() == 410) => {
+            Ok(Answer::Gone)
+        }
         Err(error) => Err(Failure(aws::describe(&error))),
     }
 }

@@ -84,6 +84,9 @@ struct ConnectHeaders {
 impl From<Response> for ConnectResponse {
     fn from(response: Response) -> Self {
         let protocol = response.headers().get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok());
-        Self { status_code: response.status().as_u16(), headers: ConnectHeaders { protocol: protocol.map(str::to_owned) } }
+        Self {
+            status_code: response.status().as_u16(),
+            headers: ConnectHeaders { protocol: protocol.map(str::to_owned) },
+        }
     }
 }

@@ -1,6 +1,6 @@
 #[cfg(debug_assertions)]
 use std::io::Write;
-use std::{any::type_name_of_val, process::ExitCode};
+use std::{any::type_name_of_val, process::ExitCode, sync::Arc};
 
 use axum::{
     Router,
@@ -83,15 +83,16 @@ pub fn run(crate_name: &str, router: impl AsyncFnOnce(Environment) -> Result<Rou
 /// Runs a function that consumes batches of stream records until Lambda ends it, as [`run`] does.
 pub fn consume<C, F>(crate_name: &str, consumer: impl AsyncFnOnce(&Environment) -> Result<C, ConfigError>) -> ExitCode
 where
-    C: Fn(Batch) -> F + Clone + Send + Sync + 'static,
+    C: Fn(Batch) -> F + Send + Sync + 'static,
     F: Future<Output = BatchOutcome> + Send + 'static,
 {
     start(crate_name, async |environment| {
-        let (streams, consumer): (Streams, _) = (environment.get()?, consumer(&environment).await?);
+        let shared = Arc::new((environment.get::<Streams>()?, consumer(&environment).await?));
         let handler = service_fn(move |event: LambdaEvent<()>| {
-            let batch = events::RAW.with(|event| streams.read(event));
-            let consumer = consumer.clone();
+            let shared = Arc::clone(&shared);
             async move {
+                let (streams, consumer) = &*shared;
+                let batch = events::RAW.with(|event| streams.read(event));
                 let batch = batch.inspect_err(|error| tracing::error!(%error, "a batch is not consumed"))?;
                 Ok::<_, lambda_runtime::Error>(log::batch(event.context, batch, consumer).await)
             }

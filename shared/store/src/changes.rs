@@ -57,7 +57,8 @@ impl UserChanges {
     }
 
     fn push(&mut self, change: Change) {
-        self.changes.retain(|other| (&other.of, &other.id, &other.parents) != (&change.of, &change.id, &change.parents));
+        self.changes
+            .retain(|other| (&other.of, &other.id, &other.parents) != (&change.of, &change.id, &change.parents));
         self.changes.push(change);
     }
 }

@@ -90,16 +90,11 @@ pub enum InvalidResource {
     },
 }
 
-<<<<<<< HEAD
-/// The attributes that every item has, beside its sort key.
-const RESERVED: [&str; 13] = [
-=======
 /// The tables of the session check and of open connections, and what changes of profiles are called.
 const RESERVED_PLURALS: [&str; 4] = ["connections", "profile", "sessions", "users"];
 
-/// What every item has, beside its sort key.
+/// The attributes that every item has, beside its sort key.
 const RESERVED: [&str; 14] = [
->>>>>>> a5b175f (Live updates: connections, changes from stream records, live-connect and live-notify)
     "id",
     "userId",
     "createdAt",
