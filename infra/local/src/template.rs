@@ -406,12 +406,17 @@ mod tests {
         Items: { Type: HttpApi, Properties: { ApiId: !Ref Api, Path: "/sketches/{proxy+}", Method: ANY } }
   Sketches:
     Type: AWS::CloudFormation::Stack
-    Properties: { TemplateURL: infra/resource.yaml, Parameters: { SortKey: sketchId } }
+    Properties:
+      TemplateURL: infra/resource.yaml
+      Parameters: { SortKey: sketchId, Live: !Join [",", [!Ref LiveNotifyFunction.Alias, role]] }
   Lines:
     Type: AWS::CloudFormation::Stack
     Properties:
       TemplateURL: infra/resource.yaml
-      Parameters: { SortKey: lineId, RoleName: !GetAtt Sketches.Outputs.RoleName }
+      Parameters:
+        SortKey: lineId
+        RoleName: !GetAtt Sketches.Outputs.RoleName
+        Live: !Join [",", [!Ref LiveNotifyFunction.Alias, role]]
 "#;
         let template = with_part(PART).expect("the part fits");
         let table = template.tables.iter().find(|table| table.name == "SketchesTable").expect("it is declared");
@@ -422,6 +427,10 @@ mod tests {
         assert_eq!(sketches.tables["SKETCHES_TABLE"], "SketchesTable");
         assert_eq!(sketches.tables["LINES_TABLE"], "LinesTable");
         assert_eq!(template.resources["LinesAccess"].properties["Roles"][0], "SketchesRole");
+        for table in ["SketchesTable", "LinesTable"] {
+            let source = template.event_sources.iter().find(|source| source.table == table).expect("it has a stream");
+            assert_eq!(source.function, "live-notify");
+        }
         assert!(!template.resources.contains_key("LinesRole"), "it has no function");
         assert_eq!(sketches.tables["USERS_TABLE"], "UsersTable", "of the globals");
         assert_eq!(sketches.routes, ["/sketches", "/sketches/{proxy+}"].map(|path| Some(path.to_owned())));
