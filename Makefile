@@ -53,7 +53,7 @@ test-contract: $(TOOLS)/cargo-lambda/installed $(TOOLS)/schemathesis/installed #
 	cargo test --workspace --features end-to-end/contract --test e2e contract:: -- --nocapture
 
 .PHONY: openapi
-openapi: $(TOOLS)/web/installed ## Generate docs/openapi.json and the application's types
+openapi: $(TOOLS)/web/installed ## Generate docs/openapi.json, the tables of docs/api.md and the application's types
 	UPDATE_OPENAPI=1 cargo test --quiet --workspace --test openapi
 	$(NPM) run generate
 
