@@ -102,8 +102,10 @@ profile: ## Count a request's CPU instructions by component and write docs/bench
 	cargo run --quiet --profile driver --package bench -- profile
 
 .PHONY: lint
-lint: $(TOOLS)/sam/installed $(TOOLS)/web/installed $(TOOLS)/cfn-lint/installed $(TOOLS)/checkov/installed $(DENY) ## Check formatting, lints, dependencies and the templates
+lint: $(TOOLS)/sam/installed $(TOOLS)/web/installed $(TOOLS)/cfn-lint/installed $(TOOLS)/checkov/installed $(TOOLS)/typos/installed $(DENY) ## Check formatting, lints, spelling, dependencies and the templates
 	cargo fmt --all --check
+	$(TOOLS)/typos/bin/typos
+	python3 infra/phrases.py
 	cargo clippy --workspace --all-targets --all-features -- --deny warnings
 	@# Its lock file follows the workspace's dependencies.
 	cargo metadata --format-version 1 --locked --manifest-path tests/fuzz/Cargo.toml > /dev/null

@@ -1,4 +1,4 @@
-//! What the documents name exists: problem codes, environment variables, parameters, alarms, files, sections and prices.
+//! Names in the documents exist: problem codes, environment variables, parameters, alarms, files, sections and prices.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails where something is missing")]
 
@@ -17,7 +17,7 @@ fn file(path: &str) -> String {
     fs::read_to_string(workspace().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The files below `folder`, less what is made from them.
+/// The files below `folder`, without generated ones.
 fn files(folder: &Path) -> Vec<PathBuf> {
     const MADE: [&str; 7] = [".aws-sam", ".git", ".local", ".tools", "dist", "node_modules", "target"];
     let entries =
@@ -168,7 +168,7 @@ fn every_alarm_leads_to_its_section_of_the_runbook() {
     }
 }
 
-/// Where GitHub puts the anchors of a document's headings.
+/// The anchors that GitHub generates for a document's headings.
 fn anchors(document: &str) -> BTreeSet<String> {
     let prose = document.split("\n```").step_by(2).flat_map(str::lines);
     let headings =

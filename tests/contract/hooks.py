@@ -1,4 +1,4 @@
-"""What schemathesis needs to know of this API: how to sign in, and what an image's address is."""
+"""Teaches schemathesis to sign in, and to generate URLs of pictures."""
 
 import json
 import os
@@ -29,8 +29,8 @@ class Session:
 
 @schemathesis.hook
 def filter_case(context, case):
-    """Leaves out bodies that cargo-lambda answers 500 by itself: it cannot hand over what is not UTF-8, as API Gateway
-    does in base64. tests/e2e/events.rs sends such bodies."""
+    """Omits bodies that are not UTF-8. cargo-lambda returns 500 for them, while API Gateway passes them to the function
+    in base64. tests/e2e/events.rs sends such bodies."""
     if not isinstance(case.body, bytes):
         return True
     try:

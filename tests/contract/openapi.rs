@@ -32,14 +32,14 @@ Times are milliseconds since the epoch. Every response that is not a success is 
 ";
 
 const COMPATIBILITY: &str = "
-Besides, API Gateway answers 429 by itself, with `{\"message\"}` alone, to more requests than are allowed.
+Above its rate limit, API Gateway returns 429 with only `{\"message\"}`.
 
-New members, codes, parameters that may be left away and paths can come at any time: ignore what you do not know.
-Nothing that is described here is removed or changes its meaning under the same path.";
+New members, codes, optional parameters and paths can be added at any time: ignore those that you do not know. Under the
+same path, nothing that is described here is removed or changes its meaning.";
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
-    info(title = "Cubby", version = "1.0.0", license(name = "MIT", identifier = "MIT")),
+    info(title = "Cubby", license(name = "MIT", identifier = "MIT")),
     components(schemas(api::openapi::Problem)),
     modifiers(&Session, &Codes),
     security(("session" = [])),
@@ -47,7 +47,7 @@ Nothing that is described here is removed or changes its meaning under the same 
 )]
 struct Document;
 
-/// How callers show who they are.
+/// The session token of requests.
 struct Session;
 
 impl Modify for Session {
@@ -61,7 +61,7 @@ impl Modify for Session {
     }
 }
 
-/// What every code means.
+/// The table of all codes.
 struct Codes;
 
 impl Modify for Codes {
@@ -78,7 +78,7 @@ fn file(path: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace holds this crate").join(path)
 }
 
-/// What each function behind the API says of itself.
+/// The document of each function of the API.
 fn documents() -> Vec<OpenApi> {
     let built = Command::new(env!("CARGO")).args(["build", "--quiet", "--workspace", "--bins"]).status();
     assert!(built.expect("cargo runs").success(), "the functions do not build");

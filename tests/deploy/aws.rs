@@ -14,10 +14,10 @@ use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use reqwest::{Client, header::HOST};
 use serde_json::Value;
 
-/// How long the emulator may take to answer.
+/// The timeout for the emulator's response.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 const REGION: &str = "us-east-1";
-/// The folder that `make test-deploy` has `sam build` fill.
+/// The output folder of `sam build` in `make test-deploy`.
 const BUILT: &str = ".aws-sam/here";
 
 /// The emulator. It stops, and the functions with it, when its standard input is closed, which the system does when the
@@ -41,10 +41,10 @@ pub(crate) fn workspace() -> &'static Path {
 }
 
 impl Aws {
-    /// Starts it, with nothing in it.
+    /// Starts it without resources.
     pub(crate) async fn start() -> Self {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("deploy");
-        // What an earlier run left.
+        // Files of an earlier run.
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).expect("the target folder can be written to");
         let log = File::create(folder.join("emulator.log")).expect("the target folder can be written to");
@@ -77,7 +77,7 @@ impl Aws {
         aws
     }
 
-    /// What the emulator and the functions have said.
+    /// The log of the emulator and the functions.
     fn log(&self) -> String {
         fs::read_to_string(self.folder.join("emulator.log")).unwrap_or_default()
     }
@@ -86,7 +86,7 @@ impl Aws {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// A copy of what `sam build` made, for a test to change.
+    /// A copy of the output of `sam build`, which a test can change.
     pub(crate) fn built(&self) -> PathBuf {
         let (from, to) = (workspace().join(BUILT), self.folder.join("build"));
         assert!(from.join("template.yaml").exists(), "{} is missing; `make test-deploy` builds it", from.display());
@@ -95,29 +95,34 @@ impl Aws {
         to
     }
 
-    /// Runs the SAM CLI as somebody who deploys does, in the project's folder and with its samconfig.toml.
+    /// A command of the SAM CLI in the project's folder, with its samconfig.toml.
     pub(crate) fn sam(&self, arguments: &[&str]) -> Output {
         let mut sam = Command::new(workspace().join(".tools/sam/bin/sam"));
         environment(&mut sam, Some(self.port));
         sam.args(arguments).current_dir(workspace()).stdin(Stdio::null()).output().expect("the SAM CLI runs")
     }
 
-    /// Runs a command of the SAM CLI that has to succeed, and gives what it printed.
+    /// Runs a command of the SAM CLI, which must succeed, and returns its output.
     pub(crate) fn sam_succeeds(&self, arguments: &[&str]) -> String {
         let output = self.sam(arguments);
-        let (printed, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "sam {} failed ({}):\n{printed}\n{said}", arguments.join(" "), output.status);
+        let (printed, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "sam {} failed ({}):\n{printed}\n{errors}",
+            arguments.join(" "),
+            output.status
+        );
         printed.into_owned()
     }
 
-    /// Runs an operator's command, which has to succeed, and gives what it printed.
+    /// Runs an operators' command, which must succeed, and returns its output.
     pub(crate) fn operate(&self, arguments: &[&str]) -> String {
         let mut operate = Command::new(env!("CARGO"));
         environment(&mut operate, Some(self.port));
         operate.args(["run", "--quiet", "--package", "operate", "--"]).args(arguments).current_dir(workspace());
         let output = operate.output().expect("cargo runs");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "operate {} failed:\n{said}", arguments.join(" "));
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "operate {} failed:\n{errors}", arguments.join(" "));
         String::from_utf8(output.stdout).expect("UTF-8")
     }
 
@@ -126,13 +131,13 @@ impl Aws {
         self.folder.join(name)
     }
 
-    /// Posts to a function URL that the stack printed. Its name is known to the emulator alone.
+    /// A POST request to a function URL of the stack. Only the emulator knows its host.
     pub(crate) fn post(&self, function_url: &str) -> reqwest::RequestBuilder {
         let host = reqwest::Url::parse(function_url).expect("a URL").host_str().expect("with a host").to_owned();
         self.http.post(self.url()).header(HOST, host)
     }
 
-    /// Invokes what the alias `live` points to. Gives the answer and the version that gave it.
+    /// Invokes the alias `live`. Returns the response and the version that it comes from.
     pub(crate) async fn invoke(&self, function: &str, event: &Value) -> (Value, String) {
         let url = format!("{}/2015-03-31/functions/{function}/invocations?Qualifier=live", self.url());
         let response = self.http.post(url).json(event).send().await.expect("the emulator answers");
@@ -143,7 +148,7 @@ impl Aws {
         (answer, version.expect("a version"))
     }
 
-    /// What the SDK's clients need to find the emulator.
+    /// The configuration of SDK clients of the emulator.
     fn config(&self) -> SdkConfig {
         SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
@@ -167,7 +172,8 @@ impl Aws {
     }
 }
 
-/// Leads a program to the emulator, and nowhere else. The functions inherit it from the emulator, which adds its port.
+/// An environment that connects a program only to the emulator. The functions inherit it from the emulator, which adds its
+/// port.
 fn environment(command: &mut Command, port: Option<u16>) {
     for (name, _) in std::env::vars_os() {
         let name_text = name.to_string_lossy().to_uppercase();

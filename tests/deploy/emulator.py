@@ -1,8 +1,6 @@
-"""Starts MiniStack, an emulator of AWS, with what it lacks for template.yaml. It ends when its standard input closes.
+"""Starts MiniStack, an emulator of AWS, with features of CloudFormation that it lacks and template.yaml needs.
 
-It prints its port, on a line of its own, and logs to standard error.
-
-Each part says what CloudFormation does and MiniStack does not; the rest of the emulator is as it comes.
+It prints its port on a line and logs to standard error. It ends when its standard input closes.
 """
 
 import os
@@ -14,7 +12,7 @@ from unittest import mock
 
 from hypercorn.config import Config
 
-# The system chooses the port. The server gets the socket itself, so that no other program takes the port in between.
+# The system chooses the port. The server gets the open socket, so that no other program takes the port in between.
 listener = socket.socket()
 listener.bind(("127.0.0.1", 0))
 PORT = str(listener.getsockname()[1])
@@ -31,7 +29,7 @@ from samtranslator.translator import transform as sam
 
 RESOURCES = provisioners._RESOURCE_HANDLERS
 
-# CodeDeploy is unknown to it. Nothing shifts traffic here, so its resources are merely noted down; aliases move at once.
+# The emulator does not have CodeDeploy, so its resources do nothing, and aliases change at once.
 for kind in ("AWS::CodeDeploy::Application", "AWS::CodeDeploy::DeploymentGroup"):
     RESOURCES[kind] = {
         "create": lambda logical_id, properties, stack: (f"{stack}-{logical_id}", {}),
@@ -39,7 +37,7 @@ for kind in ("AWS::CodeDeploy::Application", "AWS::CodeDeploy::DeploymentGroup")
         "delete": lambda physical_id, properties: None,
     }
 
-# Of an alarm over several metrics, the first metric is kept.
+# An alarm over several metrics becomes one over the first of them.
 alarm = provisioners._cw_metric_alarm_record
 
 
@@ -53,7 +51,7 @@ def alarm_record(name, properties):
 
 provisioners._cw_metric_alarm_record = alarm_record
 
-# Expiry and recovery of a table, which DynamoDB's API has and its CloudFormation leaves out.
+# The emulator's DynamoDB API has expiry and recovery of tables, but its CloudFormation omits them.
 create_table = RESOURCES["AWS::DynamoDB::Table"]["create"]
 
 
@@ -70,7 +68,7 @@ def create_whole_table(logical_id, properties, stack):
 
 RESOURCES["AWS::DynamoDB::Table"]["create"] = create_whole_table
 
-# Of a nested stack, what its template retains; it deletes everything.
+# The emulator deletes all resources of a nested stack, also those that its template retains.
 delete_nested_stack = RESOURCES["AWS::CloudFormation::Stack"]["delete"]
 
 
@@ -84,8 +82,7 @@ def delete_nested_stack_without_retained(physical_id, properties):
 
 RESOURCES["AWS::CloudFormation::Stack"]["delete"] = delete_nested_stack_without_retained
 
-# SAM is handed the parameters' values, and, where AWS::LanguageExtensions goes before it, a template with the values in
-# place of the references to them.
+# SAM gets the parameters' values, and after AWS::LanguageExtensions a template in which they replace the references.
 apply_transforms, translate = engine._apply_transforms, sam.transform
 
 
@@ -112,7 +109,7 @@ for module in (changesets, engine, handlers):
 
 def end_with_standard_input():
     sys.stdin.buffer.read()
-    # Its own handler stops the functions as well.
+    # The emulator's handler also stops the functions.
     os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -49,7 +49,7 @@ fn user_event(id: &str, name: &str) -> Value {
     })
 }
 
-/// One test, since one deployment follows the other: a stack is made, used, updated over its data, and deleted.
+/// One test, since the deployments follow each other: a stack is created, used, updated with data in it, and deleted.
 #[tokio::test]
 async fn what_is_deployed_works_and_keeps_its_data_through_an_update_and_after_its_end() {
     let aws = Aws::start().await;
@@ -57,7 +57,7 @@ async fn what_is_deployed_works_and_keeps_its_data_through_an_update_and_after_i
     let template = build.join("template.yaml");
     let mut stack = Stack::deploy(&aws, &template, &[]).await;
 
-    // Clerk shows its secret only once the URL is there; what it sends before that must come again.
+    // Clerk shows its secret only once the URL exists. Events that it sends before that must be retried.
     let (old, new) = (signing_secret('A'), signing_secret('B'));
     assert_eq!(stack.deliver(&old, &user_event("user_ada", "Ada")).await, 500);
     stack.put_secret(&old).await;
@@ -116,7 +116,7 @@ async fn what_is_deployed_works_and_keeps_its_data_through_an_update_and_after_i
     for (sample, item) in &created {
         assert_eq!(items(&stack.call(Some(&ada), "GET", &sample.path, None).await.body), std::slice::from_ref(item));
     }
-    // The running function finds the new secret by itself, and still accepts the old one.
+    // The running function reads the new secret, and still accepts the old one.
     stack.deliver_until_taken(&new, &user_event("user_ada", "Augusta")).await;
     assert_eq!(stack.deliver(&old, &user_event("user_ada", "Augusta")).await, 200);
     assert_eq!(stack.call(Some(&ada), "GET", "/profile", None).await.body["firstName"], "Augusta");
@@ -142,8 +142,8 @@ async fn what_is_deployed_works_and_keeps_its_data_through_an_update_and_after_i
     let update = update.key("userId", AttributeValue::S("user_ada".to_owned()));
     let update = update.update_expression("SET deletionReceivedAt = :at").expression_attribute_values(":at", received);
     update.send().await.expect("it is written");
-    let said = aws.operate(&["--stack", stack::NAME, "erase", "--user", "user_ada"]);
-    assert_eq!(said.trim(), format!("erased users: 1, with items: {}", created.len() + 1));
+    let printed = aws.operate(&["--stack", stack::NAME, "erase", "--user", "user_ada"]);
+    assert_eq!(printed.trim(), format!("erased users: 1, with items: {}", created.len() + 1));
 
     let left = stack.items().await;
     assert_eq!(left.len(), 1, "a tombstone: {left:?}");

@@ -15,10 +15,10 @@ pub(crate) use crate::aws::workspace;
 use crate::{aws::Aws, sample::Sample, seconds_now};
 
 pub(crate) const NAME: &str = "deployed";
-/// How long the stack may take to go.
+/// The timeout for the stack's deletion.
 const DELETE_TIMEOUT: Duration = Duration::from_mins(1);
 const ISSUER: &str = "https://test.clerk.accounts.dev";
-/// The instance that webhooks have to come from.
+/// The instance that webhooks must come from.
 pub(crate) const INSTANCE: &str = "ins_test";
 
 /// A deployed stack.
@@ -28,11 +28,11 @@ pub(crate) struct Stack<'a> {
     outputs: BTreeMap<String, String>,
     /// The names of the functions, by logical id.
     pub(crate) functions: BTreeMap<String, String>,
-    /// The names of the tables, by logical id: of one of a nested stack, after the stack's.
+    /// The names of the tables, by logical id, which begins with that of the nested stack.
     tables: BTreeMap<String, String>,
 }
 
-/// What the API answered.
+/// A response of the API.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u64,
@@ -40,7 +40,7 @@ pub(crate) struct Answer {
 }
 
 impl<'a> Stack<'a> {
-    /// Deploys as to production, with `more` parameters.
+    /// Deploys in the stage prod, with `more` parameters.
     pub(crate) async fn deploy(aws: &'a Aws, template: &Path, more: &[&str]) -> Self {
         let key = SigningKey::generate().expect("a key");
         let [outputs, functions, tables] = [const { BTreeMap::new() }; 3];
@@ -49,7 +49,7 @@ impl<'a> Stack<'a> {
         stack
     }
 
-    /// Deploys over what is there.
+    /// Updates the stack.
     pub(crate) async fn update(&mut self, template: &Path, more: &[&str]) {
         let pem = self.key.public_key_pem().expect("a key");
         let parameters = [
@@ -98,7 +98,7 @@ impl<'a> Stack<'a> {
     pub(crate) async fn delete(&self) {
         let cloudformation = self.aws.cloudformation();
         cloudformation.delete_stack().stack_name(NAME).send().await.expect("it is deleted");
-        // It is gone once it cannot be described any more.
+        // It is deleted once it cannot be described.
         let deadline = Instant::now() + DELETE_TIMEOUT;
         while cloudformation.describe_stacks().stack_name(NAME).send().await.is_ok() {
             assert!(Instant::now() < deadline, "the stack is still there");
@@ -111,7 +111,7 @@ impl<'a> Stack<'a> {
         &self.tables[id]
     }
 
-    /// All that is in the tables.
+    /// All items of the tables.
     pub(crate) async fn items(&self) -> Vec<std::collections::HashMap<String, AttributeValue>> {
         let mut items = Vec::new();
         for table in self.tables.values() {
@@ -121,14 +121,14 @@ impl<'a> Stack<'a> {
         items
     }
 
-    /// Puts Clerk's signing secret where the stack says; the one before it stays good.
+    /// Stores Clerk's signing secret. The previous one stays valid.
     pub(crate) async fn put_secret(&self, secret: &str) {
         let secrets = self.aws.secrets_manager();
         let put = secrets.put_secret_value().secret_id(&self.outputs["WebhookSecretArn"]).secret_string(secret);
         put.send().await.expect("the secret is there");
     }
 
-    /// Sends an event to the URL that the stack printed, signed as Clerk does, and gives the status of the answer.
+    /// Sends an event to the stack's URL for webhooks, signed as Clerk does, and returns the status.
     pub(crate) async fn deliver(&self, secret: &str, event: &Value) -> u16 {
         let body = event.to_string();
         let now = i64::try_from(seconds_now()).expect("soon");
@@ -143,7 +143,7 @@ impl<'a> Stack<'a> {
         request.body(body).send().await.expect("the function answers").status().as_u16()
     }
 
-    /// The same, until the function has read the secret, as Svix repeats it: a failure and a bad signature are remembered.
+    /// Delivers repeatedly, as Svix does, until the function has read the secret: failures and bad signatures are cached.
     pub(crate) async fn deliver_until_taken(&self, secret: &str, event: &Value) {
         let taken = async {
             while self.deliver(secret, event).await != 200 {
@@ -158,7 +158,7 @@ impl<'a> Stack<'a> {
         self.key.session_token(ISSUER, user_id, session_id, seconds_now(), &json!({})).expect("signed")
     }
 
-    /// Calls the API: hands the function what API Gateway would.
+    /// Calls the API by invoking the function with an event of API Gateway.
     pub(crate) async fn call(&self, token: Option<&str>, method: &str, path: &str, body: Option<Value>) -> Answer {
         let samples = Sample::all();
         let serves = |sample: &&Sample| {

@@ -22,7 +22,7 @@ use crate::{
 };
 
 const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
-/// Stands for a title, a name, an email address or a secret in a response.
+/// A marker in place of a title, a name, an email address or a secret in a response.
 const MARKER: &str = "whsec_C2FVsBQIhrscChlQIMV";
 
 fn webhook_event() -> Value {
@@ -83,7 +83,7 @@ async fn logs_hold_no_text_of_a_response() {
     ] {
         *response.lock().expect("no test fails while it holds this") =
             (StatusCode::from_u16(status).expect("a status"), body.clone());
-        // Each starts anew, since starting is when connections are opened and the secret is read.
+        // Each function is started again, since it opens connections and reads the secret at its start.
         let resource = start(&sample.function, &variables).await;
         let without_credentials = start(&sample.function, &container).await;
         let webhook = start("clerk-webhook", &variables).await;
@@ -190,7 +190,7 @@ async fn rejected_credentials_are_fetched_again() {
         let (status, _, body) = resource.invoke(event("GET", &sample.path, &token)).await;
         assert_eq!((&status, &body["code"]), (&json!(503), &json!("unavailable")), "{code}");
     }
-    // Permissions do not come with other credentials: it stays our fault.
+    // Other credentials do not add permissions, so this stays an internal error.
     rotation.reject("AccessDeniedException", usize::MAX);
     assert_eq!(resource.invoke(event("GET", &sample.path, &token)).await.0, 500);
 

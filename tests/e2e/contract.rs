@@ -1,4 +1,4 @@
-//! The API keeps what `docs/openapi.json` promises: schemathesis tries it out, with all of its checks.
+//! schemathesis tests the API against `docs/openapi.json`, with all of its checks.
 
 use serde_json::json;
 
@@ -15,7 +15,7 @@ async fn schemathesis_finds_nothing() {
         .command(&workspace().join(".tools/schemathesis/bin/schemathesis"))
         .args(["--config-file", "tests/contract/schemathesis.toml", "run", "docs/openapi.json"])
         .args(["--url", &stack().api(), "--checks", "all", "--max-examples", "100", "--continue-on-failure"])
-        // The same each time, unless asked otherwise, so that what fails is the change and not the day.
+        // The same seed for each run unless SEED is set, so that failures are reproducible.
         .args(["--seed", &std::env::var("SEED").unwrap_or_else(|_| "1".to_owned())])
         .env("TOKEN_COMMAND", token.to_string())
         .status()

@@ -1,5 +1,4 @@
-//! Functions in Docker, by `sam local`. Where no Docker engine answers, or it has no image of Lambda's, there is nothing to
-//! test, and that is said.
+//! Functions in Docker, by `sam local`. Without a Docker engine or Lambda's image, the tests are skipped with a message.
 
 use std::{
     io::{self, BufRead, BufReader, Write},
@@ -18,14 +17,14 @@ use crate::{
     stack::{program, stack, workspace},
 };
 
-/// How long a function in Docker may take to answer for the first time.
+/// The timeout for the first response of a function in Docker.
 const START_TIMEOUT: Duration = Duration::from_mins(2);
 
 fn docker(arguments: &[&str]) -> bool {
     Command::new("docker").args(arguments).output().is_ok_and(|output| output.status.success())
 }
 
-/// Whether functions can run in Docker. If they can, they are built for it; if not, says which test is skipped and why.
+/// Whether functions can run in Docker. If they can, builds them; if not, prints which test is skipped and why.
 fn is_ready(test: &str) -> bool {
     /// Why they cannot.
     static MISSING: LazyLock<Option<&str>> = LazyLock::new(|| {
@@ -42,13 +41,13 @@ fn is_ready(test: &str) -> bool {
         None
     });
     if let Some(reason) = *MISSING {
-        // Past the harness, which keeps what tests print to itself.
+        // Not captured by the test harness.
         writeln!(io::stderr(), "skipped: {test}; {reason}").expect("standard error is there");
     }
     MISSING.is_none()
 }
 
-/// A command of the local stack that runs functions in Docker, with the image that is there.
+/// A command of the local stack that runs functions in Docker, without pulling the image.
 fn local(arguments: &[&str]) -> Command {
     let mut local = stack().command(&program("local"));
     local.args(arguments).env("SAM_SKIP_PULL_IMAGE", "1");
@@ -62,11 +61,11 @@ fn each_function_succeeds_in_docker_on_its_sample() {
     }
     for (function, sample) in sample_events() {
         let output = local(&["invoke", &function, &sample]).output().expect("local runs");
-        let (printed, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        // The last line is the answer; the function's log goes elsewhere.
+        let (printed, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        // The last line is the response. The function's log is on standard error.
         let answer: Value = printed.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
         let status = answer["statusCode"].as_u64();
-        assert!(status.is_some_and(|status| (200..300).contains(&status)), "{function} {sample}: {printed}\n{said}");
+        assert!(status.is_some_and(|status| (200..300).contains(&status)), "{function} {sample}: {printed}\n{errors}");
     }
 }
 
@@ -91,8 +90,9 @@ async fn the_api_is_served_from_docker() {
     let mut api = Api(command.stdout(Stdio::piped()).process_group(0).spawn().expect("local runs"));
     // Borrowed, since the SAM CLI writes to it until it ends.
     let mut lines = BufReader::new(api.0.stdout.as_mut().expect("standard output is piped")).lines();
-    let url =
-        lines.find_map(|line| Some(line.ok()?.split_once("are served at ")?.1.to_owned())).expect("it says where");
+    let url = lines
+        .find_map(|line| Some(line.ok()?.split_once("in Docker is at ")?.1.to_owned()))
+        .expect("it prints its URL");
 
     let token = User::sign_up("Ada").token();
     let http = Client::builder().no_proxy().timeout(START_TIMEOUT).build().expect("a client");
@@ -119,7 +119,7 @@ fn invoking_without_docker_is_an_error() {
         return;
     }
     let invoked = stack().run(&["invoke", "profile", "get-profile"]);
-    let said = String::from_utf8_lossy(&invoked.stderr);
-    assert!(!invoked.status.success(), "{said}");
-    assert!(["Docker", "make invoke"].iter().any(|word| said.contains(word)), "{said}");
+    let errors = String::from_utf8_lossy(&invoked.stderr);
+    assert!(!invoked.status.success(), "{errors}");
+    assert!(["Docker", "make invoke"].iter().any(|word| errors.contains(word)), "{errors}");
 }

@@ -86,8 +86,8 @@ async fn the_sample_events_succeed() {
     assert_eq!(answer.body["statusCode"], 400, "a sample cannot be signed beforehand: {answer:?}");
 
     let unknown = stack().run(&["event", "profile", "no-such"]);
-    let said = String::from_utf8_lossy(&unknown.stderr);
-    assert!(!unknown.status.success() && said.contains("there are get-profile"), "{said}");
+    let errors = String::from_utf8_lossy(&unknown.stderr);
+    assert!(!unknown.status.success() && errors.contains("Its samples are get-profile"), "{errors}");
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! DynamoDB failing in every way: no wrong response, no acknowledged write that is lost, no write that takes effect twice,
-//! and no fault that outlives its cause.
+//! Faults of DynamoDB: responses are never wrong, acknowledged writes are not lost, writes take effect once, and the API
+//! recovers when the fault ends.
 
 use std::{
     io,
@@ -30,7 +30,7 @@ use crate::{
 
 const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 
-/// What the proxy does to a request.
+/// A fault that the proxy injects into a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     /// DynamoDB throttles it.
@@ -163,7 +163,7 @@ pub(crate) struct Stack {
 }
 
 impl Stack {
-    /// Starts the function of `sample`, as a user's that no webhook has reported.
+    /// Starts the function of `sample`. No webhook has reported the user.
     pub(crate) async fn start(sample: &Sample) -> Self {
         let engine = in_memory().await.expect("the engine starts");
         let proxy = Arc::new(Proxy {

@@ -124,8 +124,8 @@ async fn the_database_requires_its_access_key() {
         assert!(!answer.body.to_string().contains(&access_key()), "{answer:?}");
     }
     let operate = stack().command(&program("operate")).args(["erase", "--dry-run"]).env_remove("STACK").output();
-    let said = operate.expect("operate runs");
-    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    let output = operate.expect("operate runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let preflight = http().request(Method::OPTIONS, stack().database()).header("origin", APP);
     let answer = Response::to(preflight.header("access-control-request-method", "POST")).await;
     assert_eq!((answer.status, cors(&answer.headers)), (403, vec![]), "{answer:?}");

@@ -9,7 +9,7 @@ use std::{
 use crate::stack::{file, program, workspace};
 
 const GUIDE: &str = "docs/adding-a-resource.md";
-/// What is made from the workspace, and no part of it.
+/// Generated folders, which are not copied.
 const MADE: [&str; 6] = [".aws-sam", ".git", ".local", "dist", "node_modules", "target"];
 /// The tests that run for each resource.
 const OF_RESOURCES: [&str; 3] = ["permissions::", "resource::", "signed_out::"];
@@ -22,11 +22,11 @@ struct Copy(PathBuf);
 impl Copy {
     fn new() -> Self {
         let copy = Self(Path::new(env!("CARGO_TARGET_TMPDIR")).join("guide"));
-        // There is none on the first run.
+        // It does not exist on the first run.
         let _ = fs::remove_dir_all(&copy.0);
         copy.add_folder(Path::new(""));
-        // Cargo knows a workspace's packages by name and version, not by where they are. With versions of their own, those
-        // of the copy are not taken for those of the workspace, whose builds are linked below.
+        // Cargo identifies a workspace's packages by name and version, not by path. With other versions, the copy's packages
+        // do not match the workspace's builds, which are linked below.
         let (before, after) = ("[workspace.package]\nversion = \"", "[workspace.package]\nversion = \"9");
         let manifest = file("Cargo.toml").replacen(before, after, 1);
         assert!(manifest.contains(after), "the workspace's version is missing");
@@ -53,7 +53,7 @@ impl Copy {
                 fs::create_dir_all(self.0.join(&path)).expect("the target folder can be written to");
                 self.add_folder(&path);
             } else {
-                // With its time, by which cargo tells whether to build it again.
+                // With its modification time, by which cargo decides whether to rebuild.
                 fs::copy(entry.path(), self.0.join(&path)).expect("the target folder can be written to");
                 let modified = entry.metadata().and_then(|metadata| metadata.modified()).expect("it has a time");
                 let copied = File::options().write(true).open(self.0.join(&path));
@@ -74,7 +74,7 @@ impl Copy {
         }
     }
 
-    /// Puts a block of the guide into the file that its fence names: a new one, or the end of the one that is there.
+    /// Appends a block of the guide to the file in its fence, or creates the file.
     fn apply(&self, path: &str, code: &str) {
         let path = self.0.join(path);
         let before = fs::read_to_string(&path).unwrap_or_default();
@@ -100,7 +100,7 @@ impl Copy {
 
     /// Runs end-to-end tests of the copy.
     fn test(&self, which: &[&str]) {
-        // Documents about what has changed are written by `make openapi`.
+        // `make openapi` updates the documents.
         let made = Command::new(env!("CARGO"))
             .args(["test", "--offline", "--quiet", "--workspace", "--test", "openapi"])
             .current_dir(&self.0)

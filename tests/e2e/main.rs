@@ -1,5 +1,5 @@
-//! The flows that matter, over the real stack: the function binaries under the Lambda Runtime API, DynamoDB's engine and
-//! the development Clerk, all started once for this test binary.
+//! End-to-end tests of the local stack: function binaries under the Lambda Runtime API, DynamoDB's engine and the
+//! development Clerk, started once for this test binary.
 
 #![allow(
     clippy::expect_used,

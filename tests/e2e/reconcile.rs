@@ -24,7 +24,7 @@ use crate::{
     standalone::{serve, start},
 };
 
-/// The function's URL: hands requests over as events, once the function is known.
+/// The function's URL: passes requests to the function as events.
 async fn function_url(
     State(function): State<Arc<OnceCell<Runtime>>>,
     headers: HeaderMap,
@@ -55,14 +55,14 @@ impl Damaged {
         let mut command = Command::new(program("local"));
         command.args(arguments).env("CLERK_PORT", self.clerk.to_string()).env("LOCAL_DATA", self.folder.path());
         let output = command.output().await.expect("it runs");
-        let said = String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned();
-        (output.status.success(), format!("{said}{}", String::from_utf8_lossy(&output.stderr)))
+        let printed = String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned();
+        (output.status.success(), format!("{printed}{}", String::from_utf8_lossy(&output.stderr)))
     }
 
     async fn reconcile(&self) -> String {
-        let (success, said) = self.local(&["reconcile", "--webhook-url", &self.webhook]).await;
-        assert!(success, "{said}");
-        said
+        let (success, printed) = self.local(&["reconcile", "--webhook-url", &self.webhook]).await;
+        assert!(success, "{printed}");
+        printed
     }
 
     async fn item(&self, user: &str) -> Option<HashMap<String, AttributeValue>> {
@@ -105,9 +105,9 @@ async fn reconciling_repairs_damaged_profiles_with_an_instance_id() {
 
     for (user, name) in [("user_ada", "Ada"), ("user_bob", "Bob"), ("user_eve", "Eve")] {
         let email = format!("{user}@example.com");
-        let (success, said) =
+        let (success, printed) =
             damaged.local(&["user", "create", "--id", user, "--email", &email, "--first-name", name]).await;
-        assert!(success && said.contains("user.created delivered"), "{said}");
+        assert!(success && printed.contains("user.created delivered"), "{printed}");
         assert_eq!(damaged.first_name(user).await.as_deref(), Some(name));
     }
     assert_eq!(damaged.reconcile().await, "users: 3, changed: 0, already current: 3, failed: 0");

@@ -17,7 +17,7 @@ pub(crate) struct Stack {
     api: String,
     clerk: String,
     database: String,
-    /// Where cargo-lambda listens.
+    /// The URL of cargo-lambda.
     lambda: String,
     data: PathBuf,
     /// The stack stops when this is closed, which the system does when the test binary ends, however it ends.
@@ -25,7 +25,7 @@ pub(crate) struct Stack {
     _process: Child,
 }
 
-/// The stack that all tests share. They keep apart by their users.
+/// The stack that all tests share. Each test has its own users.
 pub(crate) fn stack() -> &'static Stack {
     static STACK: OnceLock<Stack> = OnceLock::new();
     STACK.get_or_init(Stack::start)
@@ -35,7 +35,7 @@ pub(crate) fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace holds this crate")
 }
 
-/// A program of the workspace, built if it has to be.
+/// A program of the workspace, built if necessary.
 pub(crate) fn program(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
@@ -48,7 +48,7 @@ pub(crate) fn program(name: &str) -> PathBuf {
     folder.join(name)
 }
 
-/// Seconds since the epoch, once the programs are built: what is dated before that could expire meanwhile.
+/// Seconds since the epoch, after the programs are built, so that tokens do not expire during the build.
 pub(crate) fn now() -> u64 {
     program("local");
     UNIX_EPOCH.elapsed().expect("after 1970").as_secs()
@@ -85,7 +85,7 @@ impl Stack {
             thread::spawn(move || {
                 for line in lines.lines().map_while(Result::ok) {
                     if line.trim() == "ready" {
-                        // Nobody waits for it any more if it comes too late.
+                        // The receiver is gone after the timeout.
                         let _ = ready.send(());
                     }
                     let mut log = LOG.lock().unwrap_or_else(PoisonError::into_inner);
@@ -131,7 +131,7 @@ impl Stack {
         format!("{}/lambda-url/clerk-webhook", self.api())
     }
 
-    /// Lambda's own address for invoking a function with an event.
+    /// Lambda's URL for invoking a function with an event.
     pub(crate) fn invoke(&self, function: &str) -> String {
         format!("{}/2015-03-31/functions/{function}/invocations", self.lambda)
     }
@@ -153,11 +153,11 @@ impl Stack {
         command
     }
 
-    /// Runs a command that has to succeed, and gives what it printed.
+    /// Runs a command, which must succeed, and returns its output.
     pub(crate) fn local(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "local {arguments:?} failed: {said}");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "local {arguments:?} failed: {errors}");
         String::from_utf8(output.stdout).expect("it prints UTF-8").trim().to_owned()
     }
 
@@ -166,7 +166,7 @@ impl Stack {
         LOG.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The secret that the development Clerk signs webhooks with.
+    /// The secret with which the development Clerk signs webhooks.
     pub(crate) fn webhook_secret(&self) -> String {
         self.local(&["webhook-secret"])
     }

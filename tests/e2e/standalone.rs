@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub(crate) const ISSUER: &str = "https://clerk.example.com";
-/// A port that no program listens on, so that connections are refused at once.
+/// A port that no program listens on, so that connections fail at once.
 const UNREACHABLE: &str = "http://127.0.0.1:1";
 
 fn command(function: &str, variables: &[(&str, &str)]) -> Command {

@@ -1,4 +1,4 @@
-//! How tools get onto a machine: each file with its hash, into the project's own folders.
+//! Tools are installed into the project's folders, and each file has a locked hash.
 
 use std::fs;
 
@@ -16,7 +16,7 @@ fn every_python_tool_is_locked_with_hashes() {
         let wanted = fs::read_to_string(&path).expect("text");
         let lock = fs::read_to_string(path.with_extension("txt")).expect("each has a lock file");
         assert!(!lock.contains("://"), "{} names a server", path.display());
-        // A requirement goes on after each backslash.
+        // A backslash continues a requirement on the next line.
         let lock = lock.replace("\\\n", "");
         let locked: Vec<_> = lock.lines().filter(|line| !line.trim_start().starts_with('#')).collect();
         for line in &locked {

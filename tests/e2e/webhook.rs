@@ -112,7 +112,7 @@ async fn invalid_events_are_counted_for_the_alarm() {
     assert_eq!(answer.status, 200);
     let line = line(|line| line["event"] == "invalid").await;
     assert_eq!((&line["outcome"], &line["Events"]), (&json!("invalid"), &json!(1)), "{line}");
-    // What the alarm looks at.
+    // The metric of the alarm.
     let monitoring = crate::stack::file("infra/monitoring.yaml");
     let alarm = monitoring.split_once("ClerkWebhookInvalidEvents:").expect("an alarm").1;
     let alarm = alarm.split_once("Threshold: 0").expect("a threshold").0;

@@ -1,7 +1,7 @@
-//! Isolation by type: each case is an attack or a forgotten check, and the compiler's message is the expected one.
+//! Isolation by type: each case is an attack or a missing check, which must fail with the expected compiler message.
 //!
-//! `TRYBUILD=overwrite cargo test -p isolation` writes the messages again, for example for a newer compiler. Read what has
-//! changed: each must name the missing proof and nothing else.
+//! `TRYBUILD=overwrite cargo test --workspace --test isolation` updates the messages, for example for a newer compiler.
+//! Review the changes: each message must name only the missing proof.
 
 #[test]
 fn data_is_not_reachable_without_proof() {

@@ -8,14 +8,14 @@ use utoipa::ToSchema;
 /// A chat.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct Chat {
-    /// What the user calls it.
+    /// The title.
     pub title: Line<200>,
 }
 
 /// A chat's new title.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct ChatUpdate {
-    /// What the user calls it.
+    /// The title.
     pub title: Line<200>,
 }
 

@@ -76,8 +76,8 @@ impl Secret {
     /// `CLERK_WEBHOOK_SIGNING_SECRET_ARN` names a secret in Secrets Manager. Without it, `CLERK_WEBHOOK_SIGNING_SECRET` is
     /// the secret itself.
     ///
-    /// It is read now, so that no event waits for it. A failure is not fatal: Clerk gives the secret out only once the
-    /// endpoint's URL exists. Until it is there events are answered 5xx, so that Svix keeps them.
+    /// It is read now, so that no event waits for it. A failure is not fatal: Clerk shows the secret only once the
+    /// endpoint's URL exists. Until then the function returns 5xx, so that Svix retries.
     pub(crate) async fn from_env() -> Self {
         let source = match var("CLERK_WEBHOOK_SIGNING_SECRET_ARN") {
             Some(id) => {
@@ -142,15 +142,15 @@ impl Secret {
         // The previous secret is valid as well while Secrets Manager keeps it: Svix signs with both for a day.
         let (newest, previous) = tokio::join!(version(client, id, "AWSCURRENT"), version(client, id, "AWSPREVIOUS"));
         let newest = newest?.unwrap_or_default();
-        let alone = verifier(&newest)?;
+        let current_only = verifier(&newest)?;
         let previous = previous.unwrap_or_else(|failure| {
             tracing::warn!(?failure, "the previous signing secret (AWSPREVIOUS) cannot be read and is ignored");
             None
         });
-        let Some(previous) = previous else { return Ok(alone) };
+        let Some(previous) = previous else { return Ok(current_only) };
         Ok(verifier(&format!("{newest} {previous}")).unwrap_or_else(|_| {
             tracing::warn!("the previous signing secret (AWSPREVIOUS) is not a signing secret and is ignored");
-            alone
+            current_only
         }))
     }
 }

@@ -47,7 +47,7 @@ impl From<store::Profile> for Profile {
     }
 }
 
-/// What the user supplies. An omitted or blank member stays as it is.
+/// User-supplied values. An omitted or blank member stays as it is.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ProfileChange {
@@ -79,8 +79,8 @@ impl From<ProfileChange> for ProfileUpdate {
 
 /// The user's profile.
 ///
-/// Clerk's webhook creates it when the user signs up. Until the webhook has arrived there is none, and `PATCH` creates
-/// it.
+/// Clerk's webhook creates it when the user signs up. Until the webhook has arrived, `GET` returns 404, and `PATCH`
+/// creates it.
 #[utoipa::path(
     get, path = "/profile", operation_id = "getProfile", tag = "profile",
     responses((status = 200, description = "The profile.", body = Profile), ReadProblems)
@@ -97,8 +97,8 @@ async fn read(session: ReadSession, State(profiles): State<Profiles>) -> Result<
     patch, path = "/profile", operation_id = "updateProfile", tag = "profile",
     request_body = ProfileChange,
     responses(
-        (status = 201, description = "There was no profile. This is the new one.", body = Profile),
-        (status = 200, description = "The profile as it is now.", body = Profile),
+        (status = 201, description = "The new profile.", body = Profile),
+        (status = 200, description = "The updated profile.", body = Profile),
         UpdateProblems,
     )
 )]

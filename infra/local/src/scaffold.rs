@@ -299,7 +299,7 @@ mod tests {
         for (plural, singular) in [("notes", "note"), ("entries", "entry"), ("boxes", "box"), ("classes", "class")] {
             assert_eq!(singular_of(plural).as_deref(), Some(singular));
         }
-        for plural in ["people", "news", "series"] {
+        for plural in ["children", "news", "series"] {
             let resource = NewResource { plural: plural.to_owned(), singular: None, fields: Vec::new() };
             let error = resource.write(Path::new("/nonexistent")).expect_err("its singular is not known").to_string();
             assert!(error.starts_with(&format!("the singular of {plural} is not known. Set SINGULAR")), "{error}");

@@ -188,7 +188,7 @@ async fn tombstones_are_erased_and_not_exported() {
 async fn an_export_holds_only_what_is_stored_now() {
     let fixture = Fixture::new().await;
     fixture.user("user_ada", 3, None).await;
-    // Files that an interrupted run of an earlier release left before a note was deleted, or that someone planted.
+    // Files that an interrupted run of an earlier release left before a note was deleted, or planted files.
     let line = |number| json!({ "id": note_id(number), "title": "planted" }).to_string() + "\n";
     fs::write(fixture.folder.path().join("ada.json.user_ada.notes"), line(0) + &line(9)).expect("written");
     fixture.succeeds(&["export", "--user", "user_ada", "--output", "ada.json", "--page", "2"]).await;

@@ -5,7 +5,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_types::request_id::RequestId;
 
 /// An SDK error for a log: operation, kind, HTTP status, the service's error code and the request id; without a response,
-/// why the connection failed. The text of a response is left out, since it may contain a secret or a user's data, also in
+/// why the connection failed. The text of a response is omitted, since it may contain a secret or a user's data, also in
 /// error messages and parser errors.
 pub fn describe<E>(error: &SdkError<E, HttpResponse>) -> String
 where

@@ -196,7 +196,7 @@ async fn withdrawn_keys_expire_with_the_next_fetch() {
     assert_eq!(issuer.requests(), 1);
 
     let silent = issuer.silent();
-    assert!(at_once(outcome(&issuer, &verifier, &old, NOW + 3600)).await.is_ok(), "stale keys serve meanwhile");
+    assert!(at_once(outcome(&issuer, &verifier, &old, NOW + 3600)).await.is_ok(), "stale keys stay in use");
     issuer.wait_for_requests(2).await;
     assert!(at_once(outcome(&issuer, &verifier, &old, NOW + 3601)).await.is_ok());
     drop(silent);
@@ -357,7 +357,7 @@ async fn non_signing_keys_are_ignored() {
         let rejected = outcome(&issuer, &issuer.verifier(), &key, NOW).await;
         assert!(matches!(rejected, Err(VerifyError::KeysUnavailable)), "{other} gave {rejected:?}");
         issuer.publish(json!([other, key.jwk()]));
-        assert!(outcome(&issuer, &issuer.verifier(), &key, NOW).await.is_ok(), "{other} spoilt the rest");
+        assert!(outcome(&issuer, &issuer.verifier(), &key, NOW).await.is_ok(), "{other} spoils the rest");
     }
 }
 

@@ -356,8 +356,8 @@ async fn two_pem_keys_are_accepted_during_rotation() {
         for key in [&old, &new] {
             assert!(outcome(&verifier, &sign(key, &header(), &claims())).await.is_ok());
         }
-        let refused = outcome(&verifier, &sign(&foreign, &header(), &claims())).await.map(drop);
-        assert_eq!(refused, Err(TokenError::BadSignature));
+        let rejected = outcome(&verifier, &sign(&foreign, &header(), &claims())).await.map(drop);
+        assert_eq!(rejected, Err(TokenError::BadSignature));
     }
 }
 

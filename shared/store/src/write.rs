@@ -143,7 +143,7 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// Creates an item if there is none. `update` has the table, the key, the value `:resourceType`, and the names and values
+/// Creates an item unless it exists. `update` has the table, the key, the value `:resourceType`, and the names and values
 /// of `assignments`.
 pub(crate) async fn create(update: UpdateItemFluentBuilder, assignments: &str) -> Result<Outcome, Error> {
     let assignments = format!("{assignments}, firstVersion = if_not_exists(version, :zero) + :one");

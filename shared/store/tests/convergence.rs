@@ -269,18 +269,18 @@ fn late_events_do_not_restore_erased_details() {
     let indices = || prop::collection::vec(any::<Index>(), 12);
     let strategy = || (prop::collection::vec(happening(), 1..12), indices(), indices());
     converges(strategy, async |case, (history, before, after)| {
-        let [alone, all, erased] = &case.worlds.each;
+        let [deletion_only, all, erased] = &case.worlds.each;
         let deletion = json!({ "type": "user.deleted", "timestamp": 1_003_000, "data": { "id": USERS[0] } });
         let deletion = case.prepare(&Happening::Webhook(deletion)).await;
         let deliveries = case.prepare_all(&history).await;
-        apply(alone, &deletion).await;
+        apply(deletion_only, &deletion).await;
         for (happening, delivery) in history.iter().zip(&deliveries) {
             apply(all, delivery).await;
             if happening.is_deletion() {
-                apply(alone, delivery).await;
+                apply(deletion_only, delivery).await;
             }
         }
-        let [(bare, _), _] = <[_; 2]>::try_from(case.state(alone).await).expect("two users");
+        let [(bare, _), _] = <[_; 2]>::try_from(case.state(deletion_only).await).expect("two users");
         let [_, other] = <[_; 2]>::try_from(case.state(all).await).expect("two users");
 
         for index in &before {

@@ -285,9 +285,9 @@ async fn members_are_set_kept_and_removed_one_by_one() {
     let listed = mine.list(Limit::default(), None).await.expect("a page").items;
     assert_eq!(listed, [changed]);
 
-    // The member `color` is stored in `colour`. Members without a value are not stored.
+    // The member `color` is stored in `shade`. Members without a value are not stored.
     let stored = fixture.items("TestNotesTable").await;
-    assert_eq!(stored[0]["colour"], "blue");
+    assert_eq!(stored[0]["shade"], "blue");
     for absent in ["color", "date"] {
         assert_eq!(stored[0].get(absent), None, "{absent}");
     }

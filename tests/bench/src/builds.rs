@@ -1,4 +1,4 @@
-//! Builds what is measured.
+//! Builds the measured functions.
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-/// What is measured.
+/// An implementation that is measured.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Subject {
     /// This project's functions.

@@ -1,4 +1,4 @@
-//! What the functions run against: a database with users and their chats, Clerk's key, and the environment.
+//! The functions' environment: a database with users and their chats, Clerk's key, and variables.
 
 use std::{
     cell::RefCell,
@@ -111,7 +111,7 @@ impl Fixture {
         Ok(())
     }
 
-    /// What requests over [`Network::Metered`] consume.
+    /// The capacity that requests over [`Network::Metered`] consume.
     pub(crate) fn meter(&self) -> &Meter {
         &self.endpoints.meter
     }
@@ -153,7 +153,7 @@ impl Fixture {
             ("CLERK_JWT_KEY", &key),
             ("CLERK_AUTHORIZED_PARTIES", ORIGIN),
             ("QUERY_USER", &user),
-            // Cubby and the query floor trust these roots, Node these beside its own.
+            // Cubby and the query floor trust only these roots, Node also its own.
             ("AWS_CA_BUNDLE", &with_amazon),
             ("NODE_EXTRA_CA_CERTS", &own),
         ];

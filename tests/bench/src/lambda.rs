@@ -1,7 +1,7 @@
-//! A stand-in for Lambda: starts a function's program as Lambda does, serves the Runtime API to it and times it.
+//! Starts a function's program as Lambda does, serves the Runtime API to it and times it.
 //!
-//! Not the one of `test-support`: this one adds nothing to what it measures, and puts the program on a share of a
-//! processor before it starts.
+//! It does not use the Runtime API of `test-support`: this one adds no time to its measurements, and limits the program to
+//! a share of a processor before it starts.
 
 use std::{
     ffi::OsStr,
@@ -34,9 +34,9 @@ use tokio::{
 
 use crate::{builds::run, quota::Quota};
 
-/// How long a program may take to answer; it may have less than a tenth of a processor.
+/// The timeout for a program's response, even with less than a tenth of a processor.
 const PROGRAM_TIMEOUT: Duration = Duration::from_mins(1);
-/// How much time an invocation claims to have.
+/// The time until an invocation's deadline.
 const INVOCATION_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// A program's request to the Runtime API.
@@ -64,10 +64,10 @@ pub(crate) struct Function {
     pub(crate) init: Duration,
 }
 
-/// What a process has used so far.
+/// The resources that a process has used so far.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Usage {
-    /// The most memory it has had resident, in KiB.
+    /// Its largest resident memory, in KiB.
     pub(crate) peak_memory: u64,
     pub(crate) processor: Duration,
 }
@@ -97,7 +97,7 @@ impl Function {
             let _ = stream.set_nodelay(true);
         });
         let server = tokio::spawn(async move {
-            // Never ends by itself.
+            // Never ends.
             let _ = axum::serve(listener, api).await;
         });
 
@@ -170,14 +170,14 @@ impl Function {
         Ok(Usage { peak_memory, processor: Duration::from_nanos(nanoseconds) })
     }
 
-    /// Asks it to end, so that valgrind writes its counts.
+    /// Sends a signal to end it, so that valgrind writes its counts.
     pub(crate) async fn terminate(mut self) -> Result<()> {
         run(Command::new("kill").arg(self.pid.to_string()).as_std_mut())?;
         timeout(PROGRAM_TIMEOUT, self.process.wait()).await.context("the program does not end")??;
         Ok(())
     }
 
-    /// Ends it without notice, as Lambda does.
+    /// Kills it, as Lambda does.
     pub(crate) async fn kill(mut self) -> Result<()> {
         Ok(self.process.kill().await?)
     }

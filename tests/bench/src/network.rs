@@ -1,4 +1,4 @@
-//! Ways to the database: directly, over TLS, with a delay, and with a count of what requests consume.
+//! Connections to the database: directly, over TLS, with a delay, and with a count of consumed capacity.
 
 use std::{
     fs,
@@ -44,11 +44,11 @@ pub(crate) enum Network {
     Tls,
     /// Plain; each response arrives [`DELAY`] later.
     Distant,
-    /// Plain; what requests consume is counted.
+    /// Plain, with a count of the capacity that requests consume.
     Metered,
 }
 
-/// What requests to DynamoDB consume.
+/// The requests to DynamoDB and the capacity that they consume.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Consumption {
     /// The operation of each request, sorted.
@@ -154,7 +154,7 @@ async fn forward(client: impl AsyncRead + AsyncWrite, upstream: &str, delay: Dur
     }
 }
 
-/// A proxy to `upstream` that adds up what requests consume.
+/// A proxy to `upstream` that sums the capacity that requests consume.
 pub(crate) async fn metered(upstream: &str) -> Result<(String, Meter)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);

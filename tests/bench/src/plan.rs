@@ -1,4 +1,4 @@
-//! What is measured, and how often.
+//! The measurements and their numbers of rounds.
 
 use anyhow::Result;
 
@@ -25,7 +25,7 @@ pub(crate) struct Plan {
     pub(crate) others: Repeats,
 }
 
-/// For the committed document.
+/// The plan of the committed document.
 pub(crate) const FULL: Plan = Plan {
     is_quick: false,
     cold: 12,
@@ -36,7 +36,7 @@ pub(crate) const FULL: Plan = Plan {
     others: Repeats { rounds: 3, warmup: 100, requests: 200 },
 };
 
-/// To see that everything works.
+/// The plan of a quick run, which only tests that everything works.
 pub(crate) const QUICK: Plan = Plan {
     is_quick: true,
     cold: 3,
@@ -66,7 +66,7 @@ pub(crate) struct Results<'a> {
     pub(crate) consumption: Vec<(Subject, &'static Call, Consumption)>,
     pub(crate) cold: Vec<Measured<Cold>>,
     pub(crate) warm: Vec<Measured<Warm>>,
-    /// Why there are no results with a quota.
+    /// The reason if results with a quota are missing.
     pub(crate) skipped: Option<String>,
 }
 

@@ -79,7 +79,7 @@ pub(crate) async fn write(fixture: &Fixture) -> Result<()> {
     Ok(())
 }
 
-/// What a process executes from its start until it has answered so many requests.
+/// The instructions of a process from its start until it has responded to this number of requests.
 async fn count(fixture: &Fixture, subject: Subject, program: &Path, requests: usize) -> Result<Counts> {
     let (script, counts) = (fixture.folder.join("callgrind"), fixture.folder.join("callgrind.out"));
     let (out, command) = (counts.display(), program.display());

@@ -206,7 +206,7 @@ fn bars(title: &str, rounds: &Rounds<Cold>) -> String {
     svg + "</svg>\n"
 }
 
-/// What it ran on, and what was measured.
+/// The machine, and the measured versions.
 fn machine() -> String {
     let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = processors.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown processor");

@@ -1,6 +1,6 @@
 //! Quantiles and ratios.
 
-/// The smallest value that `share` of all values do not exceed; NaN if there are none.
+/// The smallest value that `share` of all values do not exceed. NaN without values.
 pub(crate) fn quantile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

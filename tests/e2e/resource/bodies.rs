@@ -24,7 +24,7 @@ fn rejects(response: &Response, member: &str) {
     assert!(detail.contains(member) && detail.ends_with('.') && !detail.ends_with(".."), "{member}: {detail:?}");
 }
 
-/// JSON values of other types than that of `value`. Null says nothing of its member's type.
+/// JSON values of other types than that of `value`. The type of a member that is null is unknown.
 fn other_types(value: &Value) -> Vec<Value> {
     if value.is_null() {
         return Vec::new();

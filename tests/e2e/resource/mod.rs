@@ -1,4 +1,4 @@
-//! What every resource does, tested with the sample of each function: `functions/*/sample.json`.
+//! The behavior of every resource, tested with the sample of each function: `functions/*/sample.json`.
 
 mod bodies;
 mod document;

@@ -7,7 +7,7 @@ use crate::{
     stack::stack,
 };
 
-/// Checks that every operation is 401 with this code, shows nothing of the item and does nothing to it.
+/// Checks that every operation is 401 with this code, and neither returns nor changes the item.
 async fn rejects(sample: &Sample, item: &Response, code: &str, signed: impl Fn(RequestBuilder) -> RequestBuilder) {
     let path = item.header("location");
     let id = item.body["id"].as_str().expect("an id");

@@ -1,4 +1,4 @@
-//! Whatever text is sent as a cursor or an id, it is refused or read as what it says.
+//! Any text is either rejected as a cursor or an id, or its parsed value has the same text.
 
 #![no_main]
 

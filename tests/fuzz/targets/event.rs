@@ -1,4 +1,4 @@
-//! Whatever bytes Lambda hands over, they are rejected or become a request, without a panic.
+//! Any event is rejected or becomes a request, without a panic.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! Whatever body is signed, it becomes an event without a panic; without a signature that fits, it becomes none. A ban
-//! takes effect whatever JSON is beside it.
+//! Any signed body becomes an event without a panic, and without a matching signature it is rejected. A ban takes effect
+//! whatever JSON is beside it.
 
 #![no_main]
 

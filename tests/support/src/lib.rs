@@ -1,4 +1,4 @@
-//! What the tests of several crates share: a signing key, DynamoDB's engine in memory and Lambda's Runtime API.
+//! Shared code of several crates' tests: a signing key, DynamoDB's engine in memory and Lambda's Runtime API.
 //!
 //! Crates whose tests need only the key depend on `signing-key`, without an engine and a web server.
 

@@ -64,7 +64,7 @@ async fn respond(State(api): State<Arc<Api>>, response: Bytes) -> StatusCode {
 }
 
 impl Runtime {
-    /// Starts a function's program as Lambda does. The test sets all of the program's variables but the API's.
+    /// Starts a function's program as Lambda does. The test sets all of its variables except that of the API.
     pub async fn start(mut program: Command) -> Self {
         let (events, to_function) = mpsc::unbounded_channel();
         let (from_function, responses) = mpsc::unbounded_channel();

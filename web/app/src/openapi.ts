@@ -53,8 +53,8 @@ export interface paths {
         };
         /**
          * The user's profile.
-         * @description Clerk's webhook creates it when the user signs up. Until the webhook has arrived there is none, and `PATCH` creates
-         *     it.
+         * @description Clerk's webhook creates it when the user signs up. Until the webhook has arrived, `GET` returns 404, and `PATCH`
+         *     creates it.
          */
         get: operations["getProfile"];
         put?: never;
@@ -85,7 +85,7 @@ export interface components {
              * @example 01890a5d-ac96-774b-bcce-b302099a8057
              */
             id: string;
-            /** @description What the user calls it. */
+            /** @description The title. */
             title: components["schemas"]["Line200"];
             /**
              * Format: int64
@@ -106,7 +106,7 @@ export interface components {
         };
         /** @description A chat's new title. */
         ChatUpdate: {
-            /** @description What the user calls it. */
+            /** @description The title. */
             title: components["schemas"]["Line200"];
         };
         /**
@@ -128,7 +128,7 @@ export interface components {
         Name: string;
         NewChat: {
             id?: string | null;
-            /** @description What the user calls it. */
+            /** @description The title. */
             title: components["schemas"]["Line200"];
         };
         /** @description An error response (RFC 9457). */
@@ -175,7 +175,7 @@ export interface components {
              */
             updatedAt: number;
         };
-        /** @description What the user supplies. An omitted or blank member stays as it is. */
+        /** @description User-supplied values. An omitted or blank member stays as it is. */
         ProfileChange: {
             email?: components["schemas"]["Email"] | null;
             firstName?: components["schemas"]["Name"] | null;
@@ -1127,7 +1127,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The profile as it is now. */
+            /** @description The updated profile. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1136,7 +1136,7 @@ export interface operations {
                     "application/json": components["schemas"]["Profile"];
                 };
             };
-            /** @description There was no profile. This is the new one. */
+            /** @description The new profile. */
             201: {
                 headers: {
                     [name: string]: unknown;

@@ -24,7 +24,7 @@ export function newUser(firstName: string) {
 export async function signUp(page: Page, user = newUser("Ada"), { web } = stack()) {
   await page.goto(web);
   const form = page.locator("form", { hasText: "First name" });
-  await form.getByLabel("E-mail address").fill(user.email);
+  await form.getByLabel("Email address").fill(user.email);
   await form.getByLabel("First name").fill(user.firstName);
   await form.getByRole("button", { name: "Sign up" }).click();
   await expect(page.getByRole("navigation", { name: "Pages" })).toBeVisible();

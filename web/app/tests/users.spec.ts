@@ -41,7 +41,7 @@ test("a user who signs in again sees their chats, and the next user does not", a
   await page.getByRole("button", { name: "Sign out" }).click();
   await expect(page).toHaveURL(/\/clerk\/sign-in/);
   const form = page.locator("form", { has: page.getByRole("button", { name: "Sign in", exact: true }) });
-  await form.getByLabel("E-mail address").fill(ada.email);
+  await form.getByLabel("Email address").fill(ada.email);
   await form.getByRole("button").click();
   await expect(titles(page)).toHaveText(["Ada's"]);
 });
@@ -61,11 +61,11 @@ test("unknown email addresses at sign-in and known ones at sign-up are errors", 
   const ada = await signUp(page);
   await page.getByRole("button", { name: "Sign out" }).click();
   const signIn = page.locator("form", { has: page.getByRole("button", { name: "Sign in", exact: true }) });
-  await signIn.getByLabel("E-mail address").fill("nobody@example.com");
+  await signIn.getByLabel("Email address").fill("unknown@example.com");
   await signIn.getByRole("button").click();
-  await expect(page.getByRole("alert")).toHaveText("Nobody has signed up as nobody@example.com yet.");
+  await expect(page.getByRole("alert")).toHaveText("No account has the email address unknown@example.com. Sign up below.");
   const signUpForm = page.locator("form", { hasText: "First name" });
-  await signUpForm.getByLabel("E-mail address").fill(ada.email);
+  await signUpForm.getByLabel("Email address").fill(ada.email);
   await signUpForm.getByRole("button").click();
   await expect(page.getByRole("alert")).toContainText("already");
 });

@@ -8,7 +8,7 @@ type KnownCode = "account_inactive" | "not_found" | "session_ended" | "session_p
  *
  * - `unreachable`: there was no response, or none in time. The change may still have been made.
  * - `too_many_requests`: API Gateway rejected the request. No change was made.
- * - `signed_out`: the session of the call has ended, or there was none. A change that had been sent may still have been
+ * - `signed_out`: the session of the call has ended, or no user was signed in. A change that had been sent may still have been
  *   made.
  * - `unexpected`: the response is not the API's.
  */

@@ -232,7 +232,7 @@ async function run({ mounted: initially, steps, respondsToAborted }: World): Pro
       case "create": {
         const hooks = (step.by === "first" ? first : latest).get(step.component);
         if (!hooks) break;
-        // The user who was signed in when the function was made. The title names them.
+        // The user that was signed in when the function was made. The title names them.
         const owner = hooks.period === period ? userOf(heard) : undefined;
         const creation: Creation = {
           title: `${owner ?? "-"} ${creations.length}`,

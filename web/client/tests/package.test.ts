@@ -10,7 +10,7 @@ import { expect, test } from "vitest";
 
 const ROOT = path.resolve(import.meta.dirname, "..");
 
-/** Bytes of a module, bundled, minified and gzipped, with React and TanStack Query left out. */
+/** Bytes of a module, bundled, minified and gzipped, without React and TanStack Query. */
 async function size(code: string): Promise<number> {
   const entry = "\0entry";
   const output = await build({
@@ -80,7 +80,7 @@ test("the README lists every export", async () => {
 test("the library takes at most 5 kB, and a part of it takes less", async () => {
   const all = await size(`export * from ${INDEX};`);
   const part = await size(`export { ApiError } from ${INDEX};`);
-  console.info(`the whole library: ${all} bytes gzipped; ApiError alone: ${part}`);
+  console.info(`the whole library: ${all} bytes gzipped; only ApiError: ${part}`);
   expect(all).toBeLessThanOrEqual(5_000);
   expect(part).toBeLessThan(all / 3);
 });

@@ -188,7 +188,7 @@ fn page(clerk: &Clerk, back: &Return, email: &str, message: &str) -> Markup {
                     @if !message.is_empty() { p.problem role="alert" { (message) } }
                     form method="post" action="/clerk/sign-in" {
                         (hidden)
-                        label { "E-mail address" input type="email" name="email" value=(email) required autocomplete="email"; }
+                        label { "Email address" input type="email" name="email" value=(email) required autocomplete="email"; }
                         button { "Sign in" }
                     }
                     @if !users.is_empty() {
@@ -207,7 +207,7 @@ fn page(clerk: &Clerk, back: &Return, email: &str, message: &str) -> Markup {
                     h2 { "Sign up" }
                     form method="post" action="/clerk/sign-up" {
                         (hidden)
-                        label { "E-mail address" input type="email" name="email" value=(email) required autocomplete="email"; }
+                        label { "Email address" input type="email" name="email" value=(email) required autocomplete="email"; }
                         label { "First name" input name="first_name" autocomplete="given-name"; }
                         label { "Last name" input name="last_name" autocomplete="family-name"; }
                         button { "Sign up" }

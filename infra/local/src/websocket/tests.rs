@@ -160,9 +160,9 @@ async fn rejected_connections_get_the_functions_status() {
     ];
     for (response, expected) in cases {
         let api = Api::start(LONG, response.clone()).await;
-        let Err(Error::Http(refused)) = api.try_connect("/v1", &[]).await else { panic!("{response:?} opens") };
-        assert_eq!(refused.status(), expected, "{response:?}");
-        assert!(refused.body().as_ref().is_none_or(Vec::is_empty), "{refused:?}");
+        let Err(Error::Http(rejected)) = api.try_connect("/v1", &[]).await else { panic!("{response:?} opens") };
+        assert_eq!(rejected.status(), expected, "{response:?}");
+        assert!(rejected.body().as_ref().is_none_or(Vec::is_empty), "{rejected:?}");
     }
     let api = Api::start(LONG, Ok(json!({ "statusCode": 200 }))).await;
     let missing = Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(SubProtocolError::NoSubProtocol));
@@ -176,8 +176,8 @@ async fn only_pages_of_known_origins_connect() {
     let api = Api::accepting(LONG).await;
     api.try_connect("/v1", &[("origin", ORIGIN), ("sec-fetch-site", "same-site")]).await.expect("the front end");
     for headers in [&[("origin", "http://evil.example")][..], &[("origin", "null")], &[("host", "evil.example")]] {
-        let Err(Error::Http(refused)) = api.try_connect("/v1", headers).await else { panic!("{headers:?} opens") };
-        assert_eq!(refused.status(), 403, "{headers:?}");
+        let Err(Error::Http(rejected)) = api.try_connect("/v1", headers).await else { panic!("{headers:?} opens") };
+        assert_eq!(rejected.status(), 403, "{headers:?}");
     }
 }
 

@@ -48,7 +48,7 @@ pub(crate) struct Note {
     pub(crate) pinned: bool,
     /// Its name is one of DynamoDB's reserved words.
     pub(crate) date: Option<u64>,
-    /// It was renamed: items keep the attribute `colour`.
+    /// It was renamed: items keep the attribute `shade`.
     pub(crate) color: Option<String>,
 }
 
@@ -65,7 +65,7 @@ impl Resource for Note {
     type Update = NoteUpdate;
 
     fn attribute(member: &'static str) -> &'static str {
-        if member == "color" { "colour" } else { member }
+        if member == "color" { "shade" } else { member }
     }
 }
 
