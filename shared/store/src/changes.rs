@@ -51,7 +51,7 @@ impl UserChanges {
         &self.user_id
     }
 
-    /// Whether the user's connections have to do anything.
+    /// Whether there is nothing to do for the user's connections.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty() && !self.is_incomplete && self.ended_sessions.is_empty() && !self.account_ended
     }
