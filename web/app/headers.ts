@@ -1,6 +1,6 @@
 import type { Plugin } from "vite";
 
-/** Where `make run` serves the API. */
+/** The URL of the API of `make run`. */
 export const LOCAL_API = "http://127.0.0.1:9000";
 
 interface Settings {
@@ -19,7 +19,7 @@ function clerkOrigin(publishableKey: string): string {
   return new URL(`https://${host}`).origin;
 }
 
-/** The response headers of every page and file of the application. No other place has its policy. */
+/** The response headers of every page and file of the application, with its content security policy. */
 export function securityHeaders({ apiUrl = LOCAL_API, liveUrl, publishableKey }: Settings): Record<string, string> {
   const clerk = publishableKey ? clerkOrigin(publishableKey) : undefined;
   // Clerk's documentation requires these for bot and fraud protection, workers, and styles that are created at run time.
@@ -31,7 +31,7 @@ export function securityHeaders({ apiUrl = LOCAL_API, liveUrl, publishableKey }:
       ...forClerk(`${clerk}`, "https://challenges.cloudflare.com", "https://*.protect.clerk.com"),
     ],
     "style-src": ["'self'", ...forClerk("'unsafe-inline'")],
-    // A profile's picture can be on any host, but it is loaded only over HTTPS.
+    // A profile's picture can be on any host, but only over HTTPS.
     "img-src": ["'self'", "https:"],
     // Fraud protection also uses ports other than 443.
     "connect-src": [

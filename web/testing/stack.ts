@@ -46,7 +46,7 @@ export async function start(place: Place, ...options: string[]): Promise<Stack> 
   const { data } = place;
   const environment: NodeJS.ProcessEnv = { ...process.env, ...place.ports, LOCAL_DATA: data };
   const program = path.join(WORKSPACE, "target/debug/local");
-  // It ends with its standard input, whatever ends this process.
+  // It stops when its standard input closes, however this process ends.
   const stack = spawn(program, ["run", "--no-reload", "--until-stdin-closes", ...options], {
     cwd: WORKSPACE,
     env: environment,

@@ -68,7 +68,7 @@ function SigningOut({ signOut }: Pick<ReturnType<Identity["useAuth"]>, "signOut"
     signOut().catch(() => setHasFailed(true));
   }, [signOut]);
   useEffect(attempt, [attempt]);
-  if (hasFailed) return <Notice onRetry={attempt}>You could not be signed out.</Notice>;
+  if (hasFailed) return <Notice onRetry={attempt}>Couldn't sign you out.</Notice>;
   return <Spinner label="Signing you out" />;
 }
 

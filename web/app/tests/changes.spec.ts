@@ -20,7 +20,7 @@ test("a new chat that the server rejects is rolled back, and the reason is shown
   await request.arrived;
   await expect(titles(page)).toHaveCount(1);
   request.release();
-  await expect(page.getByRole("alert")).toContainText("No chat was created: title: is not for you.");
+  await expect(page.getByRole("alert")).toContainText("Couldn't create the chat. title: is not for you.");
   await expect(titles(page)).toHaveCount(0);
 });
 
@@ -33,7 +33,7 @@ test("a new title is shown before the response, and rolled back if the server re
   await request.arrived;
   await expect(titles(page)).toHaveText(["Plans"]);
   request.release();
-  await expect(page.getByRole("alert")).toContainText("Not renamed: title: is not for you.");
+  await expect(page.getByRole("alert")).toContainText("Couldn't rename the chat. title: is not for you.");
   await expect(titles(page)).toHaveText(["New Chat"]);
   await page.getByRole("button", { name: "Dismiss" }).click();
   await expect(page.getByRole("alert")).toHaveCount(0);
@@ -49,7 +49,7 @@ test("a conflict between two tabs that rename the same chat can be resolved eith
   await expect(titles(other)).toHaveText(["Before"]);
 
   const conflict = async (mine: string, theirs: string, seen: string) => {
-    // This tab reads nothing meanwhile, so that it still shows the old title.
+    // This tab makes no read in the meantime, so it still shows the old title.
     await rename(page, seen, theirs);
     await expect(page.getByText("Saving…")).toHaveCount(0);
     await other.getByRole("button", { name: /^Rename / }).click();

@@ -3,7 +3,7 @@ import { expect, type Page } from "./support.ts";
 /** The titles on the screen, from top to bottom. */
 export const titles = (page: Page) => page.locator(".chat .title");
 
-/** Creates a chat, and waits until it is confirmed: a page that is left cancels its requests. */
+/** Creates a chat, and waits until it is confirmed, since leaving a page cancels its requests. */
 export async function newChat(page: Page, title?: string) {
   const before = await titles(page).count();
   await page.getByRole("button", { name: "New Chat", exact: true }).click();

@@ -5,7 +5,7 @@ import path from "node:path";
 
 import { expect, type Page, signUp, stack, test } from "./support.ts";
 
-/** A web server on another port of this machine, such as an attacker's page can have. */
+/** A web server on another port of this machine, for the page of an attacker. */
 async function otherPort(): Promise<{ server: Server; origin: string }> {
   const server = createServer((_, response) => response.setHeader("content-type", "text/html").end("<p>other</p>"));
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -14,7 +14,7 @@ async function otherPort(): Promise<{ server: Server; origin: string }> {
 
 type Init = Pick<RequestInit, "credentials" | "headers" | "method" | "mode"> & { body?: string };
 
-/** The type, status and body that a page sees of a response, or that the request is blocked. */
+/** The type, status and body of a response as a page sees them, or that the request is blocked. */
 async function sees(page: Page, url: string, init: Init = {}): Promise<string> {
   return page.evaluate(
     async ([url, init]) => {
@@ -84,7 +84,7 @@ test("a page of another port can neither read nor call nor change anything", asy
       await other.setContent(`<iframe src="${framed}"></iframe>`);
       await expect(other.frameLocator("iframe").getByText("origin_not_allowed")).toBeVisible();
     }
-    // A link leads there.
+    // A link to it works.
     await other.goto(origin);
     await other.setContent(`<a href="${web}/clerk/sign-in">the stack</a>`);
     await other.getByRole("link").click();

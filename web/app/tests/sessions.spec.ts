@@ -90,7 +90,7 @@ test("a sign-out that fails can be retried", async ({ page }) => {
   await page.route(`${stack().api}/profile`, reject(401, "session_ended", "The session has ended."));
   await page.route("**/clerk/v1/client/sessions/*/end", (route) => route.abort());
   await page.reload();
-  await expect(page.getByText("You could not be signed out.")).toBeVisible();
+  await expect(page.getByText("Couldn't sign you out.")).toBeVisible();
   await page.unroute("**/clerk/v1/client/sessions/*/end");
   await page.getByRole("button", { name: "Try again" }).click();
   await expect(page).toHaveURL(/\/clerk\/sign-in/);

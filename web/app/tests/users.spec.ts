@@ -26,7 +26,7 @@ test("from signing up to signing out", async ({ page }) => {
 
   await page.getByRole("button", { name: "Sign out" }).click();
   await expect(page).toHaveURL(/\/clerk\/sign-in/);
-  // The data cannot be reached any more.
+  // The data is no longer accessible.
   await page.goto(`${stack().web}/profile`);
   await expect(page).toHaveURL(/\/clerk\/sign-in/);
 });
@@ -63,7 +63,9 @@ test("unknown email addresses at sign-in and known ones at sign-up are errors", 
   const signIn = page.locator("form", { has: page.getByRole("button", { name: "Sign in", exact: true }) });
   await signIn.getByLabel("Email address").fill("unknown@example.com");
   await signIn.getByRole("button").click();
-  await expect(page.getByRole("alert")).toHaveText("No account has the email address unknown@example.com. Sign up below.");
+  await expect(page.getByRole("alert")).toHaveText(
+    "No account has the email address unknown@example.com. Sign up below.",
+  );
   const signUpForm = page.locator("form", { hasText: "First name" });
   await signUpForm.getByLabel("Email address").fill(ada.email);
   await signUpForm.getByRole("button").click();

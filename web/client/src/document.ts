@@ -1,5 +1,5 @@
 /**
- * Where an application registers the types of its API, which openapi-typescript generates from the OpenAPI document:
+ * An application registers the types of its API here. openapi-typescript generates them from the OpenAPI document:
  *
  * ```ts
  * declare module "cubby-client" {
@@ -12,9 +12,9 @@ export interface Register {}
 
 type Paths = Register extends { paths: infer P } ? P : Record<never, never>;
 
-/** What an operation accepts as its body. */
+/** The body that an operation accepts. */
 type Body<O> = O extends { requestBody?: infer B } ? Json<NonNullable<B>> : never;
-/** What an operation returns if it succeeds. */
+/** The body of an operation's successful response. */
 type Success<O> = O extends { responses: infer R } ? Json<R[keyof R & (200 | 201)]> : never;
 type Json<C> = C extends { content: { "application/json": infer J } } ? J : never;
 
@@ -31,7 +31,7 @@ type CodeOf<R> = R extends { content: { "application/problem+json": { code: infe
 /** The API's own error codes. The OpenAPI document describes them. */
 export type ApiCode = CodeOf<ResponsesOf<OperationsOf<Paths[keyof Paths]>>>;
 
-/** The signed-in user's profile, as the API has it. */
+/** The signed-in user's profile, as the API returns it. */
 export type Profile = Success<Operation<"/profile", "get">>;
 /** User-supplied values of a profile. Clerk-verified values take precedence. */
 export type ProfileChange = Body<Operation<"/profile", "patch">>;
@@ -54,13 +54,13 @@ type Page<P extends string> = Success<Operation<P, "get">>;
 export type ListMember<P extends string> = {
   [M in keyof Page<P> & string]: Page<P>[M] extends readonly unknown[] ? M : never;
 }[keyof Page<P> & string];
-/** An item of the resource at a path, as the API has it. */
+/** An item of the resource at a path, as the API returns it. */
 export type Item<P extends string> = Page<P>[ListMember<P>] extends readonly (infer I)[] ? I : never;
 
 type Without<T, K extends string> = T extends unknown ? Omit<T, K> : never;
 type RequiredKeys<T> = { [K in keyof T]-?: Record<never, never> extends Pick<T, K> ? never : K }[keyof T] & string;
 
-/** The members of a new item. The client makes its id. */
+/** The members of a new item. The client generates its id. */
 export type Creation<P extends string> = Without<Body<Operation<P, "post">>, "id">;
 /** The members of an item that change. */
 export type Change<P extends string> = Body<Operation<`${P}/{id}`, "patch">>;

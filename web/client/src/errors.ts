@@ -1,15 +1,15 @@
 import type { ApiCode } from "./document.ts";
 
-/** The codes that the library itself acts on. */
+/** The codes on which the library acts. */
 type KnownCode = "account_inactive" | "not_found" | "session_ended" | "session_pending" | "version_mismatch";
 
 /**
- * Why something failed: the API's `code`, or one of these, which the API did not return.
+ * Why a call failed: the API's `code`, or one of these, which the API does not return.
  *
  * - `unreachable`: there was no response, or none in time. The change may still have been made.
  * - `too_many_requests`: API Gateway rejected the request. No change was made.
- * - `signed_out`: the session of the call has ended, or no user was signed in. A change that had been sent may still have been
- *   made.
+ * - `signed_out`: the session of the call has ended, or no user was signed in. A change that had been sent may still have
+ *   been made.
  * - `unexpected`: the response is not the API's.
  */
 export type ErrorCode = ApiCode | KnownCode | "signed_out" | "too_many_requests" | "unexpected" | "unreachable";
@@ -21,11 +21,11 @@ export class ApiError<Item = unknown> extends Error {
   readonly status: number;
   /** Seconds to wait before the next attempt, if the API returned that. */
   readonly retryAfter: number | undefined;
-  /** With `version_mismatch`, the item as it is now. */
+  /** With `version_mismatch`, the item's current state. */
   readonly current: Item | undefined;
 
   constructor(
-    /** For programs. New codes can be added: have a default. */
+    /** For programs. New codes can be added, so have a default. */
     readonly code: ErrorCode,
     /** A sentence for users. It may change at any time. */
     message: string,
@@ -61,7 +61,7 @@ export function isFinal({ code }: ApiError): boolean {
   return code === "session_ended" || code === "account_inactive";
 }
 
-/** Whether the server says that the user is not signed in. Other 401s are about one token or about the configuration. */
+/** Whether the server reports that the user is not signed in. Other 401s concern one token or the configuration. */
 export function isSignedOut(error: ApiError): boolean {
   return isFinal(error) || error.code === "session_pending";
 }

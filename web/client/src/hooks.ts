@@ -54,7 +54,7 @@ export interface ResourceHooks<P extends string> {
   readonly useCreate: (...parameters: Optional<PathParameters<P>>) => (members: Creation<P>) => Promise<Item<P>>;
   /**
    * Returns a function that updates the version of an item that is on the screen. If another client changed the item, the
-   * promise fails with the code `version_mismatch`, and `current` is the item as it is now, which the list then shows.
+   * promise fails with the code `version_mismatch`, and `current` is the item's current state, which the list then shows.
    * To overwrite the other change, update `current`.
    */
   readonly useUpdate: (

@@ -37,7 +37,7 @@ export const keyOf = ({ session, path }: Collection) => [...session.key, path];
 /** The order of a list: newest first by the server's clock, then by id. */
 const compare = (a: BaseItem, b: BaseItem) => b.createdAt - a.createdAt || (a.id < b.id ? 1 : -1);
 
-/** Lays changes over the pages that were read. New items come first, whatever the client's clock says. */
+/** Applies changes to the pages that were read. New items come first, regardless of the client's clock. */
 export function overlay(pages: Pages["pages"], changes: readonly TrackedChange[]): Listed<BaseItem>[] {
   const read = new Map<string, Listed<BaseItem>>();
   for (const item of pages.flatMap((page) => page.items)) read.set(item.id, { ...item, isPending: false });
@@ -86,7 +86,7 @@ function apply<T>(collection: Collection, change: ItemChange, run: () => Promise
 /** The members of a body that are sent: JSON has no undefined ones. */
 const sent = <T extends object>(body: T): T => JSON.parse(JSON.stringify(body));
 
-/** Creates an item under an id that the client makes, so that a creation that is sent twice creates one item. */
+/** Creates an item under an id that the client generates, so that a creation that is sent twice creates one item. */
 export function createItem(collection: Collection, members: object, defaults?: object): Promise<BaseItem> {
   const { session, path } = collection;
   const id = uuidv7();

@@ -25,12 +25,12 @@ import {
 /**
  * Whether the user is signed in, according to the **server**.
  *
- * `error` says why that is not known yet (`loading`), or why the server says that the user is not (`unauthenticated`).
+ * `error` is the reason why that is not known yet (`loading`), or why the server rejected the user (`unauthenticated`).
  */
 export interface AuthState {
   readonly status: "authenticated" | "loading" | "unauthenticated";
   readonly error: ApiError | null;
-  /** Asks the server again. Transient failures are retried automatically. */
+  /** Sends the request again. Transient failures are retried automatically. */
   readonly retry: () => void;
 }
 

@@ -20,7 +20,7 @@ export interface Auth {
 }
 
 /**
- * How the API is reached.
+ * The state of the connection to the API.
  *
  * - `slow`: a request has been under way for three seconds.
  * - `unreachable`: the last request got no response, or Clerk failed to return a token.
@@ -51,7 +51,7 @@ export interface Session {
   /** The latest creation. The next one waits for it, so that the server's order is the order of creation. */
   creation: Promise<unknown>;
   connection(): Exclude<Connection, "offline">;
-  /** Why the server says that the user is not signed in. */
+  /** Why the server rejected the user. */
   rejection(): ApiError | undefined;
   subscribe(listener: () => void): () => void;
   /** Sends a request with a token, and returns the body of a response that is a success. */

@@ -18,14 +18,14 @@ interface Props {
 export function ChatItem({ chat, onRemove }: Props) {
   const [mode, setMode] = useState<Mode>("showing");
   const [problem, setProblem] = useState("");
-  /** The chat as another client left it, and the title that this client tried to set. */
+  /** The chat as another client changed it, and the title that this client tried to set. */
   const [conflict, setConflict] = useState<{ current: Chat; title: string }>();
   const updateChat = useUpdateChat();
   const deleteChat = useDeleteChat();
   const renameButton = useRef<HTMLButtonElement>(null);
   const before = useRef<Mode>(mode);
   useEffect(() => {
-    // Return the focus to the button that it came from.
+    // Returns the focus to the button that opened the form.
     if (mode === "showing" && before.current !== mode) renameButton.current?.focus();
     before.current = mode;
   }, [mode]);
@@ -36,14 +36,14 @@ export function ChatItem({ chat, onRemove }: Props) {
     setProblem("");
     updateChat(version, { title }).catch((error: ApiError<Chat>) => {
       if (error.current) setConflict({ current: error.current, title });
-      else setProblem(`Not renamed: ${error.message}`);
+      else setProblem(`Couldn't rename the chat. ${error.message}`);
     });
   };
   const remove = () => {
     onRemove(
       deleteChat(chat).then(
         () => "",
-        (error: ApiError) => `“${chat.title}” was not deleted: ${error.message}`,
+        (error: ApiError) => `Couldn't delete “${chat.title}”. ${error.message}`,
       ),
     );
   };

@@ -7,7 +7,7 @@ const MESSAGES = {
   unreachable: "The server cannot be reached. Retrying…",
 };
 
-/** Says when the API responds slowly or not at all. */
+/** Shows that the API responds slowly or not at all. */
 export function ConnectionNotice() {
   const connection = useConnection();
   return (

@@ -15,7 +15,9 @@ export function UserChatList() {
 
   const handleNewChat = () => {
     setProblem("");
-    createChat({ title: "New Chat" }).catch((error: ApiError) => setProblem(`No chat was created: ${error.message}`));
+    createChat({ title: "New Chat" }).catch((error: ApiError) =>
+      setProblem(`Couldn't create the chat. ${error.message}`),
+    );
   };
 
   const handleRemove = (removal: Promise<string>) => {

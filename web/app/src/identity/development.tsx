@@ -15,12 +15,12 @@ interface Session {
 
 /** Undefined until the first response. */
 let session: Session | null | undefined;
-/** Kept only in memory, as Clerk does. */
+/** Stored only in memory, like Clerk's. */
 let token: { readonly of: string; readonly expires: number; readonly jwt: Promise<string | null> } | undefined;
 const listeners = new Set<() => void>();
 /** Notifies the other tabs of a sign-out. */
 const tabs = new BroadcastChannel("development-clerk");
-/** A token is renewed before it expires, as Clerk does. */
+/** A token is renewed before it expires, like Clerk's. */
 const MARGIN = 10_000;
 const LIFETIME = 60_000;
 
@@ -102,7 +102,7 @@ function Provider({ children }: { children: React.ReactNode }) {
 /** The development Clerk has its own sign-in page. */
 function SignIn() {
   useEffect(() => window.location.replace("/clerk/sign-in?redirect_url=/"), []);
-  return <Spinner label="Going to the sign-in page" />;
+  return <Spinner label="Opening the sign-in page" />;
 }
 
 function Account() {

@@ -13,7 +13,7 @@ export function ProfilePage() {
     setMessage("Refreshing…");
     refreshProfile().then(
       () => setMessage("Your profile is up to date."),
-      (error: ApiError) => setMessage(`Not refreshed: ${error.message}`),
+      (error: ApiError) => setMessage(`Couldn't refresh your profile. ${error.message}`),
     );
   };
 
