@@ -78,7 +78,7 @@ fn blocks(document: &str) -> Vec<Block<'_>> {
                 open = Some(Block { language, runner, text: String::new() });
             }
             (Some(_), Some(_)) => blocks.extend(open.take()),
-            (Some(block), None) => block.text += &format!("{trimmed}\n"),
+            (Some(block), None) => block.text.extend([trimmed, "\n"]),
             (None, None) if !trimmed.is_empty() => mark = trimmed,
             (None, None) => {}
         }
