@@ -14,6 +14,7 @@ PHRASES = {
     r"(it|this|that|which|what|he|she) (is|are|was|were) no(?! (longer|more|less|later)\b)": "is not a",
     r"(is|are|was|were) none(?! of\b)": "is missing",
     r"(leav(e|es|ing)|left) (it |them )?(away|out)": "omit",
+    r"what (became of|is (read|needed|shown|stored) of)": "the outcome of, the attributes of",
     r"anew": "again",
     r"by itself": "only, without, or nothing",
     r"(?<!\bwould )(has|have|had) to (be|do|have|come|go|wait|send|answer|find|succeed|get|make)": "must",

@@ -94,7 +94,7 @@ impl<'a> Stack<'a> {
         }
     }
 
-    /// Deletes the stack. (`sam delete` does not: it takes the address of a nested template in the emulator for none of S3.)
+    /// Deletes the stack. (`sam delete` does not: it rejects the emulator's URL of a nested template.)
     pub(crate) async fn delete(&self) {
         let cloudformation = self.aws.cloudformation();
         cloudformation.delete_stack().stack_name(NAME).send().await.expect("it is deleted");

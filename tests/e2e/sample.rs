@@ -99,7 +99,7 @@ impl Sample {
     }
 }
 
-/// What a folder has; nothing if it is a file.
+/// The entries of a folder, or nothing for a file.
 fn entries(folder: &Path) -> Vec<PathBuf> {
     fs::read_dir(folder).into_iter().flatten().map(|entry| entry.expect("the folder is readable").path()).collect()
 }

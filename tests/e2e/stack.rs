@@ -161,7 +161,7 @@ impl Stack {
         String::from_utf8(output.stdout).expect("it prints UTF-8").trim().to_owned()
     }
 
-    /// What the stack has printed so far, the functions' logs included.
+    /// The output of the stack so far, including the functions' logs.
     pub(crate) fn log() -> String {
         LOG.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// Stores the connection first and then checks the session, so that the session's end finds either.
+/// Stores the connection before it checks the session, so that an end of the session is noticed by one of the two.
 async fn open(
     session: ReadSession,
     State(connections): State<Connections>,

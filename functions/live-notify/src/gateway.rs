@@ -11,7 +11,7 @@ use aws_sdk_apigatewaymanagement::{
 };
 use tokio::sync::Semaphore;
 
-/// For one attempt. A connection that does not respond in time is closed instead.
+/// The timeout of one attempt. A connection that does not respond in time is closed instead.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
 const ATTEMPTS: u32 = 2;
 /// Each request has a TCP connection of its own.
@@ -23,7 +23,7 @@ pub(crate) struct Gateway {
     permits: Semaphore,
 }
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Done,

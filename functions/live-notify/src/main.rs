@@ -1,5 +1,5 @@
-//! Tells a user's open WebSocket connections what of the user's data changed, and closes those of ended sessions. Consumes
-//! the streams of the tables.
+//! Announces changes of a user's data to the user's open WebSocket connections, and closes those of ended sessions. It
+//! consumes the streams of the tables.
 
 mod gateway;
 mod notifier;

@@ -16,13 +16,13 @@ use crate::gateway::{Answer, Failure, Gateway};
 
 /// A connection is stored before it is open. Until it is this old, API Gateway's "gone" can mean "not open yet".
 const OPENING: Duration = Duration::from_secs(10);
-/// How long a connection of an ended session is waited for that is not open yet, before the record is retried.
+/// How long to wait for a connection of an ended session that is not open yet, before the record is retried.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 const CLOSE_INTERVAL: Duration = Duration::from_millis(50);
-/// The most changes that a message names, within API Gateway's 32 KB for a frame.
+/// The largest number of changes in a message, within API Gateway's 32 KB for a frame.
 const MAX_CHANGES: usize = 100;
 
-/// Sends what stream records say to the connections of their users.
+/// Sends the changes in stream records to the connections of their users.
 pub(crate) struct Notifier {
     connections: Connections,
     gateway: Gateway,
@@ -42,7 +42,7 @@ enum Changes<'a> {
     Unnamed(&'static str),
 }
 
-/// What became of a connection.
+/// The outcome of a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Poked,
@@ -132,7 +132,7 @@ impl Notifier {
 
     /// Removes the row of a closed connection.
     async fn forget(&self, connection: &Connection, outcome: Outcome) -> Outcome {
-        // The next change finds the row again, and the connection gone.
+        // The next change finds the row again and the connection closed.
         if let Err(error) = self.connections.remove(connection).await {
             tracing::warn!(%error, "the row of a closed connection stays");
         }
@@ -140,7 +140,7 @@ impl Notifier {
     }
 }
 
-/// The message that names what changed, if anything did.
+/// The message that names the changes, if there are any.
 fn message(user: &UserChanges) -> Result<Option<Blob>, serde_json::Error> {
     let changes = match user.changes.as_slice() {
         changes if user.is_incomplete || changes.len() > MAX_CHANGES => Changes::Unnamed("all"),
@@ -159,7 +159,7 @@ fn is_opening(connection: &Connection) -> bool {
     age(connection.connected_at()) < OPENING
 }
 
-/// How long ago a time in milliseconds since the epoch was.
+/// The age of a time in milliseconds since the epoch.
 fn age(at: u64) -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH + Duration::from_millis(at)).unwrap_or_default()
 }

@@ -170,7 +170,7 @@ mod tests {
         record.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("{pointer} of {record}")).to_owned()
     }
 
-    /// What a function does with each batch: it responds, or fails.
+    /// A function's reaction to each batch: it responds, or fails.
     type Process = fn(usize, &[Value]) -> Result<Value, Value>;
 
     impl Table {

@@ -10,7 +10,7 @@ use yaml_serde::Value;
 pub use crate::cloudformation::Resource;
 use crate::{cloudformation::Stack, functions::workspace};
 
-/// What the template declares.
+/// The declarations of the template.
 #[derive(Debug)]
 pub struct Template {
     /// The tables.
@@ -46,7 +46,7 @@ pub struct Table {
     pub create: serde_json::Value,
     /// The attribute with the time at which an item expires.
     pub ttl_attribute: Option<String>,
-    /// What the records of its stream hold, such as `NEW_IMAGE`. Without it the table has no stream.
+    /// The content of its stream's records, such as `NEW_IMAGE`. Without it the table has no stream.
     pub stream_view_type: Option<String>,
 }
 

@@ -17,7 +17,7 @@ pub const PATH: &str = "/$connect";
 /// The subprotocol of the messages, which the client must offer and the response must name, or browsers close the socket
 /// (RFC 6455, section 4.1).
 pub const PROTOCOL: HeaderValue = HeaderValue::from_static("live.v1");
-/// What a subprotocol begins with that carries the token: browsers cannot set other headers of a WebSocket.
+/// The prefix of the subprotocol that carries the token, since browsers cannot set other headers of a WebSocket.
 const TOKEN_PREFIX: &str = "bearer.";
 
 #[derive(Deserialize)]

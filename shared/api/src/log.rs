@@ -76,7 +76,7 @@ pub struct EventOutcome {
     pub age: Option<Duration>,
 }
 
-/// What became of a batch of stream records, for its line and its metrics, and for Lambda.
+/// The outcome of a batch of stream records, for its line and its metrics, and for Lambda.
 #[derive(Debug, Default)]
 pub struct BatchOutcome {
     /// Messages that were sent.

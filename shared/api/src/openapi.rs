@@ -165,7 +165,7 @@ impl<R: Resource<Update: ToSchema> + ToSchema> Describe<R> {
             .description(Some("The same request with the same id, sent again, creates nothing and returns the item."))
             .request_body(Some(request_body(&new_name::<R>())))
             .response("201", created)
-            .response("200", tagged::<R>("The same creation took effect before. The item as it is now."))
+            .response("200", tagged::<R>("The same creation took effect before. The item's current state."))
             .problems(true, &[Code::IdConflict])
     }
 

@@ -25,7 +25,7 @@ impl ConfigError {
     }
 }
 
-/// What a [`Verifier`](crate::Verifier) accepts.
+/// The configuration of a [`Verifier`](crate::Verifier).
 pub struct Config {
     pub(crate) issuer: String,
     pub(crate) keys: KeySource,

@@ -1,5 +1,4 @@
-//! What records of the tables' streams say: what changed, and for which user
-//! (<https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html>).
+//! The changes in records of the tables' streams, by user (<https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html>).
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,7 +11,7 @@ use crate::{
     write::existing,
 };
 
-/// Something of a user's that changed: its name and version, and nothing of its content.
+/// A change of a user's data: its name and version, without content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Change {
     /// [`Resource::PLURAL`](crate::Resource::PLURAL), or `profile`.
@@ -20,21 +19,21 @@ pub struct Change {
     /// The item.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// The items that it is below, outermost first.
+    /// The item's parents, outermost first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parents: Vec<String>,
     /// The item's version, or the profile's [`Profile::updated_at`]. `None` if the item was deleted.
     pub version: Option<u64>,
 }
 
-/// What a batch of stream records says of one user. Only [`Streams::read`] makes one, from records of the user's own
-/// partition, so it is good for opening that user's connections.
+/// The changes of one user in a batch of stream records. Only [`Streams::read`] makes one, from records of the user's own
+/// partition, so it permits access to that user's connections.
 #[derive(Debug, Default)]
 pub struct UserChanges {
     user_id: String,
     /// The last change of each item and of the profile.
     pub changes: Vec<Change>,
-    /// Something changed that cannot be named.
+    /// Whether there are changes that cannot be named.
     pub is_incomplete: bool,
     /// The sessions that ended.
     pub ended_sessions: HashSet<String>,
@@ -90,7 +89,7 @@ struct Event<'a> {
     records: Vec<&'a RawValue>,
 }
 
-/// What is needed of a record to report it as failed.
+/// The part of a record that is needed to report it as failed.
 #[derive(Deserialize)]
 struct Numbered {
     dynamodb: SequenceNumber,
@@ -128,7 +127,7 @@ struct Keys {
     sort_key: HashMap<String, String>,
 }
 
-/// What is read of a resource's item.
+/// The attributes that are read of a resource's item.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Written {
@@ -143,7 +142,7 @@ impl Streams {
         Self { users, sessions }
     }
 
-    /// What the records of `event` say, by user.
+    /// The changes in the records of `event`, by user.
     pub fn read(&self, event: &[u8]) -> Result<Batch, InvalidBatch> {
         let Event { records } = serde_json::from_slice(event).map_err(|_| InvalidBatch)?;
         let mut batch = Batch::default();

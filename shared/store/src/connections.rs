@@ -17,7 +17,7 @@ const CONNECTION_TTL: u64 = (2 * 60 + 10) * 60;
 /// A connection that API Gateway announces.
 #[derive(Clone, Debug)]
 pub struct NewConnection {
-    /// API Gateway's id of it.
+    /// API Gateway's id.
     pub id: String,
     /// Milliseconds since the epoch.
     pub connected_at: u64,
@@ -33,7 +33,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// API Gateway's id of it.
+    /// API Gateway's id.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -115,7 +115,7 @@ impl Connections {
         Ok(connections)
     }
 
-    /// Forgets a connection.
+    /// Deletes a connection.
     pub async fn remove(&self, connection: &Connection) -> Result<(), Error> {
         let delete = self.client.delete_item().table_name(&self.table).set_key(Some(connection.key()));
         delete.send().await.map_err(Error::from_sdk).map(drop)

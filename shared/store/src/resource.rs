@@ -111,7 +111,7 @@ const RESERVED: [&str; 14] = [
     "write4",
 ];
 
-/// The names of a struct's members, as they are serialized.
+/// The names of a struct's members, as serialized.
 pub fn members<T: DeserializeOwned>() -> &'static [&'static str] {
     serde_introspect::<T>()
 }

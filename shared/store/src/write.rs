@@ -65,7 +65,7 @@ pub(crate) enum Outcome {
     Applied {
         /// The version that it produced.
         version: u64,
-        /// The item as it is now, unless it has been deleted since. Later writes may have changed it.
+        /// The item's current state, unless it has been deleted since. Later writes may have changed it.
         item: Option<Attributes>,
     },
     /// The condition does not hold. This is the item, if it exists.

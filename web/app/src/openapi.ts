@@ -327,7 +327,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The same creation took effect before. The item as it is now. */
+            /** @description The same creation took effect before. The item's current state. */
             200: {
                 headers: {
                     /** @description Its version, as an entity tag. */
