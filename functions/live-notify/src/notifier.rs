@@ -163,3 +163,6 @@ fn is_opening(connection: &Connection) -> bool {
 fn age(at: u64) -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH + Duration::from_millis(at)).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -153,7 +153,7 @@ impl Accounts {
             .condition_expression("attribute_not_exists(expiresAt) OR expiresAt < :at")
             .expression_attribute_values(":at", number(expires_at))
             .return_values(ReturnValue::AllOld);
-        Ok(conditional(update.send().await)?.is_ok_and(|before| before.is_empty()))
+        Ok(conditional(update.send().await)?.is_ok_and(|before| !before.contains_key("expiresAt")))
     }
 }
 
