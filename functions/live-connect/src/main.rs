@@ -32,11 +32,19 @@ async fn open(
     Extension(connection): Extension<NewConnection>,
 ) -> Result<[(HeaderName, HeaderValue); 1], Problem> {
     let connection = connections.open(&session, connection).await?;
-    if let Err(error) = session.check().await {
+    let check = session.check().await.map_err(Problem::from);
+    let accepted = check.and_then(|()| {
+        if connection.is_too_late() {
+            Err(Problem::unavailable("the connection was announced too long ago"))
+        } else {
+            Ok(())
+        }
+    });
+    if let Err(problem) = accepted {
         if let Err(error) = connections.remove(&connection).await {
             tracing::warn!(%error, "the row of a refused connection stays until it expires");
         }
-        return Err(error.into());
+        return Err(problem);
     }
     Ok([(header::SEC_WEBSOCKET_PROTOCOL, connect::PROTOCOL)])
 }

@@ -14,11 +14,10 @@ use tokio::time::Instant;
 
 use crate::gateway::{Answer, Failure, Gateway};
 
-/// A connection is stored before it is open. Until it is this old, API Gateway's "gone" can mean "not open yet".
-const OPENING: Duration = Duration::from_secs(10);
-/// How long to wait for a connection of an ended session that is not open yet, before the record is retried.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-const CLOSE_INTERVAL: Duration = Duration::from_millis(50);
+/// How long to wait for a connection of an ended session that may not be open yet, before its record is retried. With the
+/// retries of `infra/stream.yaml`, longer than a connection takes to open.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+const CLOSE_INTERVAL: Duration = Duration::from_millis(100);
 /// The largest number of changes in a message, within API Gateway's 32 KB for a frame.
 const MAX_CHANGES: usize = 100;
 
@@ -49,7 +48,9 @@ enum Outcome {
     Cut,
     /// It was closed before, or is not open yet.
     Gone,
-    /// It should have been closed and could not be.
+    /// It should be closed and may not be open yet.
+    Opening,
+    /// It should be closed and cannot be.
     Failed,
 }
 
@@ -59,7 +60,7 @@ impl Notifier {
     }
 
     /// Notifies the connections of all users at once. If a user's connections cannot be read, or one of them cannot be
-    /// closed, all of the user's records have failed.
+    /// closed yet, all of the user's records are retried.
     pub(crate) async fn notify(&self, batch: Batch) -> BatchOutcome {
         let outcomes = join_all(batch.users.iter().map(|user| self.serve(user))).await;
         let mut total = BatchOutcome::default();
@@ -71,8 +72,10 @@ impl Notifier {
             if pokes > 0 {
                 total.delay = total.delay.max(user.written_at.map(age));
             }
-            if outcomes.contains(&Outcome::Failed) {
-                total.failed.extend(user.records);
+            let (opening, failures) = (count(Outcome::Opening), count(Outcome::Failed));
+            total.failures += failures;
+            if opening + failures > 0 {
+                total.retried.extend(user.records);
             }
         }
         total
@@ -103,12 +106,12 @@ impl Notifier {
         match self.gateway.post(connection.id(), message).await {
             Ok(Answer::Done) => Outcome::Poked,
             // Once it is open, its client fetches everything.
-            Ok(Answer::Gone) if is_opening(connection) => Outcome::Gone,
+            Ok(Answer::Gone) if connection.may_be_opening() => Outcome::Gone,
             Ok(Answer::Gone) => self.forget(connection, Outcome::Gone).await,
             Err(failure) => {
                 tracing::warn!(%failure, "a connection that cannot be sent to is closed");
                 match self.gateway.close(connection.id()).await {
-                    Ok(Answer::Gone) if is_opening(connection) => Outcome::Gone,
+                    Ok(Answer::Gone) if connection.may_be_opening() => Outcome::Gone,
                     Ok(_) => self.forget(connection, Outcome::Cut).await,
                     Err(failure) => failed(&failure),
                 }
@@ -122,9 +125,11 @@ impl Notifier {
         loop {
             match self.gateway.close(connection.id()).await {
                 Ok(Answer::Done) => return self.forget(connection, Outcome::Cut).await,
-                Ok(Answer::Gone) if !is_opening(connection) => return self.forget(connection, Outcome::Gone).await,
+                Ok(Answer::Gone) if !connection.may_be_opening() => {
+                    return self.forget(connection, Outcome::Gone).await;
+                }
                 Ok(Answer::Gone) if Instant::now() < deadline => tokio::time::sleep(CLOSE_INTERVAL).await,
-                Ok(Answer::Gone) => return Outcome::Failed,
+                Ok(Answer::Gone) => return Outcome::Opening,
                 Err(failure) => return failed(&failure),
             }
         }
@@ -153,10 +158,6 @@ fn message(user: &UserChanges) -> Result<Option<Blob>, serde_json::Error> {
 fn failed(failure: &Failure) -> Outcome {
     tracing::error!(%failure, "a connection cannot be closed");
     Outcome::Failed
-}
-
-fn is_opening(connection: &Connection) -> bool {
-    age(connection.connected_at()) < OPENING
 }
 
 /// The age of a time in milliseconds since the epoch.

@@ -86,7 +86,9 @@ pub struct BatchOutcome {
     /// How long before the messages the newest of the items was written.
     pub delay: Option<Duration>,
     /// The sequence numbers of records that Lambda must send again.
-    pub failed: Vec<String>,
+    pub retried: Vec<String>,
+    /// How many users or connections could not be served. Records can be retried without a failure.
+    pub failures: u64,
 }
 
 /// A request's line. Its numbers are not metrics: each metric costs money, and AWS's services count most of them.
@@ -157,8 +159,10 @@ struct BatchLog {
     pokes: u64,
     #[metrics(name = "Cuts")]
     cuts: u64,
-    #[metrics(name = "FailedRecords")]
-    failed: usize,
+    #[metrics(name = "Failures")]
+    failures: u64,
+    #[metrics(flags(NoMetric))]
+    retried: usize,
     #[metrics(name = "PokeDelay", unit = Millisecond)]
     delay: Option<Duration>,
     #[metrics(flags(NoMetric))]
@@ -273,11 +277,13 @@ pub(crate) async fn batch<F: Future<Output = BatchOutcome>>(
     if !invalid.is_empty() {
         tracing::error!(records = invalid.len(), "stream records cannot be read");
     }
-    let (BatchOutcome { pokes, cuts, delay, mut failed }, capacity) = ConsumedCapacity::measure(consumer(batch)).await;
-    failed.extend(invalid);
+    let (outcome, capacity) = ConsumedCapacity::measure(consumer(batch)).await;
+    let BatchOutcome { pokes, cuts, delay, mut retried, mut failures } = outcome;
+    failures += invalid.iter().map(|_| 1).sum::<u64>();
+    retried.extend(invalid);
     write(BatchLog {
         time: SystemTime::now(),
-        level: if failed.is_empty() { "INFO" } else { "ERROR" },
+        level: if failures == 0 { "INFO" } else { "ERROR" },
         message: "batch",
         function: function_name(),
         request_id: context.request_id,
@@ -286,14 +292,15 @@ pub(crate) async fn batch<F: Future<Output = BatchOutcome>>(
         users,
         pokes,
         cuts,
-        failed: failed.len(),
+        failures,
+        retried: retried.len(),
         delay,
         duration_ms: started.elapsed().as_secs_f64() * 1000.0,
         dynamodb_requests: capacity.requests,
         read_units: capacity.read_units,
         write_units: capacity.write_units,
     });
-    let batch_item_failures = failed.into_iter().map(|item_identifier| BatchItemFailure { item_identifier }).collect();
+    let batch_item_failures = retried.into_iter().map(|item_identifier| BatchItemFailure { item_identifier }).collect();
     BatchResponse { batch_item_failures }
 }
 

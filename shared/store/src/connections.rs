@@ -3,6 +3,8 @@
 //! A user's connections are reachable only with a verified identity ([`Connections::open`]) or with a stream record of the
 //! user's own partition ([`Connections::of`]).
 
+use std::time::Duration;
+
 use aws_sdk_dynamodb::Client;
 use serde::Deserialize;
 
@@ -13,6 +15,11 @@ use crate::{
 
 /// How long a connection is stored, in seconds. API Gateway closes it after two hours.
 const CONNECTION_TTL: u64 = (2 * 60 + 10) * 60;
+
+/// How long after its announcement a connection may not be open yet. Until then it does not count as closed.
+const OPENING_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long after its announcement a connection is accepted. API Gateway has the rest of [`OPENING_TIMEOUT`] to open it.
+const ACCEPT_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// A connection that API Gateway announces.
 #[derive(Clone, Debug)]
@@ -38,9 +45,18 @@ impl Connection {
         &self.id
     }
 
-    /// Milliseconds since the epoch.
-    pub fn connected_at(&self) -> u64 {
-        self.connected_at
+    /// Whether it may not be open yet.
+    pub fn may_be_opening(&self) -> bool {
+        self.age() < OPENING_TIMEOUT
+    }
+
+    /// Whether it must be refused, since it could open after [`Self::may_be_opening`] has become false.
+    pub fn is_too_late(&self) -> bool {
+        self.age() > ACCEPT_TIMEOUT
+    }
+
+    fn age(&self) -> Duration {
+        Duration::from_millis(now().saturating_sub(self.connected_at))
     }
 
     /// The session whose token opened it.
