@@ -105,13 +105,12 @@ impl Proxy {
     }
 }
 
-/// Each function has its own path. Connections called `gone` are closed, and all others open.
+/// Each function has its own path.
 async fn relay(State(proxy): State<Arc<Proxy>>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
-    if let Some((function, connection)) = uri.path().trim_matches('/').split_once("/@connections/") {
+    if let Some((function, _)) = uri.path().trim_matches('/').split_once("/@connections/") {
         let call = Call { function: function.to_owned(), target: format!("execute-api.{method}"), body: Value::Null };
         proxy.calls.lock().expect("no test fails while it holds this").push(call);
-        let status = if connection == "gone" { StatusCode::GONE } else { StatusCode::OK };
-        return status.into_response();
+        return StatusCode::OK.into_response();
     }
     let operation = headers["x-amz-target"].to_str().expect("an operation's name").to_owned();
     proxy.calls.lock().expect("no test fails while it holds this").push(Call {

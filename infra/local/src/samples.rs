@@ -13,6 +13,8 @@ use crate::{clerk::now_ms, functions::workspace, template::Template};
 pub(crate) const TOKEN: &str = "$TOKEN";
 /// Placeholder of the current time, in seconds since the epoch.
 const TIMESTAMP: &str = "$TIMESTAMP";
+/// What stands for the time, in milliseconds since the epoch, as a number.
+const MILLISECONDS: &str = "\"$MILLISECONDS\"";
 /// Placeholder of the signature of the body.
 const SIGNATURE: &str = "$SIGNATURE";
 /// The user of the samples.
@@ -62,8 +64,8 @@ fn names(folder: &Path) -> Result<Vec<String>> {
 
 /// Replaces the placeholders of a sample, and signs it as Clerk does.
 pub(crate) fn fill(sample: &str, token: &str, webhook_secret: &str) -> Result<Value> {
-    let now = now_ms() / 1000;
-    let filled = sample.replace(TIMESTAMP, &now.to_string()).replace(TOKEN, token);
+    let (now, milliseconds) = (now_ms() / 1000, now_ms().to_string());
+    let filled = sample.replace(TIMESTAMP, &now.to_string()).replace(MILLISECONDS, &milliseconds).replace(TOKEN, token);
     let mut event: Value = serde_json::from_str(&filled).context("the sample is not JSON")?;
     let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     if text("/headers/svix-signature") == SIGNATURE {
