@@ -137,6 +137,13 @@ impl Aws {
         self.http.post(self.url()).header(HOST, host)
     }
 
+    /// Where the emulator serves a WebSocket API with a URL that the stack printed.
+    pub(crate) fn websocket(&self, url: &str) -> String {
+        let url = reqwest::Url::parse(url).expect("a URL");
+        let (api, _) = url.host_str().and_then(|host| host.split_once('.')).expect("the API's id");
+        format!("ws://127.0.0.1:{}/_aws/execute-api/{api}{}", self.port, url.path())
+    }
+
     /// Invokes the alias `live`. Returns the response and the version that it comes from.
     pub(crate) async fn invoke(&self, function: &str, event: &Value) -> (Value, String) {
         let url = format!("{}/2015-03-31/functions/{function}/invocations?Qualifier=live", self.url());

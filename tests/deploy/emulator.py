@@ -3,11 +3,14 @@
 It prints its port on a line and logs to standard error. It ends when its standard input closes.
 """
 
+import json
 import os
+import re
 import signal
 import socket
 import sys
 import threading
+from contextvars import ContextVar
 from unittest import mock
 
 from hypercorn.config import Config
@@ -22,7 +25,7 @@ os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{PORT}"
 Config.bind = property(lambda _: [f"fd://{listener.fileno()}"], lambda *_: None)
 
 from ministack.app import main
-from ministack.services import cloudformation, dynamodb
+from ministack.services import apigateway, cloudformation, dynamodb
 from ministack.services.cloudformation import changesets, engine, handlers, language_extensions, provisioners
 from samtranslator.intrinsics.resolver import IntrinsicsResolver
 from samtranslator.translator import transform as sam
@@ -105,6 +108,42 @@ def apply_transforms_with_parameters(template, provided=None, previous=None):
 
 for module in (changesets, engine, handlers):
     module._apply_transforms = apply_transforms_with_parameters
+
+
+# The URLs of WebSocket APIs in functions' variables. Their host does not resolve here.
+GATEWAY = rf"http://127.0.0.1:{PORT}/_aws/execute-api/\1/"
+
+
+def with_gateway(handle):
+    return lambda *arguments: handle(
+        *json.loads(re.sub(r"https://(\w+)\.execute-api\.[^/]+/", GATEWAY, json.dumps(arguments)))
+    )
+
+
+for operation in ("create", "update"):
+    RESOURCES["AWS::Lambda::Function"][operation] = with_gateway(RESOURCES["AWS::Lambda::Function"][operation])
+
+# The subprotocol that a function selects for a WebSocket.
+invoke_websocket_function, handle_websocket = apigateway._invoke_ws_lambda, apigateway.handle_websocket
+subprotocol = ContextVar("subprotocol")
+
+
+async def invoke_and_select_subprotocol(*arguments, **named):
+    response = await invoke_websocket_function(*arguments, **named)
+    subprotocol.set(response.get("headers", {}).get("Sec-WebSocket-Protocol"))
+    return response
+
+
+async def handle_websocket_with_subprotocol(scope, receive, send, *arguments, **named):
+    async def send_with_subprotocol(message):
+        accepts = message["type"] == "websocket.accept"
+        await send({**message, "subprotocol": subprotocol.get()} if accepts else message)
+
+    await handle_websocket(scope, receive, send_with_subprotocol, *arguments, **named)
+
+
+apigateway._invoke_ws_lambda = invoke_and_select_subprotocol
+apigateway.handle_websocket = handle_websocket_with_subprotocol
 
 
 def end_with_standard_input():

@@ -11,6 +11,8 @@ mod aws;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../e2e/sample.rs"]
 mod sample;
+#[path = "../e2e/socket.rs"]
+mod socket;
 mod stack;
 
 use std::{
@@ -25,7 +27,8 @@ use serde_json::{Value, json};
 
 use aws::Aws;
 use sample::{Sample, contains, items};
-use stack::Stack;
+use socket::{Socket, change};
+use stack::{CONNECTIONS_TABLE, Stack};
 
 fn seconds_now() -> u64 {
     UNIX_EPOCH.elapsed().expect("after 1970").as_secs()
@@ -69,6 +72,10 @@ async fn what_is_deployed_works_and_keeps_its_data_through_an_update_and_after_i
     assert_eq!(stack.call(None, "GET", "/profile", None).await.body["code"], "token_missing");
     assert_eq!(stack.call(Some(&ada), "GET", "/profile", None).await.body["firstName"], "Ada");
     assert_eq!(stack.call(Some(&ada), "GET", "/elsewhere", None).await.body["code"], "route_not_found");
+    let live = stack.live();
+    let token_in_query = format!("{live}?token={ada}");
+    assert!(Socket::connect(&token_in_query, &[("sec-websocket-protocol", "live.v1".to_owned())]).await.is_err());
+    let mut socket = Socket::with_token(&live, &ada).await.expect("it opens");
     let mut created = Vec::new();
     for sample in Sample::all() {
         let path = &sample.path;
@@ -76,6 +83,7 @@ async fn what_is_deployed_works_and_keeps_its_data_through_an_update_and_after_i
         let answer = stack.call(Some(&ada), "POST", path, Some(sample.create.clone())).await;
         assert_eq!(answer.status, 201, "{answer:?}");
         assert!(contains(&answer.body, &sample.create), "{answer:?}");
+        socket.receives(&change(&sample, &answer.body["id"], &answer.body["version"])).await;
         let item = sample.item(answer.body["id"].as_str().expect("an id"));
         assert_eq!(stack.call(Some(&ada), "GET", &item, None).await.body, answer.body);
         assert_eq!(items(&stack.call(Some(&ada), "GET", path, None).await.body), std::slice::from_ref(&answer.body));
@@ -91,6 +99,8 @@ async fn what_is_deployed_works_and_keeps_its_data_through_an_update_and_after_i
         "data": { "id": "sess_1", "object": "session", "user_id": "user_ada", "status": "ended" },
     });
     assert_eq!(stack.deliver(&old, &ended).await, 200);
+    socket.closes().await;
+    assert!(Socket::with_token(&live, &ada).await.is_err(), "its session has ended");
     for path in created.iter().map(|(sample, _)| sample.path.as_str()).chain(["/profile"]) {
         assert_eq!(stack.call(Some(&ada), "GET", path, None).await.body["code"], "session_ended");
     }
@@ -154,7 +164,8 @@ async fn what_is_deployed_works_and_keeps_its_data_through_an_update_and_after_i
 
 async fn the_tables_are_the_templates(stack: &Stack<'_>) {
     let dynamodb = stack.aws.dynamodb();
-    for table in Template::load().expect("the template is right").tables {
+    let template = Template::load().expect("the template is right");
+    for table in &template.tables {
         let (id, name) = (&table.name, stack.table(&table.name));
         let described = dynamodb.describe_table().table_name(name).send().await.expect("described").table.expect("it");
         let schema = described
@@ -166,12 +177,18 @@ async fn the_tables_are_the_templates(stack: &Stack<'_>) {
         let declared = table.create["LocalSecondaryIndexes"].as_array().into_iter().flatten();
         let declared = declared.map(|index| index["IndexName"].as_str().expect("a name"));
         assert_eq!(indexes.collect::<Vec<_>>(), declared.collect::<Vec<_>>(), "{id}");
-        assert_eq!(described.deletion_protection_enabled(), Some(true), "{id}");
+        let streamed = described.stream_specification().and_then(|stream| stream.stream_view_type());
+        assert_eq!(streamed.map(|view| view.as_str()), table.stream_view_type.as_deref(), "{id}");
+        let is_retained = template.resources[id].properties.get("DeletionProtectionEnabled").is_some();
+        assert_eq!(is_retained, id != CONNECTIONS_TABLE, "{id}");
+        assert_eq!(described.deletion_protection_enabled(), Some(is_retained), "{id}");
 
         let backups = dynamodb.describe_continuous_backups().table_name(name).send().await.expect("described");
         let backups = backups.continuous_backups_description.expect("it").point_in_time_recovery_description;
         let status = backups.expect("it").point_in_time_recovery_status;
-        assert_eq!(status, Some(PointInTimeRecoveryStatus::Enabled), "{id}");
+        let expected =
+            if is_retained { PointInTimeRecoveryStatus::Enabled } else { PointInTimeRecoveryStatus::Disabled };
+        assert_eq!(status, Some(expected), "{id}");
 
         let expiry = dynamodb.describe_time_to_live().table_name(name).send().await.expect("described");
         let expiry = expiry.time_to_live_description.expect("it");

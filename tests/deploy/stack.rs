@@ -18,6 +18,8 @@ pub(crate) const NAME: &str = "deployed";
 /// The timeout for the stack's deletion.
 const DELETE_TIMEOUT: Duration = Duration::from_mins(1);
 const ISSUER: &str = "https://test.clerk.accounts.dev";
+/// The table whose rows are worthless once the connections are closed.
+pub(crate) const CONNECTIONS_TABLE: &str = "LiveConnectionsTable";
 /// The instance that webhooks must come from.
 pub(crate) const INSTANCE: &str = "ins_test";
 
@@ -111,14 +113,19 @@ impl<'a> Stack<'a> {
         &self.tables[id]
     }
 
-    /// All items of the tables.
+    /// All items of the tables that outlive the stack.
     pub(crate) async fn items(&self) -> Vec<std::collections::HashMap<String, AttributeValue>> {
         let mut items = Vec::new();
-        for table in self.tables.values() {
+        for (_, table) in self.tables.iter().filter(|(id, _)| *id != CONNECTIONS_TABLE) {
             let scan = self.aws.dynamodb().scan().table_name(table).send().await;
             items.extend(scan.expect("the table is there").items.unwrap_or_default());
         }
         items
+    }
+
+    /// The URL of the WebSocket API.
+    pub(crate) fn live(&self) -> String {
+        self.aws.websocket(&self.outputs["LiveUrl"])
     }
 
     /// Stores Clerk's signing secret. The previous one stays valid.
@@ -175,9 +182,15 @@ impl<'a> Stack<'a> {
 
     /// The version of each function that is live, by logical id.
     pub(crate) async fn versions(&self) -> BTreeMap<String, String> {
-        let event = &event(None, "GET", "/", None);
         let mut versions = BTreeMap::new();
         for (id, name) in &self.functions {
+            let event = &match id.as_str() {
+                "LiveConnectFunction" => json!({
+                    "requestContext": { "eventType": "CONNECT", "connectionId": "none", "connectedAt": 0 },
+                }),
+                "LiveNotifyFunction" => json!({ "Records": [] }),
+                _ => event(None, "GET", "/", None),
+            };
             versions.insert(id.clone(), self.aws.invoke(name, event).await.1);
         }
         versions

@@ -17,7 +17,7 @@ fn http() -> Client {
 }
 
 /// The credentials of the stack's database, as AWS's tools read them.
-fn access_key() -> String {
+pub(crate) fn access_key() -> String {
     let file = fs::read_to_string(stack().data().join("aws-credentials")).expect("the stack has written it");
     let key = file.lines().find_map(|line| line.strip_prefix("aws_access_key_id = "));
     key.expect("it has an access key").to_owned()
@@ -25,15 +25,22 @@ fn access_key() -> String {
 
 /// Lists the database's tables, signed with a key.
 fn list_tables(key: &str) -> RequestBuilder {
+    database("ListTables", key).body("{}")
+}
+
+/// A request to the database, signed with a key.
+pub(crate) fn database(operation: &str, key: &str) -> RequestBuilder {
+    let request = http().post(stack().database()).header("content-type", "application/x-amz-json-1.0");
+    signed(request.header("x-amz-target", format!("DynamoDB_20120810.{operation}")), key)
+}
+
+/// A request that is signed with a key. The stack does not verify the signature.
+pub(crate) fn signed(request: RequestBuilder, key: &str) -> RequestBuilder {
     let scope = format!("{key}/20260101/us-east-1/dynamodb/aws4_request");
     let signed = "SignedHeaders=host;x-amz-date;x-amz-target, Signature=00";
-    http()
-        .post(stack().database())
-        .header("content-type", "application/x-amz-json-1.0")
-        .header("x-amz-target", "DynamoDB_20120810.ListTables")
+    request
         .header("x-amz-date", "20260101T000000Z")
         .header("authorization", format!("AWS4-HMAC-SHA256 Credential={scope}, {signed}"))
-        .body("{}")
 }
 
 /// A preflight for a request with these headers, from the front end.
@@ -64,6 +71,8 @@ async fn every_listener_rejects_rebound_hosts_and_pages_of_other_origins() {
             http().post(stack().webhook()),
             http().get(format!("{}/.well-known/jwks.json", stack().clerk())),
             list_tables(&access_key()),
+            http().get(stack().live().replacen("ws", "http", 1)),
+            signed(http().get(stack().connections("unknown")), &access_key()),
         ]
     };
     let headers = [

@@ -17,6 +17,8 @@ pub(crate) struct Stack {
     api: String,
     clerk: String,
     database: String,
+    /// The URL of the WebSocket API.
+    live: String,
     /// The URL of cargo-lambda.
     lambda: String,
     data: PathBuf,
@@ -99,15 +101,15 @@ impl Stack {
         let started = is_ready.recv_timeout(START_TIMEOUT).is_ok();
         let printed = LOG.lock().unwrap_or_else(PoisonError::into_inner).clone();
         assert!(started, "the stack did not start:\n{printed}");
-        let origin = |part: &str| {
-            let line = printed.lines().filter_map(|line| line.trim().strip_prefix(part)).find_map(|rest| {
-                let url = reqwest::Url::parse(rest.trim()).ok()?;
-                Some(url.origin().ascii_serialization())
-            });
-            line.unwrap_or_else(|| panic!("it does not say where {part} is:\n{printed}"))
+        let url = |part: &str| {
+            let mut lines = printed.lines().filter_map(|line| line.trim().strip_prefix(part));
+            let url = lines.find_map(|rest| reqwest::Url::parse(rest.trim()).ok());
+            url.unwrap_or_else(|| panic!("it does not say where {part} is:\n{printed}"))
         };
+        let origin = |part| url(part).origin().ascii_serialization();
         let [api, clerk, database, lambda] = ["API", "Clerk", "DynamoDB", "Invoke"].map(origin);
-        Self { api, clerk, database, lambda, data, _lifeline: lifeline, _process: process }
+        let live = url("live").into();
+        Self { api, clerk, database, live, lambda, data, _lifeline: lifeline, _process: process }
     }
 
     pub(crate) fn api(&self) -> String {
@@ -120,6 +122,16 @@ impl Stack {
 
     pub(crate) fn database(&self) -> &str {
         &self.database
+    }
+
+    /// The URL of the WebSocket API.
+    pub(crate) fn live(&self) -> &str {
+        &self.live
+    }
+
+    /// The URL by which functions send to a connection.
+    pub(crate) fn connections(&self, id: &str) -> String {
+        format!("{}/@connections/{id}", self.live.replacen("ws", "http", 1))
     }
 
     /// The folder of its data.
