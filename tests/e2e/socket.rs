@@ -37,7 +37,7 @@ impl Socket {
         Self::connect(url, &[("sec-websocket-protocol", format!("live.v1, bearer.{token}"))]).await
     }
 
-    async fn message(&mut self) -> Message {
+    pub(crate) async fn message(&mut self) -> Message {
         let message = timeout(TIMEOUT, self.0.next()).await.expect("in time");
         message.expect("a message").expect("the connection holds")
     }
