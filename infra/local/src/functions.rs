@@ -9,6 +9,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use futures_util::future::try_join_all;
+use reqwest::header::CACHE_CONTROL;
 use serde_json::{Value, json};
 use sysinfo::{Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, Signal, System};
 use tokio::{
@@ -25,7 +27,7 @@ use crate::{
 /// The largest number of concurrent requests of each function, and of its processes. Lambda has no such limit.
 const CONCURRENCY: &str = "4";
 /// The timeout for the first response of a built function.
-const START_TIMEOUT: Duration = Duration::from_mins(1);
+const START_TIMEOUT: Duration = Duration::from_mins(2);
 /// The timeout of an invocation, longer than a function's timeout in the template.
 const INVOCATION_TIMEOUT: Duration = Duration::from_secs(30);
 /// The time for processes to end after a signal.
@@ -98,20 +100,11 @@ impl Functions {
     /// Waits until every function has responded to a request.
     pub(crate) async fn ready(&mut self, template: &Template) -> Result<()> {
         let invoker = self.invoker()?;
-        for function in &template.functions {
-            let deadline = Instant::now() + START_TIMEOUT;
-            // At first nothing listens, and then the request waits for the function. Any of its responses is enough.
-            while !is_ready(&invoker, function, template, deadline).await {
-                if let Some(status) = self.watch.try_wait()? {
-                    bail!("cargo-lambda has stopped ({status}). See its output above");
-                }
-                if Instant::now() > deadline {
-                    bail!("{} does not respond. See its output above", function.binary);
-                }
-                sleep(Duration::from_millis(50)).await;
-            }
+        let respond = template.functions.iter().map(|function| responds(&invoker, function, template));
+        tokio::select! {
+            ready = try_join_all(respond) => ready.map(drop),
+            status = self.watch.wait() => bail!("cargo-lambda has stopped ({}). See its output above", status?),
         }
-        Ok(())
     }
 
     /// Waits until cargo-lambda ends.
@@ -207,23 +200,30 @@ impl Invoker {
     }
 }
 
-/// Whether a function has responded, and not cargo-lambda.
-async fn is_ready(invoker: &Invoker, function: &Function, template: &Template, deadline: Instant) -> bool {
-    let left = deadline.saturating_duration_since(Instant::now());
-    let connect = template.websocket_api.as_ref().filter(|api| api.connect == function.binary);
-    let event = match connect {
-        Some(api) => websocket::anonymous_event(&api.stage),
-        None if template.event_sources.iter().any(|source| source.function == function.binary) => {
+/// Waits until a function has responded itself. At first nothing listens, and then the request waits for the function.
+async fn responds(invoker: &Invoker, function: &Function, template: &Template) -> Result<()> {
+    let is_consumer = template.event_sources.iter().any(|source| source.function == function.binary);
+    let responds = async || {
+        let event = if template.websocket_api.connect == function.binary {
+            websocket::anonymous_event(&template.websocket_api.stage)
+        } else if is_consumer {
             json!({ "Records": [] })
-        }
-        None => {
+        } else {
             let slash = if function.has_url { "" } else { "/" };
             let url = format!("http://{}{}{slash}", invoker.address, url_path(&function.binary));
-            let answer = invoker.http.get(url).timeout(left).send().await;
-            return answer.is_ok_and(|answer| answer.headers().contains_key(reqwest::header::CACHE_CONTROL));
+            let response = invoker.http.get(url).send().await;
+            // Responses of cargo-lambda do not have it.
+            return response.is_ok_and(|response| response.headers().contains_key(CACHE_CONTROL));
+        };
+        invoker.invoke(&function.binary, &event).await.is_ok()
+    };
+    let responding = async {
+        while !responds().await {
+            sleep(Duration::from_millis(50)).await;
         }
     };
-    timeout(left, invoker.invoke(&function.binary, &event)).await.is_ok_and(|answer| answer.is_ok())
+    let in_time = timeout(START_TIMEOUT, responding).await;
+    in_time.with_context(|| format!("{} does not respond. See its output above", function.binary))
 }
 
 fn refresh(system: &mut System) {

@@ -124,11 +124,9 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         environment.insert("CLERK_ISSUER".to_owned(), web::issuer(&key)?);
     }
     environment.extend(template.functions.iter().flat_map(|function| function.tables.clone()));
-    let live = template.websocket_api.as_ref().map(|api| format!("127.0.0.1:{}/{}", ports.live, api.stage));
-    if let Some(live) = &live {
-        environment.insert("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI".to_owned(), format!("http://{live}"));
-    }
-    let live = live.map(|live| format!("ws://{live}"));
+    let live = format!("127.0.0.1:{}/{}", ports.live, template.websocket_api.stage);
+    environment.insert("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI".to_owned(), format!("http://{live}"));
+    let live = format!("ws://{live}");
 
     let (used, is_used) = watch::channel(());
     let dynamodb = dynamodb::serve_guarded(dynamodb_listener, database, access_key.clone(), used).await?;
@@ -151,23 +149,22 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     serving.spawn(async move { axum::serve(api_listener, router).await });
     let invoke = functions.address();
     let invoker = functions.invoker()?;
-    if let Some(api) = template.websocket_api.clone() {
-        let router = websocket::router(api, invoker.clone(), limits, ports.live, origins.clone(), access_key);
-        serving.spawn(async move { axum::serve(live_listener, router).await });
-    }
+    let websocket_api = template.websocket_api.clone();
+    let router = websocket::router(websocket_api, invoker.clone(), limits, ports.live, origins.clone(), access_key);
+    serving.spawn(async move { axum::serve(live_listener, router).await });
     let _polling = streams.poll(&invoker, &is_used);
     let ready = async {
         let application = async {
             match web_listener {
                 Some(listener) => {
-                    Ok(Some(web::serve(listener, &web::build(folder, &api, live.as_deref()).await?, &clerk, origins)?))
+                    Ok(Some(web::serve(listener, &web::build(folder, &api, &live).await?, &clerk, origins)?))
                 }
                 None => Ok(None),
             }
         };
         let (_application, ()) = tokio::try_join!(application, functions.ready(&template))?;
         clerk.resume();
-        greet(ports, &webhook, live.as_deref(), invoke, folder, api_only);
+        greet(ports, &webhook, &live, invoke, folder, api_only);
         let status = functions.ended().await?;
         bail!("cargo-lambda has stopped ({status})")
     };
@@ -262,19 +259,19 @@ fn empty(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn greet(ports: Ports, webhook: &str, live: Option<&str>, invoke: SocketAddr, folder: &Path, api_only: bool) {
+fn greet(ports: Ports, webhook: &str, live: &str, invoke: SocketAddr, folder: &Path, api_only: bool) {
     let Ports { api, clerk, dynamodb, .. } = ports;
     let application = if api_only { String::new() } else { format!("  open      {}\n", origin(ports)) };
     // The commands below need only Clerk's port.
     let set = if clerk == Ports::CLERK { String::new() } else { format!("CLERK_PORT={clerk} ") };
     let credentials = folder.join(dynamodb::CREDENTIALS);
     let credentials = credentials.display();
-    let live = live.map(|live| format!("  live      {live}\n")).unwrap_or_default();
     println!(
         "
 {application}  API       http://127.0.0.1:{api}
   webhook   http://127.0.0.1:{api}{webhook}
-{live}  Clerk     http://127.0.0.1:{clerk}
+  live      {live}
+  Clerk     http://127.0.0.1:{clerk}
   DynamoDB  http://127.0.0.1:{dynamodb}
   Invoke    http://{invoke}/2015-03-31/functions/NAME/invocations
 

@@ -24,7 +24,7 @@ pub struct Template {
     /// The streams of tables that functions are invoked for.
     pub(crate) event_sources: Vec<EventSource>,
     /// The WebSocket API.
-    pub(crate) websocket_api: Option<WebSocketApi>,
+    pub(crate) websocket_api: WebSocketApi,
 }
 
 /// An API's `CorsConfiguration`, without the origins, which are a parameter.
@@ -240,10 +240,9 @@ impl Template {
         let event_sources = of_type("AWS::Lambda::EventSourceMapping")
             .map(|(name, resource)| EventSource::new(resource, &functions).with_context(|| name.clone()))
             .collect::<Result<_>>()?;
-        let websocket_api = of_type("AWS::Serverless::WebSocketApi")
-            .map(|(name, resource)| WebSocketApi::new(resource, &functions).with_context(|| name.clone()))
-            .next()
-            .transpose()?;
+        let (_, websocket_api) =
+            of_type("AWS::Serverless::WebSocketApi").next().context("there is no WebSocket API")?;
+        let websocket_api = WebSocketApi::new(websocket_api, &functions).context("the WebSocket API")?;
         let (_, api) = of_type("AWS::Serverless::HttpApi").next().context("there is no API")?;
         let ApiProperties { cors_configuration } = properties(api).context("the API")?;
         Ok(Self { tables, functions, resources, cors: cors_configuration, event_sources, websocket_api })

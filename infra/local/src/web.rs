@@ -35,7 +35,7 @@ pub(crate) fn issuer(key: &str) -> Result<String> {
 
 /// Builds the application, which is to use the API at `api` and the WebSocket API at `live`, into a folder of the stack's
 /// data.
-pub(crate) async fn build(folder: &Path, api: &str, live: Option<&str>) -> Result<PathBuf> {
+pub(crate) async fn build(folder: &Path, api: &str, live: &str) -> Result<PathBuf> {
     let node = workspace().join(".tools/node/bin/node");
     let vite = workspace().join("web/node_modules/vite/bin/vite.js");
     if !node.exists() || !vite.exists() {
@@ -48,7 +48,7 @@ pub(crate) async fn build(folder: &Path, api: &str, live: Option<&str>) -> Resul
         .arg(std::path::absolute(&built)?)
         .current_dir(workspace().join("web/app"))
         .env("VITE_API_URL", api)
-        .env("VITE_LIVE_URL", live.unwrap_or_default())
+        .env("VITE_LIVE_URL", live)
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output()
