@@ -21,7 +21,7 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-use aws_sdk_dynamodb::types::{AttributeValue, PointInTimeRecoveryStatus, TimeToLiveStatus};
+use aws_sdk_dynamodb::types::{AttributeValue, PointInTimeRecoveryStatus, StreamViewType, TimeToLiveStatus};
 use local::template::Template;
 use serde_json::{Value, json};
 
@@ -178,7 +178,7 @@ async fn the_tables_are_the_templates(stack: &Stack<'_>) {
         let declared = declared.map(|index| index["IndexName"].as_str().expect("a name"));
         assert_eq!(indexes.collect::<Vec<_>>(), declared.collect::<Vec<_>>(), "{id}");
         let streamed = described.stream_specification().and_then(|stream| stream.stream_view_type());
-        assert_eq!(streamed.map(|view| view.as_str()), table.stream_view_type.as_deref(), "{id}");
+        assert_eq!(streamed.map(StreamViewType::as_str), table.stream_view_type.as_deref(), "{id}");
         let is_retained = template.resources[id].properties.get("DeletionProtectionEnabled").is_some();
         assert_eq!(is_retained, id != CONNECTIONS_TABLE, "{id}");
         assert_eq!(described.deletion_protection_enabled(), Some(is_retained), "{id}");

@@ -289,7 +289,7 @@ async fn connections_that_cannot_be_sent_to_are_closed() {
         healthy.receives(&created).await;
         failing.closes().await;
         two_changes(&ada, &mut healthy).await;
-        assert_eq!(rows(&ada).await, [row_of_healthy.clone()], "{fault}");
+        assert_eq!(rows(&ada).await, std::slice::from_ref(&row_of_healthy), "{fault}");
     }
 }
 
