@@ -45,9 +45,7 @@ impl Socket {
     /// The changes of the next message.
     pub(crate) async fn changes(&mut self) -> Vec<Value> {
         let Message::Text(text) = self.message().await else { panic!("a message of another kind") };
-        let message: Value = serde_json::from_str(&text).expect("JSON");
-        assert_eq!(message.as_object().map(serde_json::Map::len), Some(1), "{message}");
-        message["changes"].as_array().unwrap_or_else(|| panic!("no changes: {message}")).clone()
+        changes(&text)
     }
 
     /// Waits for a change.
@@ -59,6 +57,13 @@ impl Socket {
     pub(crate) async fn closes(&mut self) {
         while !matches!(self.message().await, Message::Close(_)) {}
     }
+}
+
+/// The changes of a message.
+pub(crate) fn changes(text: &str) -> Vec<Value> {
+    let message: Value = serde_json::from_str(text).expect("JSON");
+    assert_eq!(message.as_object().map(serde_json::Map::len), Some(1), "{message}");
+    message["changes"].as_array().unwrap_or_else(|| panic!("no changes: {message}")).clone()
 }
 
 /// What a message says of an item.
