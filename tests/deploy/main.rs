@@ -21,6 +21,7 @@ use std::{
     time::UNIX_EPOCH,
 };
 
+use api::Operation;
 use aws_sdk_dynamodb::types::{AttributeValue, PointInTimeRecoveryStatus, StreamViewType, TimeToLiveStatus};
 use local::template::Template;
 use serde_json::{Value, json};
@@ -77,7 +78,7 @@ async fn what_is_deployed_works_and_keeps_its_data_through_an_update_and_after_i
     assert!(Socket::connect(&token_in_query, &[("sec-websocket-protocol", "live.v1".to_owned())]).await.is_err());
     let mut socket = Socket::with_token(&live, &ada).await.expect("it opens");
     let mut created = Vec::new();
-    for sample in Sample::all() {
+    for sample in Sample::with(&[Operation::Create, Operation::Get, Operation::List]) {
         let path = &sample.path;
         assert_eq!(stack.call(None, "GET", path, None).await.body["code"], "token_missing");
         let answer = stack.call(Some(&ada), "POST", path, Some(sample.create.clone())).await;
@@ -90,7 +91,9 @@ async fn what_is_deployed_works_and_keeps_its_data_through_an_update_and_after_i
 
         assert_eq!(items(&stack.call(Some(&eve), "GET", path, None).await.body), &[] as &[Value]);
         assert_eq!(stack.call(Some(&eve), "GET", &item, None).await.status, 404);
-        assert_eq!(stack.call(Some(&eve), "DELETE", &item, None).await.status, 404);
+        if sample.has(Operation::Delete) {
+            assert_eq!(stack.call(Some(&eve), "DELETE", &item, None).await.status, 404);
+        }
         created.push((sample, answer.body));
     }
 

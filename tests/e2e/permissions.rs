@@ -6,6 +6,7 @@ use std::{
     time::UNIX_EPOCH,
 };
 
+use api::Operation;
 use local::template::Template;
 use serde_json::{Value, json};
 use yaml_serde::Value as Yaml;
@@ -85,25 +86,26 @@ fn now_ms() -> u64 {
 /// Every operation of every function.
 async fn calls() -> Vec<Call> {
     let mut calls = Vec::new();
-    for sample in Sample::all() {
+    for sample in Sample::with(&[Operation::Create]) {
         calls.extend(calls_of(&sample).await);
     }
     calls
 }
 
+/// Whether a function has a resource that omits operations. Its role grants them anyway.
+fn omits_operations(function: &str) -> bool {
+    Sample::all().iter().any(|sample| sample.function == function && !sample.is_complete())
+}
+
 async fn calls_of(sample: &Sample) -> Vec<Call> {
     let stack = Stack::start(sample).await;
     let item = stack.create().await;
-    for (method, path, body, expected) in [
-        ("GET", &*sample.path, Value::Null, 200),
-        ("GET", &*item, Value::Null, 200),
-        ("PATCH", &item, sample.update.clone(), 200),
-        ("DELETE", &item, Value::Null, 204),
-        ("PATCH", "/profile", json!({}), 201),
-        ("GET", "/profile", Value::Null, 200),
-    ] {
-        assert_eq!(stack.call(method, path, body).await.0, expected, "{method} {path}");
+    for (method, path, body) in sample.requests(&item) {
+        let (status, body) = stack.call(method.as_str(), &path, body).await;
+        assert!((200..300).contains(&status), "{method} {path}: {body}");
     }
+    assert_eq!(stack.call("PATCH", "/profile", json!({})).await.0, 201);
+    assert_eq!(stack.call("GET", "/profile", Value::Null).await.0, 200);
     assert_eq!(stack.connect("open", now_ms()).await, 200);
     let user = json!({ "userId": { "S": "user_ada" } });
     let of_session = json!({ "userId": { "S": "user_ada" }, "sessionId": { "S": "sess_1" } });
@@ -128,7 +130,9 @@ async fn roles_grant_exactly_what_the_functions_call() {
     let calls = calls().await;
     for (function, statements) in &*ROLES {
         let called = calls.iter().filter(|call| call.function == *function).flat_map(called).collect::<BTreeSet<_>>();
-        assert_eq!(granted(statements), called, "{function}");
+        let granted = granted(statements);
+        assert!(granted.is_superset(&called), "{function} is not granted {:?}", called.difference(&granted));
+        assert!(granted == called || omits_operations(function), "{function} does not call all of {granted:?}");
     }
 }
 

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use api::Operation;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -25,6 +26,9 @@ pub(crate) struct Sample {
     /// The list's path with a new id in the place of each parameter.
     #[serde(skip)]
     pub(crate) path: String,
+    /// What clients can do with it, by the OpenAPI document.
+    #[serde(skip)]
+    operations: Vec<Operation>,
     /// A creation.
     pub(crate) create: Value,
     /// A different creation.
@@ -45,7 +49,12 @@ impl Sample {
                 let sample: Self =
                     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
                 let folder = file.parent().and_then(Path::file_name).expect("it is in a function's folder");
-                Self { function: folder.to_string_lossy().into_owned(), path: with_ids(&sample.route), ..sample }
+                Self {
+                    function: folder.to_string_lossy().into_owned(),
+                    path: with_ids(&sample.route),
+                    operations: documented_operations(&sample.route),
+                    ..sample
+                }
             })
             .collect();
         samples.sort_by(|one, other| (&one.function, &one.route).cmp(&(&other.function, &other.route)));
@@ -53,9 +62,28 @@ impl Sample {
         samples
     }
 
-    /// The resource of tests that need one and do not depend on which.
+    /// The samples of the resources that have these operations. A resource can omit some: `Operations::without`.
+    pub(crate) fn with(operations: &[Operation]) -> Vec<Self> {
+        let mut samples = Self::all();
+        samples.retain(|sample| operations.iter().all(|operation| sample.has(*operation)));
+        samples
+    }
+
+    /// The resource of tests that need one and do not depend on which: the first with every operation.
     pub(crate) fn first() -> Self {
-        Self::all().swap_remove(0)
+        let mut samples = Self::with(&OPERATIONS.map(|(operation, ..)| operation));
+        assert!(!samples.is_empty(), "no resource has every operation");
+        samples.swap_remove(0)
+    }
+
+    /// Whether clients can do this.
+    pub(crate) fn has(&self, operation: Operation) -> bool {
+        self.operations.contains(&operation)
+    }
+
+    /// Whether clients can do everything.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.operations.len() == OPERATIONS.len()
     }
 
     /// The path of an item.
@@ -87,16 +115,40 @@ impl Sample {
         texts(&self.create)
     }
 
-    /// A request to each operation, those on an item to the one at `item`.
-    pub(crate) fn operations(&self, item: &str) -> [(Method, String, Value); 5] {
-        [
-            (Method::GET, self.path.clone(), Value::Null),
-            (Method::POST, self.path.clone(), self.create.clone()),
-            (Method::GET, item.to_owned(), Value::Null),
-            (Method::PATCH, item.to_owned(), self.update.clone()),
-            (Method::DELETE, item.to_owned(), Value::Null),
-        ]
+    /// A request to each operation that the resource has, those on an item to the one at `item`.
+    pub(crate) fn requests(&self, item: &str) -> Vec<(Method, String, Value)> {
+        let operations = OPERATIONS.into_iter().filter(|(operation, ..)| self.has(*operation));
+        let requests = operations.map(|(operation, method, of_item)| {
+            let body = match operation {
+                Operation::Create => self.create.clone(),
+                Operation::Update => self.update.clone(),
+                _ => Value::Null,
+            };
+            (method, if of_item { item } else { &self.path }.to_owned(), body)
+        });
+        requests.collect()
     }
+}
+
+/// Each operation, its method, and whether it is on an item.
+const OPERATIONS: [(Operation, Method, bool); 5] = [
+    (Operation::List, Method::GET, false),
+    (Operation::Create, Method::POST, false),
+    (Operation::Get, Method::GET, true),
+    (Operation::Update, Method::PATCH, true),
+    (Operation::Delete, Method::DELETE, true),
+];
+
+/// The operations that the OpenAPI document has of the resource at this route.
+fn documented_operations(route: &str) -> Vec<Operation> {
+    let document = fs::read_to_string(workspace().join("docs/openapi.json")).expect("the document is readable");
+    let document: Value = serde_json::from_str(&document).expect("the document is JSON");
+    let item = format!("{route}/{{id}}");
+    let documented = OPERATIONS.into_iter().filter(|(_, method, of_item)| {
+        let path = if *of_item { &item } else { route };
+        document["paths"][path].get(method.as_str().to_lowercase()).is_some()
+    });
+    documented.map(|(operation, ..)| operation).collect()
 }
 
 /// The entries of a folder, or nothing for a file.

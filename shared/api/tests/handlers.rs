@@ -10,8 +10,8 @@
 use std::{collections::HashMap, time::UNIX_EPOCH};
 
 use api::{
-    Auth, ConfigError, Environment, FromEnvironment, IfMatch, Line, Listed, OpenApiRouter, Path, Problem, Query,
-    ReadSession, Scoped, Tagged, WriteSession, openapi::ItemPath, problems, routes,
+    Auth, ConfigError, Environment, FromEnvironment, IfMatch, Line, Listed, OpenApiRouter, Operation, Path, Problem,
+    Query, ReadSession, Scoped, Tagged, WriteSession, openapi::ItemPath, problems, routes,
 };
 use aws_sdk_dynamodb::{
     Client,
@@ -84,6 +84,7 @@ impl FromEnvironment for Tables {
 
 fn router() -> OpenApiRouter<Tables> {
     api::resource::<Trip>("/trips")
+        .without(Operation::Update)
         .router()
         .merge(api::resource::<Stop>("/trips/{trip}/stops").router())
         .routes(routes!(pin))
@@ -338,4 +339,19 @@ fn a_handler_beside_the_generated_ones_has_the_same_schemas() {
     assert_eq!(schema("/trips/{trip}/pinned-stops", "get"), schema("/trips/{trip}/stops", "get"));
     let members = &document["components"]["schemas"]["Stop"]["properties"];
     assert!(["id", "version", "place"].iter().all(|member| members[member].is_object()), "{members}");
+}
+
+#[tokio::test]
+async fn without_omits_an_operation_and_its_documentation() {
+    let function = Function::start().await;
+    let trip = function.create("user_ada", "/trips", json!({ "name": "Alps" })).await;
+    let update = json!({ "name": "Coast" });
+    assert_eq!(function.call("user_ada", "PATCH", &trip, update).await.0, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(function.call("user_ada", "GET", &trip, Value::Null).await.1["name"], "Alps");
+
+    let document = json!(router().into_openapi());
+    let methods = |path: &str| document["paths"][path].as_object().expect("a path").keys().cloned().collect::<Vec<_>>();
+    assert_eq!(methods("/trips"), ["get", "post"]);
+    assert_eq!(methods("/trips/{id}"), ["delete", "get"]);
+    assert_eq!(methods("/trips/{trip}/stops/{id}"), ["delete", "get", "patch"]);
 }

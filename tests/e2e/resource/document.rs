@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use api::Operation::{Create, Delete, Get, List, Update};
 use serde_json::{Value, json};
 
 use crate::{
@@ -53,14 +54,16 @@ fn every_operation_is_documented_with_its_responses() {
     let document = document();
     for sample in Sample::all() {
         let item = item_route(&sample);
-        let operations: [(_, _, _, &[u16]); 5] = [
-            (&sample.route, "get", "list", &[200, 400, 401, 500, 503]),
-            (&sample.route, "post", "create", &[200, 201, 400, 401, 409, 413, 415, 422, 500, 503]),
-            (&item, "get", "get", &[200, 400, 401, 404, 500, 503]),
-            (&item, "patch", "update", &[200, 400, 401, 404, 412, 413, 415, 422, 500, 503]),
-            (&item, "delete", "delete", &[204, 400, 401, 404, 412, 500, 503]),
+        let operations: [(_, _, _, _, &[u16]); 5] = [
+            (List, &sample.route, "get", "list", &[200, 400, 401, 500, 503]),
+            (Create, &sample.route, "post", "create", &[200, 201, 400, 401, 409, 413, 415, 422, 500, 503]),
+            (Get, &item, "get", "get", &[200, 400, 401, 404, 500, 503]),
+            (Update, &item, "patch", "update", &[200, 400, 401, 404, 412, 413, 415, 422, 500, 503]),
+            (Delete, &item, "delete", "delete", &[204, 400, 401, 404, 412, 500, 503]),
         ];
-        for (route, method, verb, statuses) in operations {
+        for (_, route, method, verb, statuses) in
+            operations.into_iter().filter(|(operation, ..)| sample.has(*operation))
+        {
             let operation = &document["paths"][route][method];
             let id = operation["operationId"].as_str();
             assert!(id.is_some_and(|id| id.starts_with(verb)), "{method} {route}: {id:?}");
@@ -84,14 +87,14 @@ fn every_parameter_is_documented() {
     let document = document();
     for sample in Sample::all() {
         let item = item_route(&sample);
-        let operations: [(_, _, &[&str]); 5] = [
-            (&sample.route, "get", &["cursor", "limit"]),
-            (&sample.route, "post", &[]),
-            (&item, "get", &[]),
-            (&item, "patch", &["If-Match"]),
-            (&item, "delete", &["If-Match"]),
+        let operations: [(_, _, _, &[&str]); 5] = [
+            (List, &sample.route, "get", &["cursor", "limit"]),
+            (Create, &sample.route, "post", &[]),
+            (Get, &item, "get", &[]),
+            (Update, &item, "patch", &["If-Match"]),
+            (Delete, &item, "delete", &["If-Match"]),
         ];
-        for (route, method, optional) in operations {
+        for (_, route, method, optional) in operations.into_iter().filter(|(operation, ..)| sample.has(*operation)) {
             let parameters = document["paths"][route][method]["parameters"].as_array().cloned().unwrap_or_default();
             let with = |required: bool| {
                 let names = parameters.iter().filter(move |parameter| (parameter["required"] == true) == required);
@@ -107,7 +110,7 @@ fn every_parameter_is_documented() {
 #[tokio::test]
 async fn responses_have_exactly_the_documented_members() {
     let document = document();
-    for sample in Sample::all() {
+    for sample in Sample::with(&[Create, Get, List, Update]) {
         let (ada, item) = (User::sign_up("Ada"), item_route(&sample));
         let created = ada.create(&sample).await;
         let path = created.header("location");
@@ -136,10 +139,12 @@ async fn responses_have_exactly_the_documented_members() {
 fn request_bodies_are_documented_and_closed() {
     let document = document();
     for sample in Sample::all() {
-        for (route, method, bodies) in [
-            (&sample.route, "post", vec![sample.create_with_id(&new_id()), sample.other.clone()]),
-            (&item_route(&sample), "patch", vec![sample.update.clone()]),
-        ] {
+        let creations = vec![sample.create_with_id(&new_id()), sample.other.clone()];
+        let bodies = [
+            (Create, &sample.route, "post", creations),
+            (Update, &item_route(&sample), "patch", vec![sample.update.clone()]),
+        ];
+        for (_, route, method, bodies) in bodies.into_iter().filter(|(operation, ..)| sample.has(*operation)) {
             let schema = schema(&document, &document["paths"][route][method]["requestBody"]);
             assert_eq!(schema["additionalProperties"], false, "{method} {route}");
             for body in &bodies {

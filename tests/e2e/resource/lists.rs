@@ -1,3 +1,4 @@
+use api::Operation::{Create, Delete, List, Update};
 use serde_json::{Value, json};
 
 use crate::{
@@ -11,7 +12,7 @@ fn cursor(page: &Response) -> String {
 
 #[tokio::test]
 async fn a_new_user_has_an_empty_list() {
-    for sample in Sample::all() {
+    for sample in Sample::with(&[List]) {
         let list = User::sign_up("Ada").get(&sample.path).await;
         assert_eq!((list.status, list.header("content-type")), (200, "application/json"));
         assert_eq!((items(&list.body).len(), &list.body["cursor"]), (0, &Value::Null), "{list:?}");
@@ -20,7 +21,7 @@ async fn a_new_user_has_an_empty_list() {
 
 #[tokio::test]
 async fn lists_show_the_newest_item_first() {
-    for sample in Sample::all() {
+    for sample in Sample::with(&[Create, List]) {
         let ada = User::sign_up("Ada");
         let oldest = ada.create(&sample).await;
         let middle = ada.post(&sample.path, &sample.other).await;
@@ -29,15 +30,17 @@ async fn lists_show_the_newest_item_first() {
         assert_eq!(items(&list), &[newest.body.clone(), middle.body, oldest.body.clone()]);
         assert_eq!(list["cursor"], Value::Null);
 
-        let updated = ada.patch(&sample.item(oldest.body["id"].as_str().expect("an id")), &sample.update).await;
-        let list = ada.get(&sample.path).await.body;
-        assert_eq!((&items(&list)[0], &items(&list)[2]), (&newest.body, &updated.body), "an update moves nothing");
+        if sample.has(Update) {
+            let updated = ada.patch(oldest.header("location"), &sample.update).await;
+            let list = ada.get(&sample.path).await.body;
+            assert_eq!((&items(&list)[0], &items(&list)[2]), (&newest.body, &updated.body), "an update moves nothing");
+        }
     }
 }
 
 #[tokio::test]
 async fn cursors_lead_through_all_pages_without_gaps() {
-    for sample in Sample::all() {
+    for sample in Sample::with(&[Create, List]) {
         let ada = User::sign_up("Ada");
         for _ in 0..5 {
             ada.create(&sample).await;
@@ -63,7 +66,7 @@ async fn cursors_lead_through_all_pages_without_gaps() {
 
 #[tokio::test]
 async fn items_created_or_deleted_meanwhile_do_not_move_a_cursor() {
-    for sample in Sample::all() {
+    for sample in Sample::with(&[Create, Delete, List]) {
         let ada = User::sign_up("Ada");
         let [oldest, middle, _] = [ada.create(&sample).await, ada.create(&sample).await, ada.create(&sample).await];
         let first = ada.get(&format!("{}?limit=2", sample.path)).await;
@@ -76,7 +79,7 @@ async fn items_created_or_deleted_meanwhile_do_not_move_a_cursor() {
 
 #[tokio::test]
 async fn invalid_cursors_are_400() {
-    for sample in Sample::all() {
+    for sample in Sample::with(&[Create, List]) {
         let ada = User::sign_up("Ada");
         for _ in 0..2 {
             ada.create(&sample).await;
@@ -97,7 +100,7 @@ async fn invalid_cursors_are_400() {
 
 #[tokio::test]
 async fn limits_other_than_1_to_100_are_400() {
-    for sample in Sample::all() {
+    for sample in Sample::with(&[List]) {
         let ada = User::sign_up("Ada");
         for limit in ["0", "101", "-1", "256", "1.5", "many", "", "1&limit=2"] {
             let response = ada.get(&format!("{}?limit={limit}", sample.path)).await;
@@ -112,7 +115,7 @@ async fn limits_other_than_1_to_100_are_400() {
 
 #[tokio::test]
 async fn unknown_query_parameters_are_ignored() {
-    for sample in Sample::all() {
+    for sample in Sample::with(&[Create, List]) {
         let ada = User::sign_up("Ada");
         let created = ada.create(&sample).await;
         let list = ada.get(&format!("{}?unknown=1", sample.path)).await;

@@ -1,5 +1,6 @@
 //! Writes that take effect in DynamoDB, whose responses do not arrive.
 
+use api::Operation::{Create, Delete, List, Update};
 use serde_json::{Value, json};
 
 use crate::{
@@ -9,7 +10,7 @@ use crate::{
 
 #[tokio::test]
 async fn a_creation_takes_effect_once() {
-    for sample in Sample::all() {
+    for sample in Sample::with(&[Create, List]) {
         let stack = Stack::start(&sample).await;
         stack.lose_response("UpdateItem");
         let unnamed = stack.create().await;
@@ -28,7 +29,7 @@ async fn a_creation_takes_effect_once() {
 
 #[tokio::test]
 async fn an_update_takes_effect_once() {
-    for sample in Sample::all() {
+    for sample in Sample::with(&[Create, List, Update]) {
         let stack = Stack::start(&sample).await;
         let path = stack.create().await;
         for (if_match, version) in [("", 2), ("\"2\"", 3), ("*", 4)] {
@@ -45,7 +46,7 @@ async fn an_update_takes_effect_once() {
 
 #[tokio::test]
 async fn a_deletion_succeeds_and_takes_effect_once() {
-    for sample in Sample::all() {
+    for sample in Sample::with(&[Create, Delete, List]) {
         let stack = Stack::start(&sample).await;
         for if_match in ["", "\"1\"", "*"] {
             let path = stack.create().await;
