@@ -9,6 +9,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
+use api::Operation::{Create, Delete, List};
 use axum::{
     Router,
     body::{Body, Bytes},
@@ -17,6 +18,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http_body::{Body as HttpBody, Frame};
+use reqwest::Method;
 use serde_json::{Value, json};
 use test_support::{Engine, Runtime, in_memory};
 use tokio::{process::Command, sync::Notify, time::sleep};
@@ -274,18 +276,12 @@ impl Stack {
     }
 
     /// Every operation on the resource, those on an item at `item`, and on the profile.
-    fn operations(&self, item: &str) -> Vec<(&'static str, String, Value)> {
+    fn operations(&self, item: &str) -> Vec<(Method, String, Value)> {
         let profile = || "/profile".to_owned();
-        let list = || self.sample.path.clone();
-        vec![
-            ("GET", list(), Value::Null),
-            ("POST", list(), self.sample.other.clone()),
-            ("GET", item.to_owned(), Value::Null),
-            ("PATCH", item.to_owned(), self.sample.update.clone()),
-            ("DELETE", item.to_owned(), Value::Null),
-            ("GET", profile(), Value::Null),
-            ("PATCH", profile(), json!({ "firstName": "Ada" })),
-        ]
+        let mut operations = self.sample.requests(item);
+        operations.push((Method::GET, profile(), Value::Null));
+        operations.push((Method::PATCH, profile(), json!({ "firstName": "Ada" })));
+        operations
     }
 }
 
@@ -297,7 +293,7 @@ async fn outage(fault: Fault) {
     let user = json!({ "type": "user.created", "data": { "id": "user_eve", "updated_at": 1 } });
     stack.plan(Some((fault, "", usize::MAX)));
     for (method, path, body) in stack.operations(&path) {
-        let (status, problem) = stack.call(method, &path, body).await;
+        let (status, problem) = stack.call(method.as_str(), &path, body).await;
         assert_eq!((status, &problem["code"]), (503, &json!("unavailable")), "{fault:?}: {method} {path}");
     }
     assert_eq!(stack.deliver(user.clone()).await, 503, "{fault:?}");
@@ -340,7 +336,8 @@ async fn unanswered_requests_are_503_within_the_functions_timeout() {
 
 #[tokio::test]
 async fn transient_faults_are_retried() {
-    let stack = Stack::start(&Sample::first()).await;
+    let Some(sample) = Sample::with(&[Create, Delete, List]).pop() else { return };
+    let stack = Stack::start(&sample).await;
     for fault in [Fault::Throttled, Fault::Failed, Fault::Reset, Fault::Unanswered, Fault::Slow] {
         stack.plan(Some((fault, "", 1)));
         let path = stack.create().await;
@@ -378,7 +375,7 @@ async fn failed_session_checks_show_nothing_and_write_nothing() {
     for fault in [Fault::Throttled, Fault::Invalid] {
         stack.plan(Some((fault, "BatchGetItem", usize::MAX)));
         for (method, path, body) in stack.operations(&path) {
-            let (status, problem) = stack.call(method, &path, body).await;
+            let (status, problem) = stack.call(method.as_str(), &path, body).await;
             assert_eq!((status, &problem["code"]), (503, &json!("unavailable")), "{method} {path}: {problem}");
             let id = before[0]["id"].as_str().expect("an id");
             assert!(problem.as_object().is_some_and(|members| members.len() == 5), "more than a problem: {problem}");

@@ -69,10 +69,10 @@ impl Sample {
         samples
     }
 
-    /// The resource of tests that need one and do not depend on which: the first with every operation.
+    /// The resource of tests that need one and do not depend on which: one that omits as few operations as possible.
     pub(crate) fn first() -> Self {
-        let mut samples = Self::with(&OPERATIONS.map(|(operation, ..)| operation));
-        assert!(!samples.is_empty(), "no resource has every operation");
+        let mut samples = Self::all();
+        samples.sort_by_key(|sample| OPERATIONS.len() - sample.operations.len());
         samples.swap_remove(0)
     }
 
