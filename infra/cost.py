@@ -30,15 +30,15 @@ CALLS = {
     "update": (0.10, 2, 2, 161),
     "update of the profile": (0.05, 2, 1, 162),
 }
-# Log lines in bytes, with 26 that CloudWatch adds to each: API Gateway's and Lambda's two are estimates.
-API_LOG, FUNCTION_LOG, WEBHOOK_LOG, LAMBDA_LOGS = 330 + 26, 428 + 26, 570 + 26, 2 * (300 + 26)
+# Log lines in bytes, with 26 that CloudWatch adds to each. Estimates: API Gateway's, that of a batch, and Lambda's two.
+API_LOG, FUNCTION_LOG, WEBHOOK_LOG, BATCH_LOG, LAMBDA_LOGS = 330 + 26, 428 + 26, 570 + 26, 600 + 26, 2 * (300 + 26)
 
 # Assumed.
 BILLED_MS, COLD_SHARE, COLD_MS, MEMORY_GB = 10, 0.01, 150, 0.5
 HEADER_BYTES = 500
 BUSY_SECONDS = 22 * 8 * 3600  # in which a month's requests come; only traces depend on it
-METRICS = 16  # of the stack's own, in an hour with traffic
-ALARM_METRICS, ROLES_AND_TABLES = 34, 7  # of template.yaml with chats
+METRICS = 20  # of the stack's own, in an hour with traffic
+ALARM_METRICS, ROLES_AND_TABLES = 43, 11  # of template.yaml with chats
 DEVELOPERS = 3
 CONVEX_LIST_GB, CONVEX_CALL_GB = 13e-6, 1e-6  # that a call reads or writes, with the session check
 MONTH = 1_000_000, 50_000, 10_000 * 50 * 0.4e3 / 1e9  # requests, webhooks, GB stored of 10,000 users
@@ -60,18 +60,20 @@ def traced(requests):
 
 
 def usage(requests, webhooks=0, stored_gb=0):
-    both = requests + webhooks
-    log_bytes = requests * (API_LOG + FUNCTION_LOG) + webhooks * WEBHOOK_LOG + both * LAMBDA_LOGS
+    # Each write is a batch of its own, for which live-notify queries the user's connections.
+    batches = webhooks + requests * sum(call[0] for call in CALLS.values() if call[2])
+    invocations = requests + webhooks + batches
+    log_bytes = requests * (API_LOG + FUNCTION_LOG) + webhooks * WEBHOOK_LOG + batches * BATCH_LOG
     return {
         "API Gateway": requests * REQUESTS,
-        "Lambda, requests": both * INVOCATIONS,
-        "Lambda, duration": duration(both),
-        "DynamoDB, reads": requests * mean(1) * READ_UNITS,
+        "Lambda, invocations": invocations * INVOCATIONS,
+        "Lambda, duration": duration(invocations),
+        "DynamoDB, reads": (requests * mean(1) + batches) * READ_UNITS,
         "DynamoDB, writes": (requests * mean(2) + webhooks) * WRITE_UNITS,
         "DynamoDB, storage": 2 * stored_gb * STORED_GB,  # the index holds as much again
-        "logs": log_bytes / GB * LOG_GB,
+        "logs": (log_bytes + invocations * LAMBDA_LOGS) / GB * LOG_GB,
         "data to the internet": requests * (mean(3) + HEADER_BYTES) / GB * SENT_GB,
-        "X-Ray": traced(both) * TRACES,
+        "X-Ray": traced(invocations) * TRACES,
     }
 
 
@@ -103,8 +105,8 @@ def live(hours):
         "keep-alives": minutes / KEEP_ALIVE_MINUTES * MESSAGES,
         # A message, an invocation, a row and the session check.
         "openings": openings * (MESSAGES + INVOCATIONS + WRITE_UNITS + 2 * READ_UNITS) + duration(openings),
-        # A message, an invocation and a query of the user's rows.
-        "changes": changes * (MESSAGES + INVOCATIONS + READ_UNITS) + duration(changes),
+        # live-notify's part of a change is in the usage.
+        "changes": changes * MESSAGES,
     }
 
 
