@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
+use api::Operation;
 use clerk_auth::user_tag;
 use serde_json::{Value, json};
 
@@ -107,11 +108,12 @@ async fn malformed_events_do_not_stop_the_function() {
         "authorization": format!("Bearer {}", ada.token()), "x-name": "é\n", "not a name": "x", "x-number": 1,
         "host": "no host:at all", "x-forwarded-proto": "no scheme",
     });
+    let invalid_id = if sample.has(Operation::Get) { 400 } else { 405 };
     let sanitized = [
         (with(&[("/headers", odd_headers)]), 200),
         (with(&[("/rawQueryString", json!("limit=1&x=ü \"<>\\^`{|}"))]), 200),
-        (with(&[("/rawPath", json!(format!("{list}/a b\u{0}\"<>^`{{|}}ü#?")))]), 400),
-        (with(&[("/rawPath", json!(format!("{list}/%zz")))]), 400),
+        (with(&[("/rawPath", json!(format!("{list}/a b\u{0}\"<>^`{{|}}ü#?")))]), invalid_id),
+        (with(&[("/rawPath", json!(format!("{list}/%zz")))]), invalid_id),
         (with(&[("/rawPath", json!(list.trim_start_matches('/')))]), 200),
         (with(&[("/rawPath", json!(""))]), 404),
         (with(&[("/rawPath", json!(format!("//evil.example{list}")))]), 404),

@@ -18,7 +18,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http_body::{Body as HttpBody, Frame};
-use reqwest::Method;
 use serde_json::{Value, json};
 use test_support::{Engine, Runtime, in_memory};
 use tokio::{process::Command, sync::Notify, time::sleep};

@@ -1,4 +1,4 @@
-//! The only place that logs requests: one JSON line for each, which includes the metrics.
+//! Request logs: one JSON line for each request, which includes the metrics.
 //!
 //! A line never contains a token, a secret, a body, an email address or a query string, and only a tag of the user.
 
