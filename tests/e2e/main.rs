@@ -10,6 +10,7 @@
 
 mod aws;
 mod client;
+mod connect;
 #[cfg(feature = "contract")]
 mod contract;
 mod docker;

@@ -17,7 +17,7 @@ use crate::{
 
 pub(crate) const ISSUER: &str = "https://clerk.example.com";
 /// A port that no program listens on, so that connections fail at once.
-const UNREACHABLE: &str = "http://127.0.0.1:1";
+pub(crate) const UNREACHABLE: &str = "http://127.0.0.1:1";
 
 fn command(function: &str, variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(program(function));
