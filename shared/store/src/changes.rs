@@ -28,7 +28,7 @@ pub struct Change {
 
 /// The changes of one user in a batch of stream records. Only [`Streams::read`] makes one, from records of the user's own
 /// partition, so it permits access to that user's connections.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct UserChanges {
     user_id: String,
     /// The last change of each item and of the profile.
@@ -46,6 +46,18 @@ pub struct UserChanges {
 }
 
 impl UserChanges {
+    fn new(user_id: String) -> Self {
+        Self {
+            user_id,
+            changes: Vec::new(),
+            is_incomplete: false,
+            ended_sessions: HashSet::new(),
+            account_ended: false,
+            written_at: None,
+            records: Vec::new(),
+        }
+    }
+
     pub(crate) fn user_id(&self) -> &str {
         &self.user_id
     }
@@ -159,7 +171,7 @@ impl Streams {
                 continue;
             };
             let position = *positions.entry(keys.user_id.clone()).or_insert_with(|| {
-                batch.users.push(UserChanges { user_id: keys.user_id.clone(), ..UserChanges::default() });
+                batch.users.push(UserChanges::new(keys.user_id.clone()));
                 batch.users.len() - 1
             });
             let Some(user) = batch.users.get_mut(position) else { continue };
