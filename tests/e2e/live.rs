@@ -17,7 +17,7 @@ use crate::{
     standalone::tables,
 };
 
-/// Connects with a session token. If the connection is refused, the status.
+/// Connects with a session token. If the connection is rejected, the status.
 async fn open(token: &str) -> Result<Socket, u16> {
     Socket::with_token(stack().live(), token).await
 }
@@ -150,7 +150,7 @@ async fn changes_are_announced_at_once() {
         delays.push(written.elapsed());
     }
     delays.sort_unstable();
-    // By polling alone, half of them would take half a second.
+    // With only polling, half of them would take half a second.
     assert!(delays[10] < Duration::from_millis(250), "{delays:?}");
 }
 

@@ -19,7 +19,7 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 pub(crate) struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Socket {
-    /// Connects with these headers. If the connection is refused, the status.
+    /// Connects with these headers. If the connection is rejected, the status.
     pub(crate) async fn connect(url: &str, headers: &[(&'static str, String)]) -> Result<Self, u16> {
         let mut request = url.into_client_request().expect("a URL");
         for (name, value) in headers {
