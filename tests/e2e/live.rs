@@ -17,7 +17,7 @@ use crate::{
     standalone::tables,
 };
 
-/// Connects with a session token. If the connection is rejected, the status.
+/// Connects with a session token, or returns the status of the rejection.
 async fn open(token: &str) -> Result<Socket, u16> {
     Socket::with_token(stack().live(), token).await
 }
@@ -31,7 +31,7 @@ async fn connect(user: &User) -> Socket {
     open(&user.token()).await.expect("it opens")
 }
 
-/// Creates an item, and says what a message says of it.
+/// Creates an item, and returns the change that a message has for it.
 async fn create(user: &User, sample: &Sample) -> Value {
     let created = user.create(sample).await.body;
     change(sample, &created["id"], &created["version"])
@@ -248,7 +248,7 @@ async fn bans_and_deletions_close_all_connections() {
     }
 }
 
-/// Batches of a stream follow one another, so the message of a second change says that the first is done with.
+/// Batches of a stream follow one another, so the message of a second change proves that the first is processed.
 async fn two_changes(user: &User, socket: &mut Socket) {
     for _ in 0..2 {
         let created = create(user, &Sample::first()).await;
@@ -304,7 +304,7 @@ async fn changes_are_sent_again_if_a_connection_cannot_be_closed_either() {
     healthy.receives(&created).await;
     healthy.receives(&created).await;
     set_faults(&row, json!({})).await;
-    // A retry that is under way closes it; the next one sends to it.
+    // A retry in progress closes it. The next one sends to it.
     match failing.message().await {
         Message::Text(text) => assert_eq!(changes(&text), [created]),
         message => assert!(matches!(message, Message::Close(_)), "{message:?}"),

@@ -19,7 +19,7 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 pub(crate) struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Socket {
-    /// Connects with these headers. If the connection is rejected, the status.
+    /// Connects with these headers, or returns the status of the rejection.
     pub(crate) async fn connect(url: &str, headers: &[(&'static str, String)]) -> Result<Self, u16> {
         let mut request = url.into_client_request().expect("a URL");
         for (name, value) in headers {
@@ -66,7 +66,7 @@ pub(crate) fn changes(text: &str) -> Vec<Value> {
     message["changes"].as_array().unwrap_or_else(|| panic!("no changes: {message}")).clone()
 }
 
-/// What a message says of an item.
+/// The change that a message has for an item.
 pub(crate) fn change(sample: &Sample, id: &Value, version: &Value) -> Value {
     let (route, path) = (sample.route.split('/'), sample.path.split('/'));
     let parents: Vec<_> = route.zip(path).filter(|(name, _)| name.starts_with('{')).map(|(_, id)| id).collect();
