@@ -82,40 +82,43 @@ export function createResourceHooks<P extends ResourcePath>(
 ): ResourceHooks<P> {
   const hooks = {
     useList({ pageSize = 50, ...parameters }: ListOptions = {}) {
-      const { items, ...state } = useItems(useCollection(path, parameters), member, Number(pageSize));
+      const { items, ...state } = useItems(useCollection(path, member, parameters), Number(pageSize));
       return { [member]: items, ...state };
     },
     useCreate(parameters?: Parameters) {
-      const collection = useCollection(path, parameters);
+      const collection = useCollection(path, member, parameters);
       return useCallback((members: object) => createItem(collection, members, defaults), [collection, defaults]);
     },
     useUpdate(parameters?: Parameters) {
-      const collection = useCollection(path, parameters);
+      const collection = useCollection(path, member, parameters);
       return useCallback(
         (item: Pick<BaseItem, "id" | "version">, change: object) => updateItem(collection, item, change),
         [collection],
       );
     },
     useDelete(parameters?: Parameters) {
-      const collection = useCollection(path, parameters);
+      const collection = useCollection(path, member, parameters);
       return useCallback((item: Pick<BaseItem, "id">) => deleteItem(collection, item), [collection]);
     },
   };
   return hooks as unknown as ResourceHooks<P>;
 }
 
-function useCollection(template: string, parameters: Parameters = {}): Collection {
+function useCollection(template: string, of: string, parameters: Parameters = {}): Collection {
   const { session } = useApi();
   const path = template.replace(/\{(.+?)\}/g, (_, name) => encodeURIComponent(`${parameters[name]}`));
-  return useMemo(() => ({ session, path }), [session, path]);
+  return useMemo(() => {
+    const names = template.split("/");
+    const values = path.split("/").filter((value, index) => value !== names[index]);
+    return { session, path, of, parents: values.map(decodeURIComponent) };
+  }, [session, path, of, template]);
 }
 
 function useItems(
   collection: Collection,
-  member: string,
   pageSize: number,
 ): ListState & { readonly items: readonly Listed<BaseItem>[] } {
-  const { session, path } = collection;
+  const { session, path, of } = collection;
   const { auth } = useApi();
   const { data, error, hasNextPage, isFetching, fetchNextPage, refetch } = useInfiniteQuery(
     {
@@ -124,11 +127,12 @@ function useItems(
         const query = new URLSearchParams({ limit: `${pageSize}`, ...(pageParam && { cursor: pageParam }) });
         // biome-ignore lint/suspicious/noExplicitAny: the member is the resource's
         const page = await session.send<any>("GET", `${path}?${query}`, { signal });
-        return { items: page[member], cursor: page.cursor };
+        return { items: page[of], cursor: page.cursor };
       },
       initialPageParam: undefined as string | undefined,
       getNextPageParam: (page) => page.cursor ?? undefined,
       enabled: auth.status === "authenticated",
+      meta: { ...collection },
     },
     session.queries,
   );

@@ -1,4 +1,4 @@
-import { hashKey, type InfiniteData } from "@tanstack/react-query";
+import { hashKey, type InfiniteData, type MutationOptions } from "@tanstack/react-query";
 import { v7 as uuidv7 } from "uuid";
 
 import type { BaseItem } from "./document.ts";
@@ -12,6 +12,10 @@ export type Pages = InfiniteData<{ readonly items: BaseItem[]; readonly cursor: 
 export interface Collection {
   readonly session: Session;
   readonly path: string;
+  /** The member of a page that has the items. */
+  readonly of: string;
+  /** The values of the path's parameters. */
+  readonly parents: readonly string[];
 }
 
 /** An item as it is shown: the server's state with the changes that are not confirmed yet. */
@@ -54,7 +58,7 @@ export function overlay(pages: Pages["pages"], changes: readonly TrackedChange[]
 }
 
 /** Puts an item that the server has confirmed into the lists that were read, or removes one that is deleted. */
-function confirmItem(collection: Collection, id: string, item: BaseItem | undefined): Promise<void> {
+export function confirmItem(collection: Collection, id: string, item: BaseItem | undefined): Promise<void> {
   return confirm<Pages>(collection.session, keyOf(collection), (data) => {
     const isNew = item && !data.pages.some((page) => page.items.some((known) => known.id === id));
     let isPlaced = !isNew;
@@ -73,14 +77,41 @@ function confirmItem(collection: Collection, id: string, item: BaseItem | undefi
   });
 }
 
-/** Shows a change at once, and rolls it back if `run` fails. Changes of one item run one after the other. */
-function apply<T>(collection: Collection, change: ItemChange, run: () => Promise<T>): Promise<T> {
-  const { queries, during } = collection.session;
-  const mutationKey = keyOf(collection);
-  const options = { mutationKey, mutationFn: run, scope: { id: JSON.stringify([...mutationKey, change.id]) } };
-  return during(() =>
-    queries.getMutationCache().build<T, Error, ItemChange, unknown>(queries, options).execute(change),
-  );
+/** For an item that may have been deleted. */
+export function ignoreMissing(error: ApiError): undefined {
+  if (error.code !== "not_found") throw error;
+}
+
+/** Runs a mutation. The mutations of one item run one after the other. */
+export function inOrder<T, V>(
+  { session, path }: Collection,
+  id: string,
+  options: MutationOptions<T, Error, V>,
+  variables?: V,
+): Promise<T> {
+  const { queries, key } = session;
+  const scope = { id: hashKey([...key, path, id]) };
+  return queries
+    .getMutationCache()
+    .build(queries, { ...options, scope })
+    .execute(variables as V);
+}
+
+/** Shows a change at once, and rolls it back if `run` fails. */
+function apply<T extends BaseItem | undefined>(
+  collection: Collection,
+  change: ItemChange,
+  run: () => Promise<T>,
+): Promise<T> {
+  const { session, of, parents } = collection;
+  const { id } = change;
+  const mutationFn = async () => {
+    const sentAt = Date.now();
+    const item = await run();
+    session.announce?.({ of, id, parents, version: item?.version ?? null }, sentAt);
+    return item;
+  };
+  return session.during(() => inOrder(collection, id, { mutationKey: keyOf(collection), mutationFn }, change));
 }
 
 /** The members of a body that are sent: JSON has no undefined ones. */
@@ -142,22 +173,18 @@ export function updateItem(
       await confirmItem(collection, id, item);
       return item;
     } catch (error) {
-      if (error instanceof ApiError && error.code === "not_found") await confirmItem(collection, id, undefined);
+      if ((error as ApiError).code === "not_found") await confirmItem(collection, id, undefined);
       throw error;
     }
   });
 }
 
 /** Deletes an item, whatever its version. */
-export function deleteItem(collection: Collection, { id }: Pick<BaseItem, "id">): Promise<void> {
+export function deleteItem(collection: Collection, { id }: Pick<BaseItem, "id">): Promise<undefined> {
   const { session, path } = collection;
-  return apply(collection, { kind: "delete", id }, async () => {
-    try {
-      await session.send("DELETE", `${path}/${id}`);
-    } catch (error) {
-      // It was deleted by an earlier attempt or by another client.
-      if (!(error instanceof ApiError && error.code === "not_found")) throw error;
-    }
+  return apply<undefined>(collection, { kind: "delete", id }, async () => {
+    // It may have been deleted by an earlier attempt or by another client.
+    await session.send("DELETE", `${path}/${id}`).catch(ignoreMissing);
     await confirmItem(collection, id, undefined);
   });
 }

@@ -10,8 +10,9 @@ import {
   useSyncExternalStore,
 } from "react";
 
-import type { Profile, ProfileChange } from "./document.ts";
+import type { BaseItem, Profile, ProfileChange } from "./document.ts";
 import { type ApiError, isTransient } from "./errors.ts";
+import { goLive } from "./live.ts";
 import {
   type Auth,
   type Connection,
@@ -45,6 +46,8 @@ const Context = createContext<Value | undefined>(undefined);
 export interface ApiProviderProps {
   /** The API's URL, without a slash at the end: the stack's output `ApiUrl`. */
   readonly baseUrl: string;
+  /** The WebSocket API's URL: the stack's output `LiveUrl`. Without it, changes made elsewhere do not show by themselves. */
+  readonly liveUrl?: string | undefined;
   /** `useAuth` of the Clerk package that the application uses. */
   readonly useAuth: () => Auth;
   readonly children?: ReactNode;
@@ -53,10 +56,16 @@ export interface ApiProviderProps {
 const profileKey = ({ key }: Session) => [...key, "profile"];
 
 /** Updates the profile with the token's claims and `details`. */
-export async function refreshProfile(session: Session, details?: ProfileChange): Promise<Profile> {
-  const profile = await session.send<Profile>("PATCH", "/profile", { body: details ?? {} });
-  await confirm<Profile>(session, profileKey(session), () => profile);
-  return profile;
+export function refreshProfile(session: Session, details?: ProfileChange): Promise<Profile> {
+  const refresh = async () => {
+    const profile = await session.send<Profile>("PATCH", "/profile", { body: details ?? {} });
+    await confirm<Profile>(session, profileKey(session), () => profile);
+    session.announce?.({ of: "profile", version: (profile as BaseItem).updatedAt }, 0);
+    return profile;
+  };
+  const refreshed = refresh();
+  session.refresh = refreshed;
+  return refreshed;
 }
 
 /** The profile. The first read of a session, which is on sign-in, synchronizes it. */
@@ -70,6 +79,7 @@ export function useProfile(session: Session, options: { enabled: boolean; refetc
         queries.getQueryData(queryKey)
           ? session.send<Profile>("GET", "/profile", { signal })
           : session.send<Profile>("PATCH", "/profile", { body: {}, signal }),
+      meta: { of: "profile", parents: [] },
       ...options,
     },
     queries,
@@ -77,7 +87,7 @@ export function useProfile(session: Session, options: { enabled: boolean; refetc
 }
 
 /** Opens a session with the API for each of Clerk's sessions, and ends it with Clerk's. Goes inside Clerk's provider. */
-export function ApiProvider({ baseUrl, useAuth, children }: ApiProviderProps) {
+export function ApiProvider({ baseUrl, liveUrl, useAuth, children }: ApiProviderProps) {
   const auth = useAuth();
   const getToken = useRef(auth.getToken);
   useEffect(() => {
@@ -122,6 +132,8 @@ export function ApiProvider({ baseUrl, useAuth, children }: ApiProviderProps) {
     const why = status === "authenticated" ? null : (rejection ?? (error as ApiError | null));
     return { session, auth: { status, error: why, retry: () => void refetch() } };
   }, [session, isLoaded, isSignedIn, rejection, data, error, refetch]);
+  const isLive = liveUrl && value.auth.status === "authenticated";
+  useEffect(() => (isLive ? goLive(session, liveUrl) : undefined), [isLive, session, liveUrl]);
   return <Context.Provider value={value}>{children}</Context.Provider>;
 }
 
@@ -151,7 +163,7 @@ export const AuthLoading = showIf("loading");
 const subscribeToNetwork = (listener: () => void) => onlineManager.subscribe(listener);
 const hasNetwork = () => onlineManager.isOnline();
 
-/** The present state of the connection to the API. */
+/** The present state of the connection to the API, and whether updates are live. */
 export function useConnection(): Connection {
   const { session } = useApi();
   const connection = useSyncExternalStore(session.subscribe, session.connection, session.connection);

@@ -22,11 +22,24 @@ export interface Auth {
 /**
  * The state of the connection to the API.
  *
+ * - `paused`: the API responds, but live updates have been missing for five seconds. They resume by themselves. Until
+ *   then, after a minute, everything on the screen is read again about every minute.
  * - `slow`: a request has been under way for three seconds.
  * - `unreachable`: the last request got no response, or Clerk failed to return a token.
  * - `offline`: the browser has no network. Changes wait for it.
  */
-export type Connection = "offline" | "online" | "slow" | "unreachable";
+export type Connection = "offline" | "online" | "paused" | "slow" | "unreachable";
+
+/** A change of an item or of the profile that was made somewhere. */
+export interface LiveChange {
+  /** The list member of the resource, or `profile`. */
+  readonly of: string;
+  readonly id?: string;
+  /** The values of the path's parameters. */
+  readonly parents?: readonly string[];
+  /** Null if the item is deleted. */
+  readonly version: number | null;
+}
 
 /** A request, apart from its method and path. */
 export interface RequestOptions {
@@ -50,10 +63,17 @@ export interface Session {
   readonly successors: Map<string, number>;
   /** The latest creation. The next one waits for it, so that the server's order is the order of creation. */
   creation: Promise<unknown>;
+  /** The latest update of the profile. */
+  refresh?: Promise<unknown>;
+  /** Announces a confirmed change, which was sent at a time, while updates are live. */
+  announce?: ((change: LiveChange, sentAt: number) => void) | undefined;
   connection(): Exclude<Connection, "offline">;
+  setPaused(isPaused: boolean): void;
   /** Why the server rejected the user. */
   rejection(): ApiError | undefined;
   subscribe(listener: () => void): () => void;
+  /** A token of this session. Waits until Clerk has one. */
+  token(): Promise<string>;
   /** Sends a request with a token, and returns the body of a response that is a success. */
   send<T>(method: string, path: string, options?: RequestOptions): Promise<T>;
   /** Runs a function that fails with `signed_out` as soon as the session ends, and that does not start afterwards. */
@@ -123,6 +143,7 @@ export function openSession(
   const listeners = new Set<() => void>();
   let waiting = 0;
   let isFailing = false;
+  let isPaused = false;
   let rejection: ApiError | undefined;
   const changed = () => {
     for (const listener of listeners) listener();
@@ -217,8 +238,13 @@ export function openSession(
     queries,
     successors: new Map(),
     creation: Promise.resolve(),
-    connection: () => (isFailing ? "unreachable" : waiting > 0 ? "slow" : "online"),
+    connection: () => (isFailing ? "unreachable" : waiting > 0 ? "slow" : isPaused ? "paused" : "online"),
+    setPaused(next) {
+      isPaused = next;
+      changed();
+    },
     rejection: () => rejection,
+    token: () => fetchToken(false, ending.signal),
     subscribe(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);
@@ -241,15 +267,21 @@ export function openSession(
   };
 }
 
-/**
- * Puts confirmed data into the data that was read under a key. A read that is in flight may be older and would revert it:
- * it is restarted.
- */
-export async function confirm<T>({ queries }: Session, queryKey: QueryKey, update: (data: T) => T): Promise<void> {
-  const isReading = queries
+/** The queries under a key that are being read, or have to be. */
+export function unsettled({ queries }: Session, queryKey: QueryKey) {
+  return queries
     .getQueryCache()
     .findAll({ queryKey })
-    .some((query) => query.state.fetchStatus !== "idle");
+    .filter(({ state }) => state.isInvalidated || state.fetchStatus !== "idle");
+}
+
+/**
+ * Puts confirmed data into the data that was read under a key. A read that is in flight may be older and would revert it:
+ * it is restarted. Data that had to be read again still has to be.
+ */
+export async function confirm<T>(session: Session, queryKey: QueryKey, update: (data: T) => T): Promise<void> {
+  const { queries } = session;
+  const isReading = unsettled(session, queryKey).length > 0;
   await queries.cancelQueries({ queryKey });
   queries.setQueriesData<T>({ queryKey }, (data) => data && update(data));
   if (isReading) void queries.invalidateQueries({ queryKey });

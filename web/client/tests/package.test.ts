@@ -77,7 +77,7 @@ test("the README lists every export", async () => {
   expect(names.filter((name) => !rows?.match(new RegExp(`\\b${name}\\b`)))).toEqual([]);
 });
 
-test("the library takes at most 5 kB, and a part of it takes less", async () => {
+test("the library takes at most 6.2 kB, and a part of it takes less", async () => {
   const all = await size(`export * from ${INDEX};`);
   const part = await size(`export { ApiError } from ${INDEX};`);
   console.info(`the whole library: ${all} bytes gzipped; only ApiError: ${part}`);

@@ -54,10 +54,10 @@ export function signedIn(user?: User): Auth {
   };
 }
 
-function provider(fake: FakeClerk) {
+function provider(fake: FakeClerk, liveUrl?: string) {
   return ({ children }: { children: ReactNode }) => (
     <StrictMode>
-      <ApiProvider baseUrl={stack.api} useAuth={fake.useAuth}>
+      <ApiProvider baseUrl={stack.api} liveUrl={liveUrl} useAuth={fake.useAuth}>
         {children}
       </ApiProvider>
     </StrictMode>
@@ -65,13 +65,13 @@ function provider(fake: FakeClerk) {
 }
 
 /** Renders a hook inside the provider. */
-export function use<T>(hook: () => T, fake: FakeClerk) {
-  return renderHook(hook, { wrapper: provider(fake) });
+export function use<T>(hook: () => T, fake: FakeClerk, liveUrl?: string) {
+  return renderHook(hook, { wrapper: provider(fake, liveUrl) });
 }
 
 /** Renders components inside the provider. */
-export function show(children: ReactNode, fake: FakeClerk) {
-  return render(children, { wrapper: provider(fake) });
+export function show(children: ReactNode, fake: FakeClerk, liveUrl?: string) {
+  return render(children, { wrapper: provider(fake, liveUrl) });
 }
 
 type Respond = (request: Request, send: () => Promise<Response>) => Promise<Response> | Response;
