@@ -3,6 +3,9 @@ import type { Plugin } from "vite";
 /** The URL of the API of `make run`. */
 export const LOCAL_API = "http://127.0.0.1:9000";
 
+/** The URL of the WebSocket API for an API. Without `VITE_LIVE_URL`, only that of `make run` is known. */
+export const liveUrlOf = (apiUrl: string) => (apiUrl === LOCAL_API ? "ws://127.0.0.1:9001/v1" : undefined);
+
 interface Settings {
   /** `VITE_API_URL` */
   readonly apiUrl?: string | undefined;
@@ -20,7 +23,11 @@ function clerkOrigin(publishableKey: string): string {
 }
 
 /** The response headers of every page and file of the application, with its content security policy. */
-export function securityHeaders({ apiUrl = LOCAL_API, liveUrl, publishableKey }: Settings): Record<string, string> {
+export function securityHeaders({
+  apiUrl = LOCAL_API,
+  liveUrl = liveUrlOf(apiUrl),
+  publishableKey,
+}: Settings): Record<string, string> {
   const clerk = publishableKey ? clerkOrigin(publishableKey) : undefined;
   // Clerk's documentation requires these for bot and fraud protection, workers, and styles that are created at run time.
   const forClerk = (...sources: string[]) => (clerk ? sources : []);

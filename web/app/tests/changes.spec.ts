@@ -49,11 +49,12 @@ test("a conflict between two tabs that rename the same chat can be resolved eith
   await expect(titles(other)).toHaveText(["Before"]);
 
   const conflict = async (mine: string, theirs: string, seen: string) => {
-    // This tab makes no read in the meantime, so it still shows the old title.
-    await rename(page, seen, theirs);
-    await expect(page.getByText("Saving…")).toHaveCount(0);
-    await other.getByRole("button", { name: /^Rename / }).click();
+    await other.getByRole("button", { name: `Rename ${seen}` }).click();
     await other.getByLabel("Title").fill(mine);
+    await rename(page, seen, theirs);
+    // What is typed stays in the form.
+    await expect(other.getByText(`renamed to “${theirs}” elsewhere`)).toBeVisible();
+    await expect(other.getByLabel("Title")).toHaveValue(mine);
     await other.getByRole("button", { name: "Save" }).click();
     await expect(other.getByRole("alert")).toContainText(`renamed to “${theirs}” elsewhere`);
     await expect(titles(other)).toHaveText([theirs]);
@@ -62,7 +63,6 @@ test("a conflict between two tabs that rename the same chat can be resolved eith
   await other.getByRole("button", { name: "Use “Mine”" }).click();
   await expect(titles(other)).toHaveText(["Mine"]);
   await expect(other.getByText("Saving…")).toHaveCount(0);
-  await page.reload();
   await expect(titles(page)).toHaveText(["Mine"]);
 
   await conflict("Mine again", "Theirs again", "Mine");

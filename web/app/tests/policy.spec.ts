@@ -4,7 +4,7 @@ import { securityHeaders } from "../headers.ts";
 import { expect, signUp, stack, test, token, watchForViolations } from "./support.ts";
 
 test("every page and file has the security headers", async ({ page }) => {
-  const expected = Object.entries(securityHeaders({ apiUrl: stack().api }));
+  const expected = Object.entries(securityHeaders({ apiUrl: stack().api, liveUrl: stack().live }));
   const paths = ["/", "/profile", "/sign-in", "/icon.svg", "/no/such/page"];
   const scripts = await page.request.get(stack().web).then((response) => response.text());
   for (const path of [...paths, ...[...scripts.matchAll(/(?:src|href)="([^"]+)"/g)].map((match) => match[1] ?? "")]) {
@@ -72,6 +72,7 @@ plain("no page can be framed, not even by this origin", async ({ page }) => {
 plain("with Clerk, the policy allows what its components need, and nothing more", () => {
   const headers = securityHeaders({
     apiUrl: "https://api.example.com/v1",
+    liveUrl: "wss://live.example.com/v1",
     publishableKey: `pk_live_${Buffer.from("clerk.example.com$").toString("base64")}`,
   });
   const policy = Object.fromEntries(
@@ -89,6 +90,7 @@ plain("with Clerk, the policy allows what its components need, and nothing more"
   expect(policy["connect-src"]).toEqual([
     "'self'",
     "https://api.example.com",
+    "wss://live.example.com",
     "https://clerk.example.com",
     "https://*.protect.clerk.com:*",
   ]);
@@ -96,6 +98,13 @@ plain("with Clerk, the policy allows what its components need, and nothing more"
   expect(policy["worker-src"]).toEqual(["'self'", "blob:"]);
   expect(policy["style-src"]).toEqual(["'self'", "'unsafe-inline'"]);
   expect(policy["frame-ancestors"]).toEqual(["'none'"]);
+});
+
+plain("without live updates, the policy allows no WebSocket", () => {
+  for (const liveUrl of [undefined, ""]) {
+    const policy = securityHeaders({ apiUrl: "https://api.example.com", liveUrl })["Content-Security-Policy"];
+    expect(policy).toContain("connect-src 'self' https://api.example.com;");
+  }
 });
 
 plain("the build rejects a publishable key without a host", () => {

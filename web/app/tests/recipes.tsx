@@ -110,6 +110,7 @@ export const SignedOut = ({ children }: { children: ReactNode }) => (
 
 const MESSAGES = {
   online: "",
+  paused: "Live updates are paused. Changes made elsewhere may appear late.",
   slow: "This is taking longer than usual.",
   unreachable: "The server cannot be reached. Retrying…",
   offline: "You are offline. Your changes will be saved when you are back online.",

@@ -193,7 +193,7 @@ export function goLive(session: Session, url: string): () => void {
   channel.onmessage = ({ data }) => handle(data);
   session.announce = (change, sentAt) => {
     channel.postMessage(change);
-    if (change.id && isOpen) spokeAt = sentAt;
+    if (isOpen) spokeAt = sentAt;
   };
   const interval = setInterval(tick, TICK);
   const ignoreFocus = focusManager.subscribe(onFocus);

@@ -1,8 +1,8 @@
-import { focusManager, onlineManager } from "@tanstack/react-query";
+import { focusManager, MutationCache, onlineManager } from "@tanstack/react-query";
 import { describe, expect, test, vi } from "vitest";
 
 import { createResourceHooks, useAuthState, useConnection, useUserProfile } from "../src/index.ts";
-import { ADA, FakeServer, fakeEverything, LIVE_URL, pass, socket, sockets } from "./live.ts";
+import { ADA, channels, FakeServer, fakeEverything, LIVE_URL, pass, socket, sockets } from "./live.ts";
 import { clerkOf, failure, latch, problem, signedIn, use } from "./support.tsx";
 
 const { useList: useItems, useCreate, useUpdate, useDelete } = createResourceHooks("/items", "items");
@@ -59,6 +59,7 @@ test("the socket has the token in its subprotocols, and there is none without a 
   expect(socket()).toMatchObject({ url: LIVE_URL, protocols: ["live.v1", `bearer.${await ADA.getToken()}`] });
   unmount();
   expect(socket().state).toBe("closed");
+  expect(channels.size).toBe(0);
 
   globalThis.fetch = new FakeServer().fetch;
   const clerk = clerkOf();
@@ -371,6 +372,45 @@ test.each<[string, () => Promise<string | null>]>([
   expect(socket().protocols[1]).toBe(`bearer.${await ADA.getToken()}`);
 });
 
+test("a token that Clerk returns late opens one socket, whatever happens meanwhile", async () => {
+  const { clerk } = await start();
+  const token = latch();
+  await pass(0, () => clerk.set({ getToken: () => token.opened.then(ADA.getToken) }));
+  await pass(1_000, () => socket().lose());
+  for (let times = 0; times < 5; times += 1) {
+    await pass(100, () => onlineManager.setOnline(false));
+    await pass(100, () => onlineManager.setOnline(true));
+  }
+  token.open();
+  await pass(5_000);
+  expect(sockets).toHaveLength(2);
+});
+
+test("a change that is confirmed after the session was rejected is not an error", async () => {
+  const { server, result } = await start();
+  const response = latch();
+  server.after = (method) => (method === "POST" ? response.opened : Promise.resolve());
+  const created = result.current.create({ title: "a" });
+  await pass(100);
+  server.isSignedIn = false;
+  await pass(100, () => void result.current.refreshProfile().catch(() => {}));
+  expect(result.current.auth).toBe("unauthenticated");
+  expect(socket().state).toBe("closed");
+  response.open();
+  await pass(100);
+  expect(await created).toMatchObject({ title: "a" });
+});
+
+test("reads of items are forgotten", async () => {
+  const add = vi.spyOn(MutationCache.prototype, "add");
+  const { server, shown } = await start({ titles: ["a"] });
+  pokeAll(server);
+  for (let version = 0; version < 20; version += 1) await pass(150, () => server.write(`${version}`, "item-1"));
+  expect(shown()).toEqual(["19"]);
+  const [cache] = add.mock.contexts as MutationCache[];
+  expect(cache?.getAll()).toEqual([]);
+});
+
 test("a sign-out closes the socket, and the next session has its own", async () => {
   const { clerk, server } = await start();
   const before = socket();
@@ -426,6 +466,14 @@ describe("a socket that may be dead is replaced", () => {
     expect(sockets).toHaveLength(3);
   });
 
+  test("when it does not open for a minute", async () => {
+    await start({ isOpen: false });
+    await pass(59_000);
+    expect(sockets).toHaveLength(1);
+    await pass(40_000);
+    expect(sockets.map(({ state }) => state)).toEqual(["closed", "connecting"]);
+  });
+
   test("when it does not report this session's change within ten seconds", async () => {
     const { server, result, item } = await start({ titles: ["a"] });
     await pass(9_000, () => void result.current.update(item("a"), { title: "b" }));
@@ -460,6 +508,19 @@ describe("a hidden page", () => {
     expect(shown()).toEqual(["b", "a"]);
     expect(server.take()).toContain("GET /items");
     expect(sockets).toHaveLength(1);
+  });
+
+  test("reads what has changed, although this session's change is confirmed in between", async () => {
+    const { server, result, item, shown } = await start({ titles: ["a", "b"] });
+    const response = latch();
+    server.after = (method) => (method === "PATCH" ? response.opened : Promise.resolve());
+    await pass(100, () => void result.current.update(item("a"), { title: "A" }));
+    await pass(100, () => focusManager.setFocused(false));
+    server.write("B", "item-2");
+    await pass(200, () => socket().poke({ of: "items", id: "item-2", version: 2 }));
+    await pass(200, response.open);
+    await pass(200, () => focusManager.setFocused(true));
+    expect(shown()).toEqual(["B", "A"]);
   });
 
   test("replaces its socket when it shows after half a minute", async () => {

@@ -9,7 +9,7 @@ export const LIVE_URL = "ws://live.example.com/v1";
 
 /** The sockets that were created, and the channels that are open. */
 export const sockets: FakeSocket[] = [];
-const channels = new Set<FakeChannel>();
+export const channels = new Set<FakeChannel>();
 
 export class FakeSocket {
   onopen: (() => void) | null = null;
@@ -31,9 +31,11 @@ export class FakeSocket {
     this.sent.push(data);
   }
 
-  /** As the client does. */
+  /** As the client does. The event follows later. */
   close() {
+    if (this.state === "closed") return;
     this.state = "closed";
+    setTimeout(() => this.onclose?.(), 0);
   }
 
   open() {

@@ -81,6 +81,6 @@ test("the library takes at most 6.2 kB, and a part of it takes less", async () =
   const all = await size(`export * from ${INDEX};`);
   const part = await size(`export { ApiError } from ${INDEX};`);
   console.info(`the whole library: ${all} bytes gzipped; only ApiError: ${part}`);
-  expect(all).toBeLessThanOrEqual(5_000);
+  expect(all).toBeLessThanOrEqual(6_200);
   expect(part).toBeLessThan(all / 3);
 });

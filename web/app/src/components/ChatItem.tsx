@@ -17,6 +17,8 @@ interface Props {
 
 export function ChatItem({ chat, onRemove }: Props) {
   const [mode, setMode] = useState<Mode>("showing");
+  /** The chat that the form shows. It can change elsewhere meanwhile. */
+  const [edited, setEdited] = useState<Chat>(chat);
   const [problem, setProblem] = useState("");
   /** The chat as another client changed it, and the title that this client tried to set. */
   const [conflict, setConflict] = useState<{ current: Chat; title: string }>();
@@ -31,6 +33,10 @@ export function ChatItem({ chat, onRemove }: Props) {
   }, [mode]);
 
   const show = () => setMode("showing");
+  const edit = () => {
+    setEdited(chat);
+    setMode("editing");
+  };
   const rename = (version: Chat, title: string) => {
     setConflict(undefined);
     setProblem("");
@@ -51,14 +57,21 @@ export function ChatItem({ chat, onRemove }: Props) {
   return (
     <li className="chat" aria-busy={chat.isPending}>
       {mode === "editing" ? (
-        <EditChatTitle
-          initialTitle={chat.title}
-          onSubmit={(title) => {
-            rename(chat, title);
-            show();
-          }}
-          onCancel={show}
-        />
+        <>
+          <EditChatTitle
+            initialTitle={edited.title}
+            onSubmit={(title) => {
+              rename(edited, title);
+              show();
+            }}
+            onCancel={show}
+          />
+          <p role="status" className="when">
+            {chat.version > edited.version && chat.title !== edited.title && (
+              <>This chat was renamed to “{chat.title}” elsewhere.</>
+            )}
+          </p>
+        </>
       ) : (
         <div className="line">
           <div className="what">
@@ -77,12 +90,7 @@ export function ChatItem({ chat, onRemove }: Props) {
             </div>
           ) : (
             <div className="actions">
-              <button
-                ref={renameButton}
-                type="button"
-                aria-label={`Rename ${chat.title}`}
-                onClick={() => setMode("editing")}
-              >
+              <button ref={renameButton} type="button" aria-label={`Rename ${chat.title}`} onClick={edit}>
                 Rename
               </button>
               <button type="button" aria-label={`Delete ${chat.title}`} onClick={() => setMode("deleting")}>
