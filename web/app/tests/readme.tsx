@@ -4,7 +4,7 @@ import { ApiProvider, Authenticated, createResourceHooks } from "cubby-client";
 const { useList: useChats, useCreate: useCreateChat } = createResourceHooks("/chats", "chats");
 
 export const Api = () => (
-  <ApiProvider baseUrl={import.meta.env.VITE_API_URL ?? ""} useAuth={useAuth}>
+  <ApiProvider baseUrl={import.meta.env.VITE_API_URL ?? ""} liveUrl={import.meta.env.VITE_LIVE_URL} useAuth={useAuth}>
     <Authenticated>
       <Chats />
     </Authenticated>

@@ -3,7 +3,7 @@ import path from "node:path";
 import AxeBuilder from "@axe-core/playwright";
 import { devices } from "@playwright/test";
 
-import { newChat, rename, titles } from "./chats.ts";
+import { newChat, rename } from "./chats.ts";
 import { expect, hold, type Page, signUp, stack, test } from "./support.ts";
 
 /** With UPDATE_IMAGES, the pictures of the documents are updated. */
@@ -49,10 +49,12 @@ for (const [device, options] of Object.entries(DEVICES)) {
 
       const other = await context.newPage();
       await other.goto(stack().web);
+      await page.getByRole("button", { name: "Rename Holidays" }).click();
+      await page.getByLabel("Title").fill("Holidays in July");
       await rename(other, "Holidays", "Holidays in June");
-      await expect(titles(other).first()).toHaveText("Holidays in June");
-      await expect(other.getByText("Saving…")).toHaveCount(0);
-      await rename(page, "Holidays", "Holidays in July");
+      await expect(page.getByText("renamed to “Holidays in June” elsewhere")).toBeVisible();
+      await check(page, "renamed-elsewhere");
+      await page.getByRole("button", { name: "Save" }).click();
       await expect(page.getByRole("alert")).toBeVisible();
       await check(page, "conflict");
       await other.close();

@@ -1,3 +1,5 @@
+import type { BrowserContext } from "@playwright/test";
+
 import { clerk, newPlace, start } from "../../testing/stack.ts";
 import { countDisappearances, newChat, rename, titles } from "./chats.ts";
 import { expect, newUser, reject, signUp, stack, test, token } from "./support.ts";
@@ -53,11 +55,24 @@ test("a sign-out in one tab signs the other out", async ({ signedIn: page, conte
   await expect(other).toHaveURL(/\/clerk\/sign-in/);
 });
 
-test("a session that is revoked elsewhere ends with the next call", async ({ signedIn: page, context }) => {
-  await newChat(page, "Secret");
+/** Revokes the session of a page in Clerk. */
+async function revoke(context: BrowserContext): Promise<void> {
   const payload = (await token(context)).split(".")[1] ?? "";
   const { sid } = JSON.parse(Buffer.from(payload, "base64url").toString()) as { sid: string };
   await clerk(stack(), `/v1/sessions/${sid}/revoke`);
+}
+
+test("a session that is revoked elsewhere ends at once", async ({ signedIn: page, context }) => {
+  await newChat(page, "Secret");
+  await revoke(context);
+  await expect(page).toHaveURL(/\/clerk\/sign-in/);
+});
+
+test("without live updates, a session that is revoked elsewhere ends with the next call", async ({ page, context }) => {
+  await page.routeWebSocket(stack().live, () => {});
+  await signUp(page);
+  await newChat(page, "Secret");
+  await revoke(context);
   await page.getByRole("button", { name: "New Chat", exact: true }).click();
   await expect(page).toHaveURL(/\/clerk\/sign-in/);
 });
@@ -97,6 +112,8 @@ test("a sign-out that fails can be retried", async ({ page }) => {
 });
 
 test("every screen that cannot be loaded shows the reason and can be retried", async ({ signedIn: page }) => {
+  // A socket that opens would retry by itself.
+  await page.routeWebSocket(stack().live, (socket) => void socket.close());
   await newChat(page, "Plans");
   let isRejected = true;
   const rejecting = (path: string) =>
