@@ -169,56 +169,55 @@ async fn connect(
         upgrade.set_selected_protocol(protocol);
     }
     let user_agent = text(&headers, header::USER_AGENT.as_str()).to_owned();
-    upgrade.max_frame_size(MAX_FRAME).max_message_size(MAX_MESSAGE).on_upgrade(async move |socket| {
+    upgrade.max_frame_size(MAX_FRAME).max_message_size(MAX_MESSAGE).on_upgrade(async move |mut socket| {
         let (messages, outgoing) = mpsc::channel(BUFFER);
         let last_active_at = Arc::new(AtomicI64::new(connected_at));
         let faults = Faults::default();
         let connection =
             Connection { messages, user_agent, connected_at, last_active_at: last_active_at.clone(), faults };
         gateway.connections(|connections| connections.insert(id.clone(), connection));
-        serve(socket, outgoing, gateway.limits, &last_active_at).await;
+        let code = serve(&mut socket, outgoing, gateway.limits, &last_active_at).await;
         gateway.connections(|connections| connections.remove(&id));
+        if let Some(code) = code {
+            // The socket is dropped even if the client does not respond.
+            let _ = timeout(CLIENT_TIMEOUT, close(socket, code)).await;
+        }
     })
 }
 
-/// Forwards messages until one side, or a limit, ends the connection.
+/// Forwards messages until one side, or a limit, ends the connection. Returns the code to close it with, if it is open.
 async fn serve(
-    mut socket: WebSocket,
+    socket: &mut WebSocket,
     mut outgoing: mpsc::Receiver<Message>,
     limits: Limits,
     last_active_at: &AtomicI64,
-) {
+) -> Option<u16> {
     let end = Instant::now() + limits.lifetime;
     let mut idle_end = Instant::now() + limits.idle;
-    let code = loop {
+    loop {
         tokio::select! {
-            () = sleep_until(end.min(idle_end)) => break close_code::AWAY,
+            () = sleep_until(end.min(idle_end)) => return Some(close_code::AWAY),
             message = outgoing.recv() => match message {
-                Some(message) => match timeout(CLIENT_TIMEOUT, socket.send(message)).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(_)) | Err(_) => return,
-                },
-                None => break close_code::NORMAL,
+                Some(message) => timeout(CLIENT_TIMEOUT, socket.send(message)).await.ok()?.ok()?,
+                None => return Some(close_code::NORMAL),
             },
-            message = socket.recv() => match message {
+            message = socket.recv() => match message? {
                 // The template's only route for messages, $default, responds to none.
-                Some(Ok(Message::Text(_) | Message::Binary(_))) => {}
-                Some(Ok(_)) => continue,
-                Some(Err(_)) => break close_code::SIZE,
-                None => return,
+                Ok(Message::Text(_) | Message::Binary(_)) => {}
+                Ok(_) => continue,
+                Err(_) => return Some(close_code::SIZE),
             },
         }
         idle_end = Instant::now() + limits.idle;
         last_active_at.store(now(), Ordering::Relaxed);
-    };
+    }
+}
+
+async fn close(mut socket: WebSocket, code: u16) {
     let close = Message::Close(Some(CloseFrame { code, reason: Utf8Bytes::default() }));
-    let closing = async {
-        if socket.send(close).await.is_ok() {
-            while let Some(Ok(_)) = socket.recv().await {}
-        }
-    };
-    // The connection is dropped either way.
-    let _ = timeout(CLIENT_TIMEOUT, closing).await;
+    if socket.send(close).await.is_ok() {
+        while let Some(Ok(_)) = socket.recv().await {}
+    }
 }
 
 async fn send(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, body: Bytes) -> Response {

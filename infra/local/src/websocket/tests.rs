@@ -277,8 +277,9 @@ async fn connections_are_described() {
 #[tokio::test]
 async fn idle_connections_are_closed() {
     let mut api = Api::accepting(Limits { idle: Duration::from_secs(1), ..LONG }).await;
-    let [(mut idle, _), (mut sends, sending), (mut receives, receiving)] =
-        [api.connect().await, api.connect().await, api.connect().await];
+    let (mut sends, sending) = api.connect().await;
+    let (mut receives, receiving) = api.connect().await;
+    let (mut idle, _) = api.connect().await;
     let active = async {
         loop {
             sends.send(tungstenite::Message::text("{}")).await.expect("sent");
