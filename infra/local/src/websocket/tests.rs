@@ -101,9 +101,12 @@ impl Api {
 
     /// Waits until the connection counts as closed.
     async fn closes(&self, id: &str) {
-        while self.connection(Method::GET, id, "").await.0 != 410 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        in_time(async {
+            while self.connection(Method::GET, id, "").await.0 != 410 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
     }
 }
 
@@ -111,8 +114,12 @@ fn is_gone(answer: &(u16, String)) -> bool {
     *answer == (410, "GoneException".to_owned())
 }
 
+async fn in_time<T>(future: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(20), future).await.expect("in time")
+}
+
 async fn next(client: &mut Client) -> tungstenite::Message {
-    let message = timeout(Duration::from_secs(10), client.next()).await.expect("in time");
+    let message = in_time(client.next()).await;
     message.expect("a message").expect("the connection holds")
 }
 
@@ -253,7 +260,7 @@ async fn a_connection_is_gone_until_it_is_open() {
     };
     let (client, id) = tokio::join!(opening, posting);
     let mut client = client.expect("it opens");
-    while is_gone(&api.connection(Method::POST, &id, "open").await) {}
+    in_time(async { while is_gone(&api.connection(Method::POST, &id, "open").await) {} }).await;
     assert_eq!(next(&mut client).await, tungstenite::Message::text("open"));
 }
 
@@ -268,9 +275,12 @@ async fn connections_are_described() {
     let before = describe().await;
     assert_eq!(before["identity"]["sourceIp"], "127.0.0.1");
     assert!(before["connectedAt"].as_str().is_some_and(|at| at.ends_with('Z')), "{before}");
-    while describe().await["lastActiveAt"] == before["lastActiveAt"] {
-        client.send(tungstenite::Message::text("{}")).await.expect("sent");
-    }
+    in_time(async {
+        while describe().await["lastActiveAt"] == before["lastActiveAt"] {
+            client.send(tungstenite::Message::text("{}")).await.expect("sent");
+        }
+    })
+    .await;
     assert_eq!(describe().await["connectedAt"], before["connectedAt"]);
 }
 
