@@ -112,7 +112,7 @@ test("a sign-out that fails can be retried", async ({ page }) => {
 });
 
 test("every screen that cannot be loaded shows the reason and can be retried", async ({ signedIn: page }) => {
-  // A socket that opens would retry by itself.
+  // A socket that opens would cause a retry.
   await page.routeWebSocket(stack().live, (socket) => void socket.close());
   await newChat(page, "Plans");
   let isRejected = true;

@@ -267,7 +267,7 @@ export function openSession(
   };
 }
 
-/** The queries under a key that are being read, or have to be. */
+/** The queries under a key that are being read, or are stale. */
 export function unsettled({ queries }: Session, queryKey: QueryKey) {
   return queries
     .getQueryCache()
@@ -277,7 +277,7 @@ export function unsettled({ queries }: Session, queryKey: QueryKey) {
 
 /**
  * Puts confirmed data into the data that was read under a key. A read that is in flight may be older and would revert it:
- * it is restarted. Data that had to be read again still has to be.
+ * it is restarted. Stale data stays stale.
  */
 export async function confirm<T>(session: Session, queryKey: QueryKey, update: (data: T) => T): Promise<void> {
   const { queries } = session;

@@ -53,7 +53,7 @@ function pokeAll(server: FakeServer) {
   server.onChange = (change) => socket().poke(change);
 }
 
-test("the socket has the token in its subprotocols, and there is none without a URL", async () => {
+test("the socket has the token in its subprotocols, and without a URL it is not opened", async () => {
   const { unmount } = await start();
   expect(sockets).toHaveLength(1);
   expect(socket()).toMatchObject({ url: LIVE_URL, protocols: ["live.v1", `bearer.${await ADA.getToken()}`] });
