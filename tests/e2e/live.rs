@@ -107,8 +107,13 @@ async fn changes_of_every_resource_reach_all_connections_of_the_user() {
 async fn changes_of_the_profile_reach_the_user() {
     let ada = User::sign_up("Ada");
     let mut socket = connect(&ada).await;
-    stack().local(&["user", "update", "--id", &ada.id, "--first-name", "Augusta"]);
-    let profile = ada.get("/profile").await.body;
+    change_profile(&ada, &mut socket).await;
+}
+
+/// Changes a profile and waits for the message. What the sign-up announces comes before it.
+async fn change_profile(user: &User, socket: &mut Socket) {
+    stack().local(&["user", "update", "--id", &user.id, "--first-name", "Augusta"]);
+    let profile = user.get("/profile").await.body;
     socket.receives(&json!({ "of": "profile", "version": profile["updatedAt"] })).await;
 }
 
@@ -116,6 +121,7 @@ async fn changes_of_the_profile_reach_the_user() {
 async fn other_users_receive_nothing_of_a_thousand_changes() {
     let (ada, eve) = (User::sign_up("Ada"), User::sign_up("Eve"));
     let (mut of_ada, mut of_eve) = (connect(&ada).await, connect(&eve).await);
+    change_profile(&eve, &mut of_eve).await;
     let sample = Sample::first();
     let writing = join_all((0..10).map(async |_| {
         for _ in 0..50 {
@@ -297,6 +303,7 @@ async fn connections_that_cannot_be_sent_to_are_closed() {
 async fn changes_are_sent_again_if_a_connection_cannot_be_closed_either() {
     let ada = User::sign_up("Ada");
     let mut failing = connect(&ada).await;
+    change_profile(&ada, &mut failing).await;
     let [row] = <[String; 1]>::try_from(rows(&ada).await).expect("one connection");
     let mut healthy = connect(&ada).await;
     set_faults(&row, json!({ "post": "failed", "delete": "failed" })).await;
