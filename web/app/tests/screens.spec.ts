@@ -4,12 +4,7 @@ import AxeBuilder from "@axe-core/playwright";
 import { devices } from "@playwright/test";
 
 import { newChat, rename } from "./chats.ts";
-import { expect, hold, type Page, signUp, stack, test } from "./support.ts";
-
-/** With UPDATE_IMAGES, the pictures of the documents are updated. */
-const IMAGES = process.env["UPDATE_IMAGES"]
-  ? path.resolve(import.meta.dirname, "../../../docs/images")
-  : path.resolve(import.meta.dirname, "../test-results/images");
+import { expect, hold, IMAGES, type Page, signUp, stack, test } from "./support.ts";
 
 const { viewport, deviceScaleFactor, isMobile, hasTouch } = devices["Pixel 7"];
 const DEVICES = {

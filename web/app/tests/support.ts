@@ -1,6 +1,15 @@
 import { randomUUID } from "node:crypto";
+import path from "node:path";
 
-import { type BrowserContext, test as base, expect, type Page, type Route } from "@playwright/test";
+import {
+  type Browser,
+  type BrowserContext,
+  type BrowserContextOptions,
+  test as base,
+  expect,
+  type Page,
+  type Route,
+} from "@playwright/test";
 
 import type { Stack } from "../../testing/stack.ts";
 
@@ -18,6 +27,27 @@ export function stack(): Running {
 /** A user with a unique email address. */
 export function newUser(firstName: string) {
   return { firstName, email: `${firstName.toLowerCase()}-${randomUUID()}@example.com` };
+}
+
+/** The pictures' folder. With UPDATE_IMAGES, it is that of the documents. */
+export const IMAGES = path.resolve(
+  import.meta.dirname,
+  process.env["UPDATE_IMAGES"] ? "../../../docs/images" : "../test-results/images",
+);
+
+/** A window with a session of its own, as on another device. */
+export async function newWindow(browser: Browser, options: BrowserContextOptions = {}): Promise<Page> {
+  return (await browser.newContext(options)).newPage();
+}
+
+/** Signs a user in on the development Clerk's page, and waits until the first page has loaded. */
+export async function signIn(page: Page, { email }: { email: string }): Promise<void> {
+  await page.goto(stack().web);
+  const form = page.locator("form", { has: page.getByRole("button", { name: "Sign in", exact: true }) });
+  await form.getByLabel("Email address").fill(email);
+  await form.getByRole("button").click();
+  await expect(page.getByRole("navigation", { name: "Pages" })).toBeVisible();
+  await expect(page.locator(".spinner")).toHaveCount(0);
 }
 
 /** Signs a user up on the development Clerk's page, and waits until the first page has loaded. */

@@ -386,6 +386,17 @@ test("a token that Clerk returns late opens one socket, whatever happens meanwhi
   expect(sockets).toHaveLength(2);
 });
 
+test("a token that Clerk returns after the sign-out opens no socket", async () => {
+  const { clerk } = await start();
+  const token = latch();
+  await pass(0, () => clerk.set({ getToken: () => token.opened.then(ADA.getToken) }));
+  await pass(1_000, () => socket().lose());
+  await pass(100, () => clerk.set(signedIn()));
+  token.open();
+  await pass(MINUTE);
+  expect(sockets).toHaveLength(1);
+});
+
 test("a change that is confirmed after the session was rejected is not an error", async () => {
   const { server, result } = await start();
   const response = latch();
@@ -553,6 +564,8 @@ describe("a hidden page", () => {
     expect(server.take()).toEqual([]);
     await pass(100, () => focusManager.setFocused(true));
     expect(sockets).toHaveLength(2);
+    // It has as long to open as any other.
+    await pass(4_800);
     expect(result.current.connection).toBe("online");
     await pass(100, () => socket().open());
     expect(shown()).toEqual(["a"]);
