@@ -9,6 +9,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
+    serve::ListenerExt,
 };
 use dynoxide::{Database, DynoxideError};
 use rusqlite::Connection;
@@ -104,6 +105,10 @@ pub(crate) async fn serve_guarded(
     let router = router.layer(middleware::map_response_with_state(used, announce));
     let router = router.layer(middleware::from_fn_with_state(Arc::new(access_key), has_key));
     let router = Guard::programs(port).layer(router);
+    let listener = listener.tap_io(|stream| {
+        // Otherwise a response in two packets takes 40 ms longer: the second one waits for the delayed ACK of the first.
+        let _ = stream.set_nodelay(true);
+    });
     Ok(tokio::spawn(async move {
         let served = tokio::join!(dynoxide::server::serve_on(engine, database), axum::serve(listener, router));
         // Neither ends.

@@ -25,3 +25,4 @@ mod web;
 mod websocket;
 
 pub use cli::Cli;
+pub use stack::Live;

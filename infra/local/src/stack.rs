@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use dynoxide::Database;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -21,7 +22,7 @@ use crate::{
     api,
     clerk::{self, Clerk, Secrets},
     dynamodb, files,
-    functions::{self, Functions, url_path, workspace},
+    functions::{self, Functions, Invoker, url_path, workspace},
     streams::Streams,
     template::Template,
     web,
@@ -177,6 +178,41 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     issuing.abort();
     dynamodb.abort();
     outcome
+}
+
+/// What the stack serves between a write and its WebSocket messages, for programs that run the functions themselves.
+pub struct Live {
+    /// The URL of DynamoDB.
+    pub dynamodb: String,
+    /// The host, port and stage of the WebSocket API.
+    pub api: String,
+    /// The delivery of records and the WebSocket API, which stop when these are dropped.
+    _tasks: JoinSet<()>,
+}
+
+impl Live {
+    /// Serves a database and the WebSocket API to programs with `access_key`, and delivers the streams' records. The
+    /// functions are invoked at `functions`.
+    pub async fn serve(
+        database: Database,
+        template: &Template,
+        access_key: &str,
+        functions: SocketAddr,
+    ) -> Result<Self> {
+        let websocket_api = template.websocket_api.clone();
+        let (mut dynamodb_port, mut live_port) = (0, 0);
+        let dynamodb_listener = listen(&mut dynamodb_port, "DYNAMODB_PORT").await?;
+        let live_listener = listen(&mut live_port, "LIVE_PORT").await?;
+        let api = format!("127.0.0.1:{live_port}/{}", websocket_api.stage);
+        let invoker = Invoker::to(functions)?;
+        let (used, is_used) = watch::channel(());
+        let mut tasks = Streams::open(&database, template)?.poll(&invoker, &is_used);
+        let dynamodb = dynamodb::serve_guarded(dynamodb_listener, database, access_key.to_owned(), used).await?;
+        let router =
+            websocket::router(websocket_api, invoker, Limits::AWS, live_port, Vec::new(), access_key.to_owned());
+        tasks.spawn(async move { drop(tokio::join!(dynamodb, axum::serve(live_listener, router))) });
+        Ok(Self { dynamodb: format!("http://127.0.0.1:{dynamodb_port}"), api, _tasks: tasks })
+    }
 }
 
 /// The front end's origin, to which tokens are issued.

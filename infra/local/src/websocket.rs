@@ -57,6 +57,11 @@ pub(crate) struct Limits {
     pub(crate) lifetime: Duration,
 }
 
+impl Limits {
+    /// API Gateway's.
+    pub(crate) const AWS: Self = Self { idle: Duration::from_mins(10), lifetime: Duration::from_hours(2) };
+}
+
 fn seconds(text: &str) -> Result<Duration> {
     Ok(Duration::try_from_secs_f64(text.parse()?)?)
 }

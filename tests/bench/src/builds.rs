@@ -10,6 +10,8 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
+use crate::live;
+
 /// An implementation that is measured.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Subject {
@@ -48,9 +50,11 @@ pub(crate) struct Program {
 pub(crate) type Programs = BTreeMap<(Subject, &'static str), Program>;
 
 /// The Rust programs, as subject, function and binary.
-const RUST: [(Subject, &str, &str); 4] = [
+const RUST: [(Subject, &str, &str); 6] = [
     (Subject::Cubby, "chats", "chats"),
     (Subject::Cubby, "profile", "profile"),
+    (Subject::Cubby, live::CONNECT, live::CONNECT),
+    (Subject::Cubby, live::NOTIFY, live::NOTIFY),
     (Subject::Query, "chats", "query"),
     (Subject::Floor, "chats", "floor"),
 ];
@@ -60,7 +64,7 @@ pub(crate) fn workspace() -> &'static Path {
 }
 
 pub(crate) fn build(folder: &Path) -> Result<Programs> {
-    run(&mut cargo())?;
+    run(cargo().args([live::CONNECT, live::NOTIFY].map(|function| format!("--package={function}"))))?;
     let node = folder.join("node");
     run(Command::new(workspace().join("tests/bench/baselines/node/build")).arg(&node))?;
     let mut programs = Programs::new();
@@ -77,7 +81,7 @@ pub(crate) fn build(folder: &Path) -> Result<Programs> {
     Ok(programs)
 }
 
-/// Builds the Rust programs.
+/// Builds the Rust programs of HTTP calls.
 pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--quiet", "--release", "--bins", "--package=chats", "--package=profile"]);

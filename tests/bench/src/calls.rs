@@ -102,7 +102,7 @@ fn has_chats(body: &Value, number: usize) -> bool {
     body["chats"].as_array().is_some_and(|chats| chats.len() == number) && body["cursor"].is_null()
 }
 
-fn new_id(number: u64) -> String {
+pub(crate) fn new_id(number: u64) -> String {
     uuid::Builder::from_unix_timestamp_millis(1_800_000_000_000 + number, &[7; 10]).into_uuid().to_string()
 }
 

@@ -2,11 +2,8 @@
 
 use std::{
     cell::RefCell,
-    collections::HashMap,
-    future,
+    collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
-    sync::mpsc,
-    thread,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -15,7 +12,10 @@ use dynoxide::Database;
 use local::{dynamodb, template::Template};
 use serde_json::json;
 use signing_key::{ORIGIN, SigningKey};
-use tokio::{net::TcpListener, runtime};
+use tokio::{
+    net::TcpListener,
+    runtime::{self, Runtime},
+};
 
 use crate::{
     calls,
@@ -31,20 +31,16 @@ const ISSUER: &str = "https://clerk.example.com";
 /// How long a token is used, in seconds. It lives for a minute.
 const TOKEN_USED: u64 = 20;
 
-/// The URLs of the database.
-struct Endpoints {
-    plain: String,
-    tls: String,
-    distant: String,
-    metered: String,
-    roots: Roots,
-    meter: Meter,
-}
-
 pub(crate) struct Fixture {
-    template: Template,
+    pub(crate) template: Template,
     key: SigningKey,
-    endpoints: Endpoints,
+    /// The URLs of the database.
+    urls: BTreeMap<Network, String>,
+    roots: Roots,
+    /// The capacity that requests over [`Network::Metered`] consume.
+    pub(crate) meter: Meter,
+    /// Serves databases and the local stack, in threads of its own.
+    pub(crate) runtime: Runtime,
     pub(crate) folder: PathBuf,
     /// By user, with the time they were signed at.
     tokens: RefCell<HashMap<String, (u64, String)>>,
@@ -61,26 +57,19 @@ pub(crate) fn chat_id(number: usize) -> String {
 }
 
 impl Fixture {
-    /// Starts the database in a thread of its own, which lives as long as the program.
+    /// Starts the database.
     pub(crate) fn start(folder: &Path) -> Result<Self> {
         let template = Template::load()?;
         let database = dynamodb::with_tables(Database::memory()?, &template)?;
-        let (sender, endpoints) = mpsc::channel();
-        let roots = folder.to_owned();
-        let served = database.clone();
-        thread::spawn(move || -> Result<()> {
-            let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-            runtime.block_on(async {
-                // The receiver waits for it.
-                let _ = sender.send(serve(served, &roots).await);
-                future::pending().await
-            })
-        });
-        let endpoints = endpoints.recv().context("the database does not start")??;
+        let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let (urls, roots, meter) = runtime.block_on(serve(database.clone(), folder))?;
         let fixture = Self {
             template,
             key: SigningKey::generate()?,
-            endpoints,
+            urls,
+            roots,
+            meter,
+            runtime,
             folder: folder.to_owned(),
             tokens: RefCell::default(),
         };
@@ -111,28 +100,16 @@ impl Fixture {
         Ok(())
     }
 
-    /// The capacity that requests over [`Network::Metered`] consume.
-    pub(crate) fn meter(&self) -> &Meter {
-        &self.endpoints.meter
-    }
-
     /// The environment variables of a function that hold tables' names.
-    fn tables(&self, function: &str) -> Result<impl Iterator<Item = (String, String)>> {
+    pub(crate) fn tables(&self, function: &str) -> Result<impl Iterator<Item = (String, String)>> {
         let declared = self.template.functions.iter().find(|declared| declared.binary == function);
         Ok(declared.with_context(|| format!("{function} is not in the template"))?.tables.clone().into_iter())
     }
 
     /// The whole environment of a function.
     pub(crate) fn environment(&self, function: &str, network: Network) -> Result<Vec<(String, String)>> {
-        let Endpoints { plain, tls, distant, metered, roots, .. } = &self.endpoints;
-        let endpoint = match network {
-            Network::Plain => plain,
-            Network::Tls => tls,
-            Network::Distant => distant,
-            Network::Metered => metered,
-        };
         let (user, log_group, key) = (reader(10), format!("/aws/lambda/{function}"), self.key.public_key_pem()?);
-        let (own, with_amazon) = (roots.own.to_string_lossy(), roots.with_amazon.to_string_lossy());
+        let (own, with_amazon) = (self.roots.own.to_string_lossy(), self.roots.with_amazon.to_string_lossy());
         let variables = [
             ("PATH", "/usr/local/bin:/usr/bin:/bin"),
             ("LANG", "en_US.UTF-8"),
@@ -142,7 +119,7 @@ impl Fixture {
             ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
             ("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"),
             ("AWS_SESSION_TOKEN", "token"),
-            ("AWS_ENDPOINT_URL", endpoint),
+            ("AWS_ENDPOINT_URL", &self.urls[&network]),
             ("AWS_LAMBDA_FUNCTION_NAME", function),
             ("AWS_LAMBDA_FUNCTION_VERSION", "1"),
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512"),
@@ -177,12 +154,14 @@ impl Fixture {
     }
 }
 
-async fn serve(database: Database, folder: &Path) -> Result<Endpoints> {
+async fn serve(database: Database, folder: &Path) -> Result<(BTreeMap<Network, String>, Roots, Meter)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?.to_string();
     dynamodb::serve(listener, database);
     let (tls, roots) = network::tls(address.clone(), folder).await?;
     let (metered, meter) = network::metered(&address).await?;
     let distant = network::delayed(address.clone()).await?;
-    Ok(Endpoints { plain: format!("http://{address}"), tls, distant, metered, roots, meter })
+    let plain = format!("http://{address}");
+    let urls = [(Network::Plain, plain), (Network::Tls, tls), (Network::Distant, distant), (Network::Metered, metered)];
+    Ok((urls.into(), roots, meter))
 }

@@ -19,7 +19,7 @@ use axum::{
     extract::{DefaultBodyLimit, State},
     http::StatusCode,
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{MethodRouter, get, post},
     serve::ListenerExt,
 };
 use serde_json::Value;
@@ -87,9 +87,9 @@ impl Function {
         let (events, event_receiver) = mpsc::unbounded_channel();
         let api = Router::new()
             .route("/2018-06-01/runtime/invocation/next", get(next))
-            .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
-            .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
-            .route("/2018-06-01/runtime/init/error", post(error))
+            .route("/2018-06-01/runtime/invocation/{id}/response", received(Message::Response))
+            .route("/2018-06-01/runtime/invocation/{id}/error", received(Message::Error))
+            .route("/2018-06-01/runtime/init/error", received(Message::Error))
             .layer(DefaultBodyLimit::max(6 * 1024 * 1024))
             .with_state(Arc::new(RuntimeApi { messages: message_sender, events: Mutex::new(event_receiver) }));
         let listener = listener.tap_io(|stream| {
@@ -206,12 +206,9 @@ async fn next(State(api): State<Arc<RuntimeApi>>) -> Response {
     (headers, event).into_response()
 }
 
-async fn response(State(api): State<Arc<RuntimeApi>>, body: Bytes) -> StatusCode {
-    let _ = api.messages.send((Instant::now(), Message::Response(body)));
-    StatusCode::ACCEPTED
-}
-
-async fn error(State(api): State<Arc<RuntimeApi>>, body: Bytes) -> StatusCode {
-    let _ = api.messages.send((Instant::now(), Message::Error(body)));
-    StatusCode::ACCEPTED
+fn received(message: fn(Bytes) -> Message) -> MethodRouter<Arc<RuntimeApi>> {
+    post(async move |State(api): State<Arc<RuntimeApi>>, body| {
+        let _ = api.messages.send((Instant::now(), message(body)));
+        StatusCode::ACCEPTED
+    })
 }

@@ -11,6 +11,7 @@ mod builds;
 mod calls;
 mod fixture;
 mod lambda;
+mod live;
 mod measure;
 mod network;
 mod plan;
@@ -38,14 +39,15 @@ fn main() -> Result<()> {
     let folder = builds::workspace().join("target/bench");
     fs::create_dir_all(&folder)?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let plan = if quick { QUICK } else { FULL };
     match env::args().nth(1).as_deref() {
         None => {
             println!("building");
             let programs = builds::build(&folder)?;
             let fixture = Fixture::start(&folder)?;
             let bench = Bench { fixture: &fixture, programs: &programs, number: 0.into() };
-            let plan = if quick { QUICK } else { FULL };
-            report::write(&runtime.block_on(plan.measure(&bench))?, &plan)
+            let live = fixture.runtime.block_on(live::measure(&fixture, &programs, plan.live))?;
+            report::write(&runtime.block_on(plan.measure(&bench, live))?, &plan)
         }
         Some("profile") => runtime.block_on(profile::write(&Fixture::start(&folder)?)),
         Some(other) => bail!("unknown argument {other}"),

@@ -52,7 +52,7 @@ impl Cold {
 #[derive(Clone, Debug)]
 pub(crate) struct Warm {
     /// In milliseconds.
-    latencies: Vec<f64>,
+    pub(crate) latencies: Vec<f64>,
     pub(crate) usage: Usage,
     /// Processor time per request, in milliseconds.
     pub(crate) processor: f64,
@@ -88,7 +88,7 @@ pub(crate) struct Bench<'a> {
     pub(crate) number: Cell<u64>,
 }
 
-fn milliseconds(time: Duration) -> f64 {
+pub(crate) fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
@@ -182,7 +182,7 @@ impl Bench<'_> {
     /// Counts what one request of each call consumes.
     pub(crate) async fn consumption(&self, subject: Subject) -> Result<Vec<(&'static Call, Consumption)>> {
         println!("requests to DynamoDB: {}", subject.name());
-        let take = || mem::take(&mut *self.fixture.meter().lock().unwrap_or_else(PoisonError::into_inner));
+        let take = || mem::take(&mut *self.fixture.meter.lock().unwrap_or_else(PoisonError::into_inner));
         let mut results = Vec::new();
         for call in CALLS.iter().chain([&DELETE]) {
             let mut function = self.start(subject, call.function, Network::Metered, None).await?;

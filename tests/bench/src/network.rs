@@ -38,7 +38,7 @@ const AMAZON_ROOTS: &str = include_str!("../../../shared/aws/src/amazon-roots.pe
 pub(crate) const DELAY: Duration = Duration::from_millis(3);
 
 /// How a function reaches the database.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Network {
     Plain,
     Tls,

@@ -1,10 +1,13 @@
 //! The measurements and their numbers of rounds.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 
 use crate::{
     builds::{Programs, Subject},
     calls::{CALLS, Call, LIST_10},
+    live::{Connections, Round},
     measure::{Bench, Cold, Repeats, Rounds, Setting, Warm},
     network::{Consumption, Network},
     quota::Quota,
@@ -23,6 +26,8 @@ pub(crate) struct Plan {
     pub(crate) limited: Repeats,
     /// Every other warm call.
     pub(crate) others: Repeats,
+    /// Changes to live data.
+    pub(crate) live: Repeats,
 }
 
 /// The plan of the committed document.
@@ -34,6 +39,7 @@ pub(crate) const FULL: Plan = Plan {
     distant: Repeats { rounds: 5, warmup: 50, requests: 100 },
     limited: Repeats { rounds: 3, warmup: 100, requests: 60 },
     others: Repeats { rounds: 3, warmup: 100, requests: 200 },
+    live: Repeats { rounds: 10, warmup: 100, requests: 100 },
 };
 
 /// The plan of a quick run, which only tests that everything works.
@@ -45,6 +51,7 @@ pub(crate) const QUICK: Plan = Plan {
     distant: Repeats { rounds: 2, warmup: 50, requests: 40 },
     limited: Repeats { rounds: 1, warmup: 50, requests: 20 },
     others: Repeats { rounds: 1, warmup: 50, requests: 50 },
+    live: Repeats { rounds: 2, warmup: 50, requests: 50 },
 };
 
 pub(crate) const PLAIN: Setting = Setting { network: Network::Plain, memory: None };
@@ -66,12 +73,17 @@ pub(crate) struct Results<'a> {
     pub(crate) consumption: Vec<(Subject, &'static Call, Consumption)>,
     pub(crate) cold: Vec<Measured<Cold>>,
     pub(crate) warm: Vec<Measured<Warm>>,
+    pub(crate) live: BTreeMap<Connections, Vec<Round>>,
     /// The reason if results with a quota are missing.
     pub(crate) skipped: Option<String>,
 }
 
 impl Plan {
-    pub(crate) async fn measure<'a>(&self, bench: &Bench<'a>) -> Result<Results<'a>> {
+    pub(crate) async fn measure<'a>(
+        &self,
+        bench: &Bench<'a>,
+        live: BTreeMap<Connections, Vec<Round>>,
+    ) -> Result<Results<'a>> {
         let mut chats = bench.start(Subject::Cubby, "chats", Network::Plain, None).await?;
         bench.fixture.create_chats(&mut chats).await?;
         chats.kill().await?;
@@ -102,6 +114,6 @@ impl Plan {
             let rounds = bench.warm(&Subject::ALL, &LIST_10, setting, repeats).await?;
             warm.push(Measured { call: &LIST_10, setting, rounds });
         }
-        Ok(Results { programs: bench.programs, consumption, cold, warm, skipped })
+        Ok(Results { programs: bench.programs, consumption, cold, warm, live, skipped })
     }
 }

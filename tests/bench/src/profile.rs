@@ -1,6 +1,6 @@
 //! Counts a request's instructions with callgrind, which other load on the machine does not change.
 
-use std::{collections::BTreeMap, fmt::Write as _, fs, mem, os::unix::fs::PermissionsExt, path::Path};
+use std::{collections::BTreeMap, fs, mem, os::unix::fs::PermissionsExt, path::Path};
 
 use anyhow::{Context, Result, ensure};
 
@@ -10,6 +10,7 @@ use crate::{
     fixture::Fixture,
     lambda::Function,
     network::Network,
+    report,
 };
 
 const PROGRAMS: [(Subject, &str); 3] =
@@ -148,15 +149,13 @@ fn part_of(object: &str, function: &str) -> &'static str {
 }
 
 fn table(columns: &[Counts]) -> String {
-    let names = PROGRAMS.map(|(subject, _)| subject.name()).join(" | ");
-    let mut text = format!("| thousands of instructions | {names} |\n| --- |{}\n", " --- |".repeat(PROGRAMS.len()));
-    let mut row = |name: &str, number: &dyn Fn(&Counts) -> f64| {
+    let row = |name: &str, number: &dyn Fn(&Counts) -> f64| {
         let cells: Vec<String> = columns.iter().map(|counts| format!("{:.0}", number(counts) / 1000.0)).collect();
-        let _ = writeln!(text, "| {name} | {} |", cells.join(" | "));
+        format!("{name} | {}", cells.join(" | "))
     };
-    for part in PARTS.map(|(part, _)| part).into_iter().chain([MEMORY, OTHER]) {
-        row(part, &|counts| counts.get(part).copied().unwrap_or_default());
-    }
-    row("**all**", &|counts| counts.values().sum());
-    text
+    let parts = PARTS.map(|(part, _)| part).into_iter().chain([MEMORY, OTHER]);
+    let rows = parts.map(|part| row(part, &|counts| counts.get(part).copied().unwrap_or_default()));
+    let names = PROGRAMS.map(|(subject, _)| subject.name()).join(" | ");
+    let header = format!("thousands of instructions | {names}");
+    report::table(&header, rows.chain([row("**all**", &|counts| counts.values().sum())]))
 }

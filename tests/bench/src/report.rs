@@ -7,6 +7,7 @@ use anyhow::Result;
 use crate::{
     builds::{Subject, commit, output, workspace},
     calls::{Call, LIST_10},
+    live::{self, CROWD, Connections, MANY, ONE, Round},
     measure::{Cold, Repeats, Rounds, Setting, Warm},
     network::DELAY,
     plan::{DISTANT, Measured, ONE_PROCESSOR, PLAIN, Plan, Results, SMALLEST},
@@ -16,11 +17,6 @@ use crate::{
 /// Writes the document and prints its targets. A quick run does not touch the committed document.
 pub(crate) fn write(results: &Results<'_>, plan: &Plan) -> Result<()> {
     let folder = workspace().join(if plan.is_quick { "target/bench" } else { "docs" });
-    let figure = folder.join("benchmarks/cold.svg");
-    fs::create_dir_all(folder.join("benchmarks"))?;
-    if let Some(rounds) = find(&results.cold, &LIST_10, SMALLEST) {
-        fs::write(figure, bars("Cold start with first request over TLS at 128 MB, median", rounds))?;
-    }
     let skipped =
         results.skipped.as_ref().map(|reason| format!("\nSettings with a memory size were skipped: {reason}.\n"));
     let targets = targets(results);
@@ -31,6 +27,7 @@ pub(crate) fn write(results: &Results<'_>, plan: &Plan) -> Result<()> {
         .replace("{{consumption}}", &consumption(results))
         .replace("{{cold}}", &cold(&results.cold))
         .replace("{{warm}}", &warm(&results.warm))
+        .replace("{{live}}", &live(results))
         .replace("{{delay}}", &DELAY.as_millis().to_string())
         .replace("{{skipped}}", &skipped.unwrap_or_default())
         .replace("{{zips}}", &zips(results));
@@ -57,7 +54,7 @@ fn in_words(ratio: Ratio) -> String {
     format!("{:.2} ({:.2} to {:.2})", ratio.median, ratio.low, ratio.high)
 }
 
-fn table(header: &str, rows: impl IntoIterator<Item = String>) -> String {
+pub(crate) fn table(header: &str, rows: impl IntoIterator<Item = String>) -> String {
     let columns = header.matches('|').count() + 1;
     let mut text = format!("| {header} |\n|{}\n", " --- |".repeat(columns));
     for row in rows {
@@ -68,54 +65,69 @@ fn table(header: &str, rows: impl IntoIterator<Item = String>) -> String {
 
 fn targets(results: &Results<'_>) -> String {
     use Subject::{Cubby, Node, Query};
-    let mut rows = Vec::new();
-    let mut row = |measure: &str, target: String, result: String, is_met: bool| {
+    let cold = |setting, one, other, number: fn(&Cold) -> f64| {
+        find(&results.cold, &LIST_10, setting).map(|rounds| ratio(rounds, one, other, number))
+    };
+    let warm = |setting, one, other, number: fn(&Warm) -> f64| {
+        find(&results.warm, &LIST_10, setting).map(|rounds| ratio(rounds, one, other, number))
+    };
+    let row = |measure: &str, bound: &str, target: f64, result: String, is_met: bool| {
         let verdict = if is_met { "met" } else { "**not met**" };
-        rows.push(format!("{measure} | {target} | {result} | {verdict}"));
+        format!("{measure} | {bound} {target} | {result} | {verdict}")
     };
-    let mut at_most = |measure: &str, target: f64, ratio: Ratio| {
-        row(measure, format!("at most {target}"), in_words(ratio), ratio.median <= target);
-    };
-    if let Some(rounds) = find(&results.cold, &LIST_10, PLAIN) {
-        at_most("init: Cubby to query floor", 1.25, ratio(rounds, Cubby, Query, |cold| cold.init));
-    }
-    let warm = find(&results.warm, &LIST_10, PLAIN);
-    for (measure, rounds) in [
-        ("warm p50: Cubby to query floor", warm),
-        ("the same, distant database", find(&results.warm, &LIST_10, DISTANT)),
-    ] {
-        if let Some(rounds) = rounds {
-            at_most(measure, 1.15, ratio(rounds, Cubby, Query, Warm::p50));
-        }
-    }
-    for (measure, target) in [("requests to DynamoDB, get and profile", 1), ("the same, other calls", 2)] {
+    let at_most = [
+        ("init: Cubby to query floor", 1.25, cold(PLAIN, Cubby, Query, |cold| cold.init)),
+        ("warm p50: Cubby to query floor", 1.15, warm(PLAIN, Cubby, Query, Warm::p50)),
+        ("the same, distant database", 1.15, warm(DISTANT, Cubby, Query, Warm::p50)),
+        (
+            "live: invocation with 100,000 other connections to 10",
+            1.1,
+            Some(growth(&results.live[&CROWD], &results.live[&ONE])),
+        ),
+    ];
+    // Without control groups, settings with a memory size are missing.
+    let at_least = [
+        ("cold start, TLS, 128 MB: Node to Cubby", 15.0, cold(SMALLEST, Node, Cubby, Cold::total)),
+        ("warm p50, plain HTTP: Node to Cubby", 3.5, warm(PLAIN, Node, Cubby, Warm::p50)),
+        ("warm p99, plain HTTP: Node to Cubby", 10.0, warm(PLAIN, Node, Cubby, Warm::p99)),
+        ("warm p50, TLS, 1769 MB: Node to Cubby", 3.5, warm(ONE_PROCESSOR, Node, Cubby, Warm::p50)),
+        ("warm p99, TLS, 1769 MB: Node to Cubby", 10.0, warm(ONE_PROCESSOR, Node, Cubby, Warm::p99)),
+        ("peak memory: Node to Cubby", 10.0, warm(PLAIN, Node, Cubby, |warm| warm.usage.peak_memory as f64)),
+    ];
+    let requests = |target| {
         let calls =
             results.consumption.iter().filter(|(subject, call, _)| *subject == Cubby && call.requests == target);
-        let most = calls.map(|(.., consumption)| consumption.operations.len()).max().unwrap_or_default();
-        row(measure, format!("at most {target}"), most.to_string(), most <= target);
-    }
-    let zips = results.programs.iter().filter(|((subject, _), _)| *subject == Cubby);
-    let zip = zips.map(|(_, program)| program.zip).max().unwrap_or_default() as f64 / 1e6;
-    row("largest zip file, MB", "at most 3".to_owned(), format!("{zip:.2}"), zip <= 3.0);
-
-    let mut at_least = |measure: &str, target: f64, ratio: Ratio| {
-        row(measure, format!("at least {target}"), in_words(ratio), ratio.median >= target);
+        calls.map(|(.., consumption)| consumption.operations.len() as f64).fold(0.0, f64::max)
     };
-    if let Some(rounds) = find(&results.cold, &LIST_10, SMALLEST) {
-        at_least("cold start, TLS, 128 MB: Node to Cubby", 15.0, ratio(rounds, Node, Cubby, Cold::total));
-    }
-    let settings = [("plain HTTP", warm), ("TLS, 1769 MB", find(&results.warm, &LIST_10, ONE_PROCESSOR))];
-    for (setting, rounds) in settings {
-        if let Some(rounds) = rounds {
-            at_least(&format!("warm p50, {setting}: Node to Cubby"), 3.5, ratio(rounds, Node, Cubby, Warm::p50));
-            at_least(&format!("warm p99, {setting}: Node to Cubby"), 10.0, ratio(rounds, Node, Cubby, Warm::p99));
+    let zip = |is_live| {
+        let zips = results.programs.iter().filter(|((subject, function), _)| {
+            *subject == Cubby && [live::CONNECT, live::NOTIFY].contains(function) == is_live
+        });
+        zips.map(|(_, program)| program.zip as f64 / 1e6).fold(0.0, f64::max)
+    };
+    let delays = all(&results.live[&ONE], |round| &round.delays);
+    let spreads = all(&results.live[&MANY], |round| &round.spreads);
+    let numbers = [
+        ("requests to DynamoDB, get and profile", 1.0, requests(1)),
+        ("the same, other calls", 2.0, requests(2)),
+        ("largest zip file, MB", 3.0, zip(false)),
+        ("live: largest zip file, MB", 2.9, zip(true)),
+        ("live: response to message, p50 ms", 30.0, median(&delays)),
+        ("live: response to message, p99 ms", 100.0, quantile(&delays, 0.99)),
+        ("live: first to last of 100 messages, p99 ms", 50.0, quantile(&spreads, 0.99)),
+    ];
+    let mut rows = Vec::new();
+    for (bound, sign, ratios) in [("at most", 1.0, &at_most[..]), ("at least", -1.0, &at_least)] {
+        for (measure, target, ratio) in ratios {
+            let met = |ratio: Ratio| (ratio.median - target) * sign <= 0.0;
+            rows.extend(ratio.map(|ratio| row(measure, bound, *target, in_words(ratio), met(ratio))));
         }
     }
-    if let Some(rounds) = warm {
-        let memory = ratio(rounds, Node, Cubby, |warm| warm.usage.peak_memory as f64);
-        at_least("peak memory: Node to Cubby", 10.0, memory);
-    }
-    table("measure, list of 10 | target | result | ", rows)
+    rows.extend(
+        numbers
+            .map(|(measure, target, number)| row(measure, "at most", target, format!("{number:.2}"), number <= target)),
+    );
+    table("measure; of HTTP requests, list of 10 | target | result | ", rows)
 }
 
 fn consumption(results: &Results<'_>) -> String {
@@ -172,38 +184,47 @@ fn warm(measured: &[Measured<Warm>]) -> String {
     )
 }
 
+/// The values of all rounds.
+fn all(rounds: &[Round], values: impl Fn(&Round) -> &Vec<f64>) -> Vec<f64> {
+    rounds.iter().flat_map(values).copied().collect()
+}
+
+/// How much longer the invocations of some rounds took than those of others.
+fn growth(rounds: &[Round], others: &[Round]) -> Ratio {
+    let medians = |rounds: &[Round]| rounds.iter().map(|round| round.notify.p50()).collect::<Vec<_>>();
+    Ratio::of(&medians(rounds), &medians(others))
+}
+
+fn live(results: &Results<'_>) -> String {
+    let rows = results.live.iter().map(|(Connections { own, others }, rounds)| {
+        let (delays, spreads) = (all(rounds, |round| &round.delays), all(rounds, |round| &round.spreads));
+        let notify =
+            |number: fn(&Warm) -> f64| median(&rounds.iter().map(|round| number(&round.notify)).collect::<Vec<_>>());
+        format!(
+            "{own} | {others} | {} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | {} | {:.0} | {:.1}",
+            delays.len(),
+            median(&delays),
+            quantile(&delays, 0.99),
+            median(&spreads),
+            quantile(&spreads, 0.99),
+            notify(Warm::p50),
+            in_words(growth(rounds, &results.live[&ONE])),
+            notify(|warm| warm.processor) * 1000.0 / *own as f64,
+            notify(|warm| warm.usage.peak_memory as f64 / 1024.0),
+        )
+    });
+    table(
+        "WebSockets | other connections | changes | response to first message, p50 ms | p99 ms | first to last message, p50 \
+         ms | p99 ms | invocation, p50 ms | invocation, times the first row's | CPU ms per 1,000 messages | peak memory MiB",
+        rows,
+    )
+}
+
 fn zips(results: &Results<'_>) -> String {
     let rows = results.programs.iter().map(|((subject, function), program)| {
         format!("{} | {function} | {:.2}", subject.name(), program.zip as f64 / 1e6)
     });
     table(" | function | zip file, MB", rows)
-}
-
-/// An SVG with a bar for each subject's median.
-fn bars(title: &str, rounds: &Rounds<Cold>) -> String {
-    let totals: Vec<_> = rounds.keys().map(|&subject| (subject, median(&each(rounds, subject, Cold::total)))).collect();
-    let longest = totals.iter().map(|(_, total)| *total).fold(f64::MIN_POSITIVE, f64::max);
-    let height = 48 + 36 * totals.len();
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 800 {height}\" font-family=\"sans-serif\" \
-         font-size=\"15\">\n<rect width=\"800\" height=\"{height}\" fill=\"#fff\"/>\n\
-         <text x=\"12\" y=\"26\">{title}</text>\n"
-    );
-    for (index, (subject, total)) in totals.iter().enumerate() {
-        let (y, width) = (44 + 36 * index, 560.0 * total / longest);
-        let fill = if *subject == Subject::Cubby { "#0072b2" } else { "#999" };
-        let _ = writeln!(
-            svg,
-            "<text x=\"12\" y=\"{}\">{}</text>\
-             <rect x=\"110\" y=\"{y}\" width=\"{width:.1}\" height=\"26\" fill=\"{fill}\"/>\
-             <text x=\"{:.1}\" y=\"{}\">{total:.0} ms</text>",
-            y + 18,
-            subject.name(),
-            118.0 + width,
-            y + 18,
-        );
-    }
-    svg + "</svg>\n"
 }
 
 /// The machine, and the measured versions.

@@ -26,7 +26,6 @@ use crate::functions::tests::lambda;
 
 const KEY: &str = "LOCALKEY";
 const ORIGIN: &str = "http://localhost:3000";
-const LONG: Limits = Limits { idle: Duration::from_mins(10), lifetime: Duration::from_hours(2) };
 
 type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -133,7 +132,7 @@ async fn close_code(client: &mut Client) -> u16 {
 
 #[tokio::test]
 async fn the_function_gets_the_event_of_api_gateway() {
-    let mut api = Api::accepting(LONG).await;
+    let mut api = Api::accepting(Limits::AWS).await;
     let client = api.try_connect("/v1?a=1&b=2", &[("user-agent", "test"), ("origin", ORIGIN)]).await;
     let _client = client.expect("it opens, with the protocol of the function");
     let event = api.events.recv().await.expect("an event");
@@ -166,12 +165,12 @@ async fn rejected_connections_get_the_functions_status() {
         (Err(json!({ "errorType": "Runtime.ExitError" })), 502),
     ];
     for (response, expected) in cases {
-        let api = Api::start(LONG, response.clone()).await;
+        let api = Api::start(Limits::AWS, response.clone()).await;
         let Err(Error::Http(rejected)) = api.try_connect("/v1", &[]).await else { panic!("{response:?} opens") };
         assert_eq!(rejected.status(), expected, "{response:?}");
         assert!(rejected.body().as_ref().is_none_or(Vec::is_empty), "{rejected:?}");
     }
-    let api = Api::start(LONG, Ok(json!({ "statusCode": 200 }))).await;
+    let api = Api::start(Limits::AWS, Ok(json!({ "statusCode": 200 }))).await;
     let missing = Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(SubProtocolError::NoSubProtocol));
     let error = api.try_connect("/v1", &[]).await.expect_err("clients require the protocol");
     assert_eq!(error.to_string(), missing.to_string());
@@ -180,7 +179,7 @@ async fn rejected_connections_get_the_functions_status() {
 
 #[tokio::test]
 async fn only_pages_of_known_origins_connect() {
-    let api = Api::accepting(LONG).await;
+    let api = Api::accepting(Limits::AWS).await;
     api.try_connect("/v1", &[("origin", ORIGIN), ("sec-fetch-site", "same-site")]).await.expect("the front end");
     for headers in [&[("origin", "http://evil.example")][..], &[("origin", "null")], &[("host", "evil.example")]] {
         let Err(Error::Http(rejected)) = api.try_connect("/v1", headers).await else { panic!("{headers:?} opens") };
@@ -190,7 +189,7 @@ async fn only_pages_of_known_origins_connect() {
 
 #[tokio::test]
 async fn only_programs_with_the_access_key_use_connections() {
-    let mut api = Api::accepting(LONG).await;
+    let mut api = Api::accepting(Limits::AWS).await;
     let (_client, id) = api.connect().await;
     for path in [format!("/v1/@connections/{id}"), format!("/faults/{id}")] {
         for method in [Method::POST, Method::GET, Method::DELETE, Method::PUT] {
@@ -206,7 +205,7 @@ async fn only_programs_with_the_access_key_use_connections() {
 
 #[tokio::test]
 async fn messages_reach_open_connections_and_no_others() {
-    let mut api = Api::accepting(LONG).await;
+    let mut api = Api::accepting(Limits::AWS).await;
     let (mut client, id) = api.connect().await;
     let (mut other, other_id) = api.connect().await;
     assert_eq!(api.connection(Method::POST, &id, "one").await.0, 200);
@@ -247,7 +246,7 @@ async fn a_connection_is_gone_until_it_is_open() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let port = listener.local_addr().expect("its address").port();
     let api = WebSocketApi { stage: "v1".to_owned(), connect: "live-connect".to_owned() };
-    let router = router(api, functions.await, LONG, port, Vec::new(), KEY.to_owned());
+    let router = router(api, functions.await, Limits::AWS, port, Vec::new(), KEY.to_owned());
     tokio::spawn(async move { axum::serve(listener, router).await });
     let api = Api { port, events: mpsc::unbounded_channel().1 };
     let opening = api.try_connect("/v1", &[]);
@@ -266,7 +265,7 @@ async fn a_connection_is_gone_until_it_is_open() {
 
 #[tokio::test]
 async fn connections_are_described() {
-    let mut api = Api::accepting(LONG).await;
+    let mut api = Api::accepting(Limits::AWS).await;
     let (mut client, id) = api.connect().await;
     let describe = async || -> Value {
         let described = api.request(Method::GET, &format!("/v1/@connections/{id}")).send().await;
@@ -286,7 +285,7 @@ async fn connections_are_described() {
 
 #[tokio::test]
 async fn idle_connections_are_closed() {
-    let mut api = Api::accepting(Limits { idle: Duration::from_secs(1), ..LONG }).await;
+    let mut api = Api::accepting(Limits { idle: Duration::from_secs(1), ..Limits::AWS }).await;
     let (mut sends, sending) = api.connect().await;
     let (mut receives, receiving) = api.connect().await;
     let (mut idle, _) = api.connect().await;
@@ -306,7 +305,7 @@ async fn idle_connections_are_closed() {
 
 #[tokio::test]
 async fn connections_end_after_their_lifetime() {
-    let mut api = Api::accepting(Limits { lifetime: Duration::from_millis(200), ..LONG }).await;
+    let mut api = Api::accepting(Limits { lifetime: Duration::from_millis(200), ..Limits::AWS }).await;
     let (mut client, id) = api.connect().await;
     assert_eq!(close_code(&mut client).await, 1001);
     api.closes(&id).await;
@@ -314,7 +313,7 @@ async fn connections_end_after_their_lifetime() {
 
 #[tokio::test]
 async fn frames_and_messages_have_a_largest_size() {
-    let mut api = Api::accepting(LONG).await;
+    let mut api = Api::accepting(Limits::AWS).await;
     let frame = |size: usize, code, is_final| {
         tungstenite::Message::Frame(Frame::message(vec![b' '; size], OpCode::Data(code), is_final))
     };
@@ -345,7 +344,7 @@ async fn frames_and_messages_have_a_largest_size() {
 
 #[tokio::test]
 async fn clients_that_do_not_read_are_throttled() {
-    let mut api = Api::accepting(LONG).await;
+    let mut api = Api::accepting(Limits::AWS).await;
     let (_client, id) = api.connect().await;
     let mut answer = (200, String::new());
     while answer.0 == 200 {
@@ -356,7 +355,7 @@ async fn clients_that_do_not_read_are_throttled() {
 
 #[tokio::test]
 async fn connections_fail_on_demand() {
-    let mut api = Api::accepting(LONG).await;
+    let mut api = Api::accepting(Limits::AWS).await;
     let (mut client, id) = api.connect().await;
     for (fault, expected) in [("gone", 410), ("throttled", 429), ("failed", 500)] {
         api.set_faults(&id, json!({ "post": fault })).await;
