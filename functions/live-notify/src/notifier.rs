@@ -20,6 +20,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 const CLOSE_INTERVAL: Duration = Duration::from_millis(100);
 /// The largest number of changes in a message, within API Gateway's 32 KB for a frame.
 const MAX_CHANGES: usize = 100;
+/// How many of a user's connections are served, the newest ones. The others are closed, so that one user's connections do
+/// not delay the changes of other users.
+const MAX_CONNECTIONS: usize = 100;
 
 /// Sends the changes in stream records to the connections of their users.
 pub(crate) struct Notifier {
@@ -93,16 +96,30 @@ impl Notifier {
                 return vec![Outcome::Failed];
             }
         };
-        let serve = |connection| self.serve_connection(user, connection, message.clone());
-        join_all(connections.iter().map(serve)).await
+        let serve = |(position, connection)| self.serve_connection(user, position, connection, message.clone());
+        join_all(connections.iter().enumerate().map(serve)).await
     }
 
-    async fn serve_connection(&self, user: &UserChanges, connection: &Connection, message: Option<Blob>) -> Outcome {
+    async fn serve_connection(
+        &self,
+        user: &UserChanges,
+        position: usize,
+        connection: &Connection,
+        message: Option<Blob>,
+    ) -> Outcome {
         let has_ended = connection.session_id().is_some_and(|session_id| user.ended_sessions.contains(session_id));
         if user.account_ended || has_ended {
-            return self.cut(connection).await;
+            self.cut(connection).await
+        } else if position >= MAX_CONNECTIONS {
+            self.close(connection).await
+        } else if let Some(message) = message {
+            self.poke(connection, message).await
+        } else {
+            Outcome::Gone
         }
-        let Some(message) = message else { return Outcome::Gone };
+    }
+
+    async fn poke(&self, connection: &Connection, message: Blob) -> Outcome {
         match self.gateway.post(connection.id(), message).await {
             Ok(Answer::Done) => Outcome::Poked,
             // Once it is open, its client fetches everything.
@@ -110,12 +127,17 @@ impl Notifier {
             Ok(Answer::Gone) => self.forget(connection, Outcome::Gone).await,
             Err(failure) => {
                 tracing::warn!(%failure, "a connection that cannot be sent to is closed");
-                match self.gateway.close(connection.id()).await {
-                    Ok(Answer::Gone) if connection.may_be_opening() => Outcome::Gone,
-                    Ok(_) => self.forget(connection, Outcome::Cut).await,
-                    Err(failure) => failed(&failure),
-                }
+                self.close(connection).await
             }
+        }
+    }
+
+    /// Closes a connection so that its client connects again.
+    async fn close(&self, connection: &Connection) -> Outcome {
+        match self.gateway.close(connection.id()).await {
+            Ok(Answer::Gone) if connection.may_be_opening() => Outcome::Gone,
+            Ok(_) => self.forget(connection, Outcome::Cut).await,
+            Err(failure) => failed(&failure),
         }
     }
 

@@ -390,6 +390,24 @@ mod tests {
         }
     }
 
+    /// A record that cannot be processed must not hold up its stream for a day, and must not be lost silently.
+    #[test]
+    fn streams_give_up_on_records_and_notify_operators() {
+        let template = Template::load().expect("the template is valid");
+        let mappings: Vec<_> =
+            template.resources.values().filter(|resource| resource.kind == "AWS::Lambda::EventSourceMapping").collect();
+        assert!(mappings.len() > 2, "{mappings:?}");
+        for mapping in mappings {
+            let properties = &mapping.properties;
+            assert_eq!(properties["StartingPosition"], "TRIM_HORIZON");
+            assert_eq!(properties["MaximumRetryAttempts"], 10);
+            assert_eq!(properties["MaximumRecordAgeInSeconds"], 3600);
+            assert_eq!(properties["BisectBatchOnFunctionError"], true);
+            assert_eq!(properties["FunctionResponseTypes"][0], "ReportBatchItemFailures");
+            assert_eq!(properties["DestinationConfig"]["OnFailure"]["Destination"], "AlarmTopic");
+        }
+    }
+
     /// A resource's part of the template: its table is in the nested stack. So is the second table of its function.
     #[test]
     fn a_resource_has_its_tables_and_its_routes() {

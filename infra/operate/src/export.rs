@@ -67,8 +67,9 @@ impl Export {
     }
 
     async fn resource(&self, tables: &Tables, table: &Table, bar: &ProgressBar) -> Result<Vec<Value>> {
-        // Tombstones have no content.
-        let query = table.items(&tables.client, &self.user).filter_expression("attribute_not_exists(expiresAt)");
+        // Without tombstones, which have no content. Connections expire as well, but have no version.
+        let filter = "attribute_not_exists(expiresAt) OR attribute_not_exists(version)";
+        let query = table.items(&tables.client, &self.user).filter_expression(filter);
         let mut pages = query.into_paginator().page_size(self.page).items().send();
         let mut items = Vec::new();
         while let Some(item) = pages.next().await {

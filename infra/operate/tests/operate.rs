@@ -185,6 +185,25 @@ async fn tombstones_are_erased_and_not_exported() {
 }
 
 #[tokio::test]
+async fn connections_are_exported_and_erased() {
+    let fixture = Fixture::new().await;
+    for (user, deleted_at) in [("user_ada", None), ("user_gone", Some(LONG_AGO))] {
+        fixture.user(user, 1, deleted_at).await;
+        let expires_at = 9_999_999_999_u64;
+        let row = json!({ "userId": user, "connection": "1#a", "sessionId": "sess_1", "expiresAt": expires_at });
+        fixture.put("LiveConnectionsTable", row).await;
+    }
+    fixture.succeeds(&["export", "--user", "user_ada", "--output", "ada.json"]).await;
+    let export = json_file(&fixture.folder.path().join("ada.json"));
+    assert_eq!(
+        export["liveConnections"],
+        json!([{ "id": "1#a", "sessionId": "sess_1", "expiresAt": 9_999_999_999_u64 }])
+    );
+    fixture.succeeds(&["erase"]).await;
+    assert_eq!(fixture.items("LiveConnectionsTable", "user_gone").await, Vec::<Value>::new());
+}
+
+#[tokio::test]
 async fn an_export_holds_only_what_is_stored_now() {
     let fixture = Fixture::new().await;
     fixture.user("user_ada", 3, None).await;

@@ -294,6 +294,18 @@ async fn connections_that_cannot_be_sent_to_are_closed() {
 }
 
 #[tokio::test]
+async fn the_oldest_of_too_many_connections_are_closed() {
+    let fixture = Fixture::new().await;
+    for (number, at) in (0..MAX_CONNECTIONS + 2).zip(LONG_AGO..) {
+        fixture.connect("user_ada", "sess_1", &format!("{number}"), at, Socket::Open).await;
+    }
+    let outcome = fixture.notify(&[note("user_ada", "n1", 1)]).await;
+    assert_eq!((outcome.pokes, outcome.cuts, outcome.failures), (100, 2, 0));
+    let open: BTreeSet<_> = (2..MAX_CONNECTIONS + 2).map(|number| number.to_string()).collect();
+    assert_eq!((fixture.sockets.open(), fixture.rows("user_ada").await), (open.clone(), open));
+}
+
+#[tokio::test]
 async fn records_fail_whose_connections_cannot_be_closed() {
     let fixture = Fixture::new().await;
     fixture.connect("user_ada", "sess_1", "a", LONG_AGO, Socket::Unreachable).await;
