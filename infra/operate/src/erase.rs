@@ -171,16 +171,13 @@ async fn erase(tables: &Tables, user: &str, due: u64, now: u64) -> Result<u64> {
 
 /// Deletes all of a user's items in a table.
 async fn clear(tables: &Tables, table: &Table, user: &str) -> Result<u64> {
-    let key = ["#owner"].into_iter().chain(table.sort_key.as_deref()).collect::<Vec<_>>().join(", ");
-    let keys = table
-        .items(&tables.client, user)
-        .projection_expression(key)
-        .into_paginator()
-        .items()
-        .send()
-        .collect::<Result<Vec<Key>, _>>()
-        .await
-        .map_err(described)?;
+    // A sort key can be one of DynamoDB's reserved words.
+    let key = if table.sort_key.is_some() { "#owner, #sortKey" } else { "#owner" };
+    let mut query = table.items(&tables.client, user).projection_expression(key);
+    if let Some(sort_key) = &table.sort_key {
+        query = query.expression_attribute_names("#sortKey", sort_key);
+    }
+    let keys = query.into_paginator().items().send().collect::<Result<Vec<Key>, _>>().await.map_err(described)?;
     for batch in keys.chunks(BATCH) {
         let requests = batch.iter().map(|key| {
             let delete = DeleteRequest::builder().set_key(Some(key.clone())).build()?;

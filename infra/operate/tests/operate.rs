@@ -42,6 +42,7 @@ fn template() -> Template {
     let mut template = Template::load().expect("the template is valid");
     template.tables.retain(|table| ["UsersTable", "SessionsTable"].contains(&table.name.as_str()));
     template.tables.push(table("NotesTable", &["userId", "noteId"]));
+    template.tables.push(table("LiveConnectionsTable", &["userId", "connection"]));
     template.tables.push(table("UserSettingsTable", &["userId"]));
     template.tables.push(table("RatesTable", &["currency"]));
     template
@@ -130,7 +131,7 @@ async fn export_holds_only_the_users_own_data() {
     fixture.user("user_ada", 60, None).await;
     fixture.user("user_eve", 3, None).await;
     let summary = fixture.succeeds(&["export", "--user", "user_ada", "--page", "25"]).await;
-    let expected = "wrote export-user_ada.json (account: 1, endedSessions: 1, notes: 60, profile: 1, userSettings: 0)";
+    let expected = "wrote export-user_ada.json (account: 1, endedSessions: 1, liveConnections: 0, notes: 60, profile: 1, userSettings: 0)";
     assert_eq!(summary, expected);
     let file = fixture.folder.path().join("export-user_ada.json");
     assert!(fs::read_to_string(&file).expect("it is text").ends_with("}\n"));
