@@ -82,20 +82,14 @@ export function ignoreMissing(error: ApiError): undefined {
   if (error.code !== "not_found") throw error;
 }
 
-/** Runs a mutation. The mutations of one item run one after the other. */
-export function inOrder<T, V>(
-  { session, path }: Collection,
-  id: string,
-  options: MutationOptions<T, Error, V>,
-  variables?: V,
-): Promise<T> {
-  const { queries, key } = session;
-  const scope = { id: hashKey([...key, path, id]) };
-  return queries
+/** Mutations of one item run one after the other. */
+export const scopeOf = ({ session, path }: Collection, id: string) => ({ id: hashKey([...session.key, path, id]) });
+
+export const inOrder = <T, V>({ queries }: Session, options: MutationOptions<T, Error, V>, variables?: V) =>
+  queries
     .getMutationCache()
-    .build(queries, { ...options, scope })
+    .build(queries, options)
     .execute(variables as V);
-}
 
 /** Shows a change at once, and rolls it back if `run` fails. */
 function apply<T extends BaseItem | undefined>(
@@ -111,7 +105,9 @@ function apply<T extends BaseItem | undefined>(
     session.announce?.({ of, id, parents, version: item?.version ?? null }, sentAt);
     return item;
   };
-  return session.during(() => inOrder(collection, id, { mutationKey: keyOf(collection), mutationFn }, change));
+  return session.during(() =>
+    inOrder(session, { mutationKey: keyOf(collection), mutationFn, scope: scopeOf(collection, id) }, change),
+  );
 }
 
 /** The members of a body that are sent: JSON has no undefined ones. */

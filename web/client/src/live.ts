@@ -1,16 +1,14 @@
 import { focusManager, onlineManager, type Query } from "@tanstack/react-query";
 
 import type { BaseItem } from "./document.ts";
-import { type Collection, confirmItem, ignoreMissing, inOrder, type Pages } from "./items.ts";
+import { type Collection, confirmItem, ignoreMissing, inOrder, type Pages, scopeOf } from "./items.ts";
 import { type LiveChange, type Session, unsettled } from "./session.ts";
 
 const TICK = 5_000;
-/** A timer that is late by more than this has slept with the device. */
-const SLEEP = 25_000;
 /** The time that a socket has to report this session's change, and after which it is stable. */
 const PATIENCE = 10_000;
 const MINUTE = 60_000;
-/** The socket of a page that was hidden for longer may be dead. */
+/** After a device slept or a page was hidden for longer, the socket may be dead. */
 const DOUBT_AFTER = 30_000;
 const CLOSE_HIDDEN_AFTER = 5 * MINUTE;
 /** The longest delay that is added at random, so that clients do not act at the same time. */
@@ -73,24 +71,29 @@ export function goLive(session: Session, url: string): () => void {
   async function update(query: Query, collection: Collection, changes: LiveChange[]): Promise<void> {
     while (changes.length > 0) {
       await settle(query);
-      const { length } = changes;
-      const behind = changes.filter((change) => isBehind(query, change));
-      const limit = collection.path && query.isActive() && !hiddenAt ? BURST : 0;
-      if (behind.length > limit) await reread(query);
-      else {
-        for (const change of behind) {
-          const { id = "" } = change;
-          const mutationFn = async () => {
-            // This session's changes of the item, which come first, may have made it unnecessary.
-            if (!isBehind(query, change)) return;
-            const item = session.send<BaseItem>("GET", `${collection.path}/${id}`).catch(ignoreMissing);
-            await confirmItem(collection, id, await item);
-          };
-          inOrder(collection, id, { mutationFn, gcTime: 0 }).catch(() => reread(query));
-        }
-        await new Promise((resolve) => setTimeout(resolve, BURST_WINDOW));
+      const taken = [...changes];
+      const isBurst =
+        taken.filter((change) => isBehind(query, change)).length >
+        (collection.path && query.isActive() && !hiddenAt ? BURST : 0);
+      if (isBurst) await reread(query);
+      for (const id of new Set(taken.map((change) => change.id ?? ""))) {
+        const isItemBehind = () => taken.some((change) => change.id === id && isBehind(query, change));
+        // The response to a request that is in flight may be older than the change.
+        const scope = scopeOf(collection, id);
+        const isInFlight = queries.isMutating({ predicate: ({ options }) => options.scope?.id === scope.id });
+        if (!isInFlight && (isBurst || !isItemBehind())) continue;
+        const mutationFn = async () => {
+          // This session's changes of the item, which come first, may have made it unnecessary.
+          if (!isItemBehind()) return;
+          const sentAt = Date.now();
+          const item = await session.send<BaseItem>("GET", `${collection.path}/${id}`).catch(ignoreMissing);
+          await confirmItem(collection, id, item);
+          if (sentAt < turnedAt) void reread(all);
+        };
+        inOrder(session, { mutationFn, scope, gcTime: 0 }).catch(() => reread(query));
       }
-      changes.splice(0, length);
+      await new Promise((resolve) => setTimeout(resolve, BURST_WINDOW));
+      changes.splice(0, taken.length);
     }
   }
 
@@ -159,7 +162,7 @@ export function goLive(session: Session, url: string): () => void {
 
   function tick(): void {
     const now = Date.now();
-    const hasSlept = now - tickedAt > TICK + SLEEP;
+    const hasSlept = now - tickedAt > DOUBT_AFTER;
     tickedAt = now;
     if (hiddenAt) {
       if (now - hiddenAt >= CLOSE_HIDDEN_AFTER) drop();
@@ -169,11 +172,7 @@ export function goLive(session: Session, url: string): () => void {
       if (now < dueAt) return;
       turn(isOpen);
       if (isOpen) socket?.send("{}");
-      else {
-        // A socket that does not open may take minutes to fail.
-        if (socket) void connect();
-        void reread(all);
-      }
+      else void reread(all);
     }
   }
 
@@ -193,7 +192,9 @@ export function goLive(session: Session, url: string): () => void {
   channel.onmessage = ({ data }) => handle(data);
   session.announce = (change, sentAt) => {
     channel.postMessage(change);
-    if (isOpen) spokeAt = sentAt;
+    // The response may be older than what was read when the socket opened.
+    if (sentAt < turnedAt) void reread(all);
+    else if (isOpen) spokeAt = sentAt;
   };
   const interval = setInterval(tick, TICK);
   const ignoreFocus = focusManager.subscribe(onFocus);

@@ -1,4 +1,4 @@
-import { onlineManager, useQuery } from "@tanstack/react-query";
+import { useQuery } from "@tanstack/react-query";
 import {
   createContext,
   type ReactNode,
@@ -60,7 +60,7 @@ export function refreshProfile(session: Session, details?: ProfileChange): Promi
   const refresh = async () => {
     const profile = await session.send<Profile>("PATCH", "/profile", { body: details ?? {} });
     await confirm<Profile>(session, profileKey(session), () => profile);
-    session.announce?.({ of: "profile", version: (profile as BaseItem).updatedAt }, 0);
+    session.announce?.({ of: "profile", version: (profile as BaseItem).updatedAt }, Infinity);
     return profile;
   };
   const refreshed = refresh();
@@ -79,7 +79,7 @@ export function useProfile(session: Session, options: { enabled: boolean; refetc
         queries.getQueryData(queryKey)
           ? session.send<Profile>("GET", "/profile", { signal })
           : session.send<Profile>("PATCH", "/profile", { body: {}, signal }),
-      meta: { of: "profile", parents: [] },
+      meta: { session, of: "profile", parents: [] },
       ...options,
     },
     queries,
@@ -160,13 +160,8 @@ export const Unauthenticated = showIf("unauthenticated");
 /** Shows its children until one of the two is known. */
 export const AuthLoading = showIf("loading");
 
-const subscribeToNetwork = (listener: () => void) => onlineManager.subscribe(listener);
-const hasNetwork = () => onlineManager.isOnline();
-
 /** The present state of the connection to the API, and whether updates are live. */
 export function useConnection(): Connection {
   const { session } = useApi();
-  const connection = useSyncExternalStore(session.subscribe, session.connection, session.connection);
-  const isOnline = useSyncExternalStore(subscribeToNetwork, hasNetwork, () => true);
-  return isOnline ? connection : "offline";
+  return useSyncExternalStore(session.subscribe, session.connection, session.connection);
 }

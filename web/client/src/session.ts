@@ -1,4 +1,4 @@
-import { QueryClient, type QueryKey } from "@tanstack/react-query";
+import { onlineManager, QueryClient, type QueryKey } from "@tanstack/react-query";
 
 import { ApiError, isFinal, isSignedOut, isTransient, problemOf } from "./errors.ts";
 
@@ -23,7 +23,7 @@ export interface Auth {
  * The state of the connection to the API.
  *
  * - `paused`: the API responds, but live updates have been missing for five seconds. They resume by themselves. Until
- *   then, after a minute, everything on the screen is read again about every minute.
+ *   then, after a minute, everything on the screen is read again every 60 to 90 seconds.
  * - `slow`: a request has been under way for three seconds.
  * - `unreachable`: the last request got no response, or Clerk failed to return a token.
  * - `offline`: the browser has no network. Changes wait for it.
@@ -67,7 +67,7 @@ export interface Session {
   refresh?: Promise<unknown>;
   /** Announces a confirmed change, which was sent at a time, while updates are live. */
   announce?: ((change: LiveChange, sentAt: number) => void) | undefined;
-  connection(): Exclude<Connection, "offline">;
+  connection(): Connection;
   setPaused(isPaused: boolean): void;
   /** Why the server rejected the user. */
   rejection(): ApiError | undefined;
@@ -238,7 +238,16 @@ export function openSession(
     queries,
     successors: new Map(),
     creation: Promise.resolve(),
-    connection: () => (isFailing ? "unreachable" : waiting > 0 ? "slow" : isPaused ? "paused" : "online"),
+    connection: () =>
+      onlineManager.isOnline()
+        ? isFailing
+          ? "unreachable"
+          : waiting > 0
+            ? "slow"
+            : isPaused
+              ? "paused"
+              : "online"
+        : "offline",
     setPaused(next) {
       isPaused = next;
       changed();
@@ -246,8 +255,12 @@ export function openSession(
     rejection: () => rejection,
     token: () => fetchToken(false, ending.signal),
     subscribe(listener) {
+      const ignoreNetwork = onlineManager.subscribe(listener);
       listeners.add(listener);
-      return () => listeners.delete(listener);
+      return () => {
+        ignoreNetwork();
+        listeners.delete(listener);
+      };
     },
     send<T>(method: string, path: string, { body, version, signal }: RequestOptions = {}) {
       const headers = {

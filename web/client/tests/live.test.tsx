@@ -147,6 +147,43 @@ test("an item that this session is changing is read after the change", async () 
   expect(server.take()).toEqual(["GET /items/item-1"]);
 });
 
+test("a deletion elsewhere that overtakes the response of the creation shows", async () => {
+  const { server, result, shown } = await start();
+  server.after = () => new Promise((resolve) => setTimeout(resolve, 500));
+  pokeAll(server);
+  await pass(100, () => void result.current.create({ title: "a" }));
+  await pass(100, () => server.delete(server.list()[0]?.id ?? ""));
+  await pass(2_000);
+  expect(shown()).toEqual([]);
+});
+
+test("a deletion elsewhere that overtakes the response of a read shows", async () => {
+  const { server, shown } = await start();
+  server.after = () => new Promise((resolve) => setTimeout(resolve, 500));
+  pokeAll(server);
+  await pass(100, () => server.write("a"));
+  await pass(100, () => server.delete("item-1"));
+  await pass(2_000);
+  expect(shown()).toEqual([]);
+});
+
+test("a response that is older than what was read when the socket opened is read again", async () => {
+  for (const isOwn of [true, false]) {
+    const { server, result, shown, unmount } = await start();
+    const response = latch();
+    pokeAll(server);
+    server.after = (method, path) => (method === "POST" || path !== "/items" ? response.opened : Promise.resolve());
+    if (isOwn) await pass(100, () => void result.current.create({ title: "a" }));
+    else await pass(100, () => server.write("a"));
+    await pass(1_000, () => socket().lose());
+    server.delete(server.list()[0]?.id ?? "");
+    await pass(100, () => socket().open());
+    await pass(1_000, response.open);
+    expect(shown(), `own change: ${isOwn}`).toEqual([]);
+    unmount();
+  }
+});
+
 test("an item that cannot be read is read with its list", async () => {
   const { server, shown } = await start({ titles: ["a"] });
   const { fetch } = server;
@@ -475,14 +512,6 @@ describe("a socket that may be dead is replaced", () => {
     expect(sockets).toHaveLength(2);
     await pass(100, () => onlineManager.setOnline(true));
     expect(sockets).toHaveLength(3);
-  });
-
-  test("when it does not open for a minute", async () => {
-    await start({ isOpen: false });
-    await pass(59_000);
-    expect(sockets).toHaveLength(1);
-    await pass(40_000);
-    expect(sockets.map(({ state }) => state)).toEqual(["closed", "connecting"]);
   });
 
   test("when it does not report this session's change within ten seconds", async () => {
