@@ -152,12 +152,12 @@ fn blocks(guide: &str) -> Vec<(&str, &str)> {
     named.collect()
 }
 
-/// The line that the guide changes, before and after.
-fn diff(guide: &str) -> (&str, &str) {
+/// The lines that the guide changes, each before and after: the `-` and `+` lines take turns.
+fn diff(guide: &str) -> Vec<(&str, &str)> {
     let (_, diff) = guide.split_once("```diff\n").expect("the guide has a diff");
-    let mut lines = diff.lines();
-    let mut line = |sign| lines.next().and_then(|line| line.strip_prefix(sign)).expect("one line each").trim();
-    (line('-'), line('+'))
+    let (diff, _) = diff.split_once("```").expect("it ends");
+    let lines: Vec<_> = diff.lines().map(|line| line[1..].trim()).collect();
+    lines.chunks(2).map(|pair| (pair[0], pair[1])).collect()
 }
 
 #[test]
@@ -183,9 +183,9 @@ fn a_team_adds_a_resource_and_removes_chats() {
     for (path, code) in blocks {
         copy.apply(path, &format!("{code}\n"));
     }
-    let (before, after) = diff(&guide);
-    copy.replace("functions/notes/src/lib.rs", before, after);
-    copy.replace("functions/notes/src/lib.rs", "OpenApiRouter}", "OpenApiRouter, routes}");
+    for (before, after) in diff(&guide) {
+        copy.replace("functions/notes/src/lib.rs", before, after);
+    }
 
     copy.remove("chats");
     copy.test(&ALL);

@@ -35,7 +35,7 @@ impl Sample {
         let functions = Template::load()?.functions;
         let Some(known) = functions.iter().find(|known| known.binary == self.function) else {
             let names: Vec<_> = functions.iter().map(|known| known.binary.as_str()).collect();
-            bail!("no function {}. The functions are {}", self.function, names.join(", "));
+            bail!("{} is not a function. The functions are {}", self.function, names.join(", "));
         };
         Ok(known.name.clone())
     }
