@@ -1,4 +1,4 @@
-"""Finds phrases that the project does not use, in all tracked text files. `make lint` runs it."""
+"""Finds phrases that the project does not use, in all text files that git does not ignore. `make lint` runs it."""
 
 import re
 import subprocess
@@ -17,7 +17,7 @@ PHRASES = {
     r"what (became of|is (read|needed|shown|stored) of)": "the outcome of, the attributes of",
     r"anew": "again",
     r"by itself": "only, without, or nothing",
-    r"(?<!\bwould )(has|have|had) to (be|do|have|come|go|wait|send|answer|find|succeed|get|make)": "must",
+    r"(?<!would\s)(has|have|had) to (be|do|have|come|go|wait|send|answer|find|succeed|get|make)": "must",
     r"alone(?=[.,;:)])": "only, before the word that it limits",
     r"(tells|told) of|is told|are told|was told": "reports, reported",
     r"vouch(es|ed)?( for)?": "Clerk-verified",
@@ -40,22 +40,32 @@ PHRASES = {
 EXCEPTIONS = ("LICENSE", "infra/phrases.py", ".lock", "-lock.json", ".proptest-regressions")
 
 
+# A space of a phrase can be a line break, also within a comment.
+SPACE = r"(?:[ \t]+|[ \t]*\n[ \t]*(?:(?://[/!]?|#|\*|>)[ \t]+)?)"
+
+
 def main() -> int:
-    patterns = [(re.compile(rf"\b(?:{phrase})(?!\w)", re.IGNORECASE), wording) for phrase, wording in PHRASES.items()]
-    listed = subprocess.run(["git", "ls-files", "-z"], check=True, capture_output=True, text=True)
+    patterns = []
+    for phrase, wording in PHRASES.items():
+        phrase = phrase.replace(" ", SPACE)
+        patterns.append((re.compile(rf"\b(?:{phrase})(?!\w)", re.IGNORECASE), wording))
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, check=True, capture_output=True, text=True)
     found = 0
-    for name in listed.stdout.split("\0"):
-        if not name or name.endswith(EXCEPTIONS):
+    for name in filter(None, listed.stdout.split("\0")):
+        path = Path(name)
+        # A file that was deleted is listed until the deletion is committed.
+        if name.endswith(EXCEPTIONS) or not path.is_file():
             continue
         try:
-            text = Path(name).read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8")
         except UnicodeDecodeError:
             continue
-        for number, line in enumerate(text.splitlines(), 1):
-            for pattern, wording in patterns:
-                for match in pattern.finditer(line):
-                    print(f'{name}:{number}: "{match[0]}"; use: {wording}')
-                    found += 1
+        for pattern, wording in patterns:
+            for match in pattern.finditer(text):
+                number = text.count("\n", 0, match.start()) + 1
+                print(f'{name}:{number}: "{" ".join(match[0].split())}"; use: {wording}')
+                found += 1
     return 1 if found else 0
 
 
