@@ -500,9 +500,10 @@ describe("a socket that may be dead is replaced", () => {
   });
 
   test("when the network returns", async () => {
-    await start();
+    const { result } = await start();
     const old = socket();
     await pass(1_000, () => onlineManager.setOnline(false));
+    expect(result.current.connection).toBe("offline");
     expect(sockets).toHaveLength(1);
     await pass(100, () => onlineManager.setOnline(true));
     expect(old.state).toBe("closed");
