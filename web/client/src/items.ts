@@ -1,5 +1,4 @@
 import { hashKey, type InfiniteData, type MutationOptions } from "@tanstack/react-query";
-import { v7 as uuidv7 } from "uuid";
 
 import type { BaseItem } from "./document.ts";
 import { ApiError } from "./errors.ts";
@@ -57,16 +56,24 @@ export function overlay(pages: Pages["pages"], changes: readonly TrackedChange[]
   return [...[...created.values()].reverse(), ...[...read.values()].sort(compare)];
 }
 
+/** An item that was read. */
+export const find = ({ pages }: Pages, id: string) =>
+  pages.flatMap(({ items }) => items).find((item) => item.id === id);
+
+/** Whether an item comes before the end of a page. */
+export function isBefore(item: BaseItem, { items, cursor }: Pages["pages"][number]): boolean {
+  const last = items.at(-1);
+  return !cursor || (last !== undefined && compare(item, last) < 0);
+}
+
 /** Puts an item that the server has confirmed into the lists that were read, or removes one that is deleted. */
 export function confirmItem(collection: Collection, id: string, item: BaseItem | undefined): Promise<void> {
   return confirm<Pages>(collection.session, keyOf(collection), (data) => {
-    const isNew = item && !data.pages.some((page) => page.items.some((known) => known.id === id));
-    let isPlaced = !isNew;
+    let isPlaced = find(data, id) !== undefined;
     const pages = data.pages.map((page) => {
       const items = page.items.flatMap((known) => (known.id === id ? (item ?? []) : known));
-      const last = items.at(-1);
       // An item that is older than every page that was read comes with a later page.
-      if (!isPlaced && item && (!page.cursor || (last && compare(item, last) < 0))) {
+      if (!isPlaced && item && isBefore(item, page)) {
         isPlaced = true;
         items.push(item);
         items.sort(compare);
@@ -91,19 +98,22 @@ export const inOrder = <T, V>({ queries }: Session, options: MutationOptions<T, 
     .build(queries, options)
     .execute(variables as V);
 
-/** Shows a change at once, and rolls it back if `run` fails. */
+/** Shows a change at once, and rolls it back if `run` fails. `run` announces what the server made of the item. */
 function apply<T extends BaseItem | undefined>(
   collection: Collection,
   change: ItemChange,
-  run: () => Promise<T>,
+  run: (announce: (item: T) => T) => Promise<T>,
 ): Promise<T> {
   const { session, of, parents } = collection;
   const { id } = change;
-  const mutationFn = async () => {
-    const sentAt = Date.now();
-    const item = await run();
-    session.announce?.({ of, id, parents, version: item?.version ?? null }, sentAt);
-    return item;
+  let sentAt = 0;
+  const mutationFn = () => {
+    // A further attempt may find that the first one was successful.
+    sentAt ||= Date.now();
+    return run((item) => {
+      session.announce?.({ of, id, parents, version: item?.version ?? null }, sentAt);
+      return item;
+    });
   };
   return session.during(() =>
     inOrder(session, { mutationKey: keyOf(collection), mutationFn, scope: scopeOf(collection, id) }, change),
@@ -113,17 +123,27 @@ function apply<T extends BaseItem | undefined>(
 /** The members of a body that are sent: JSON has no undefined ones. */
 const sent = <T extends object>(body: T): T => JSON.parse(JSON.stringify(body));
 
+/** A UUIDv7: the time and 72 random bits. `crypto.randomUUID` is missing where a page is not served over HTTPS. */
+function newId(): string {
+  const hex = (value: number, digits: number) => value.toString(16).padStart(digits, "0");
+  const time = hex(Date.now(), 12);
+  const random = Array.from(crypto.getRandomValues(new Uint8Array(9)), (byte) => hex(byte, 2)).join("");
+  return [time.slice(0, 8), time.slice(8), `7${random.slice(0, 3)}`, `8${random.slice(3, 6)}`, random.slice(6)].join(
+    "-",
+  );
+}
+
 /** Creates an item under an id that the client generates, so that a creation that is sent twice creates one item. */
 export function createItem(collection: Collection, members: object, defaults?: object): Promise<BaseItem> {
   const { session, path } = collection;
-  const id = uuidv7();
+  const id = newId();
   const body = { ...sent(members), id };
   const now = Date.now();
   const item = { ...defaults, ...body, createdAt: now, updatedAt: now, version: 1 };
   const { creation } = session;
-  const created = apply(collection, { kind: "create", id, item }, async () => {
+  const created = apply<BaseItem>(collection, { kind: "create", id, item }, async (announce) => {
     await creation;
-    const confirmed = await session.send<BaseItem>("POST", path, { body });
+    const confirmed = announce(await session.send("POST", path, { body }));
     await confirmItem(collection, id, confirmed);
     return confirmed;
   });
@@ -152,19 +172,18 @@ export function updateItem(
   const { session } = collection;
   const path = `${collection.path}/${id}`;
   const members = sent(change);
-  return apply(collection, { kind: "update", id, members }, async () => {
+  return apply(collection, { kind: "update", id, members }, async (announce) => {
     const expected = latest(session, path, version);
     try {
-      const item = await session
-        .send<BaseItem>("PATCH", path, { body: members, version: expected })
-        .catch(async (error: ApiError) => {
-          if (error.code !== "version_mismatch") throw error;
-          const current = await session.send<BaseItem>("GET", path);
-          // Another client made the same change, or the response to an earlier attempt was lost.
-          if (hasMembers(current, members)) return current;
-          await confirmItem(collection, id, current);
-          throw new ApiError(error.code, error.message, { status: error.status, current });
-        });
+      const sending = session.send<BaseItem>("PATCH", path, { body: members, version: expected });
+      const item = await sending.then(announce, async (error: ApiError) => {
+        if (error.code !== "version_mismatch") throw error;
+        const current = await session.send<BaseItem>("GET", path);
+        // Another client made the same change, or the response to an earlier attempt was lost.
+        if (hasMembers(current, members)) return current;
+        await confirmItem(collection, id, current);
+        throw new ApiError(error.code, error.message, { status: error.status, current });
+      });
       session.successors.set(`${path}@${expected}`, item.version);
       await confirmItem(collection, id, item);
       return item;
@@ -178,9 +197,9 @@ export function updateItem(
 /** Deletes an item, whatever its version. */
 export function deleteItem(collection: Collection, { id }: Pick<BaseItem, "id">): Promise<undefined> {
   const { session, path } = collection;
-  return apply<undefined>(collection, { kind: "delete", id }, async () => {
+  return apply<undefined>(collection, { kind: "delete", id }, async (announce) => {
     // It may have been deleted by an earlier attempt or by another client.
-    await session.send("DELETE", `${path}/${id}`).catch(ignoreMissing);
+    await session.send<undefined>("DELETE", `${path}/${id}`).then(announce, ignoreMissing);
     await confirmItem(collection, id, undefined);
   });
 }

@@ -1,8 +1,18 @@
-import { focusManager, onlineManager, type Query } from "@tanstack/react-query";
+import { focusManager, onlineManager, type Query, type QueryFilters } from "@tanstack/react-query";
 
 import type { BaseItem } from "./document.ts";
-import { type Collection, confirmItem, ignoreMissing, inOrder, type Pages, scopeOf } from "./items.ts";
-import { type LiveChange, type Session, unsettled } from "./session.ts";
+import {
+  type Collection,
+  confirmItem,
+  find,
+  ignoreMissing,
+  inOrder,
+  isBefore,
+  keyOf,
+  type Pages,
+  scopeOf,
+} from "./items.ts";
+import type { LiveChange, Session } from "./session.ts";
 
 const TICK = 5_000;
 /** The time that a socket has to report this session's change, and after which it is stable. */
@@ -13,19 +23,15 @@ const DOUBT_AFTER = 30_000;
 const CLOSE_HIDDEN_AFTER = 5 * MINUTE;
 /** The longest delay that is added at random, so that clients do not act at the same time. */
 const SPREAD = 30_000;
-/** More items of a list than this within `BURST_WINDOW` are read as one list. */
+/** More items of a resource than this within `BURST_WINDOW` are read with their lists, and then at most each second. */
 const BURST = 10;
-const BURST_WINDOW = 100;
+const BURST_WINDOW = 5_000;
+const BURST_PAUSE = 1_000;
+/** The changes of this time are read together. */
+const PAUSE = 100;
 
-type Keyed = Pick<Query, "queryKey">;
-
-/** Whether a query has been read, but does not have a change. */
-function isBehind({ state }: Query, { id, version }: LiveChange): boolean {
-  const data = state.data as (Partial<Pages> & BaseItem) | undefined;
-  if (!data?.pages) return (data?.updatedAt as number) < (version as number);
-  const known = data.pages.flatMap(({ items }) => items).find((item) => item.id === id);
-  return version === null ? known !== undefined : (known?.version ?? 0) < version;
-}
+/** The name of a version. */
+const nameOf = ({ of, id, parents, version }: LiveChange) => `${[of, id, parents, version]}`;
 
 /**
  * Keeps the data on the screen up to date until the function that it returns is called.
@@ -36,79 +42,123 @@ function isBehind({ state }: Query, { id, version }: LiveChange): boolean {
  */
 export function goLive(session: Session, url: string): () => void {
   const { queries, key } = session;
+  const cache = queries.getQueryCache();
   const all = { queryKey: key };
-  /** The changes that a query may not have yet. */
-  const waiting = new WeakMap<Query, LiveChange[]>();
+  /** The changes that lists may lack, by path. */
+  const waiting = new Map<string, LiveChange[]>();
+  /** The versions that this session made, until the server reports them. */
+  const own = new Set<string>();
+  /** The number of items that were read within `BURST_WINDOW`. */
+  let reads = 0;
 
   let socket: WebSocket | undefined;
   let isOpen = false;
   /** When that began, or when the last keep-alive was sent or everything was polled, and when to do so next. */
   let turnedAt = 0;
   let dueAt = 0;
-  /** When the last message arrived, and when this session last sent a change that the socket has to report. */
+  /** When the last message arrived. */
   let heardAt = 0;
-  let spokeAt = 0;
   let tickedAt = Date.now();
   let hiddenAt = focusManager.isFocused() ? 0 : tickedAt;
+  /** Whether something changed while the page was hidden. */
+  let isOutdated = false;
   let failures = -1;
   /** Whether it waits for a token. */
   let isWaiting = false;
   let timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** Waits for what is in flight. Reads that were restarted instead would not end in a burst. */
-  const settle = ({ queryKey }: Keyed) =>
-    Promise.allSettled([session.refresh, ...unsettled(session, queryKey).map(({ promise }) => promise)]);
+  /** Waits for what is in flight. */
+  const settle = (inFlight: Query[]) =>
+    Promise.allSettled(
+      inFlight.flatMap(({ promise, meta }) => [promise, meta?.["of"] === "profile" && session.refresh]),
+    );
 
-  /** Reads the queries on the screen again. The others are read when they show. */
-  async function reread({ queryKey }: Keyed): Promise<void> {
-    await settle({ queryKey });
-    const refetchType = hiddenAt ? "none" : "active";
-    // A read that is in flight now began after the call.
-    await queries.invalidateQueries({ queryKey, refetchType }, { cancelRefetch: false });
+  /** Reads the queries on the screen again, from the first page on. The others are read when they show. */
+  function reread(filters: QueryFilters): void {
+    for (const query of cache.findAll(filters)) {
+      void settle([query]).then(() =>
+        // A read that is in flight now began after the call, and is not restarted: in a burst it would not end. But if it
+        // reads one more page, it does not read the others.
+        queries.invalidateQueries(
+          { queryKey: query.queryKey, exact: true },
+          { cancelRefetch: Boolean(query.state.fetchMeta?.fetchMore) },
+        ),
+      );
+    }
   }
 
-  /** Reads the items of a list that have changed, or everything if they are many. */
-  async function update(query: Query, collection: Collection, changes: LiveChange[]): Promise<void> {
+  /** Whether a list that was read lacks a change. Without an id, nothing shows that it does not. */
+  function isMissing(lists: Query[], change: LiveChange): boolean {
+    const { id, version } = change;
+    if (version !== null && own.delete(nameOf(change))) return false;
+    if (!id) return true;
+    const read = lists.flatMap(({ state }) => (state.data as Pages) ?? []);
+    const known = read.map((data) => find(data, id));
+    if (version === null) return known.some(Boolean);
+    const current = known.find((item) => item && item.version >= version);
+    return read.some(
+      ({ pages }, index) =>
+        (known[index]?.version ?? 0) < version && (!current || pages.some((page) => isBefore(current, page))),
+    );
+  }
+
+  /** Reads what lacks changes: the items, or the lists if the items are many. */
+  async function update(collection: Collection, changes: LiveChange[]): Promise<void> {
+    const filters = { queryKey: keyOf(collection) };
     while (changes.length > 0) {
-      await settle(query);
+      const lists = cache.findAll(filters);
+      await settle(lists);
       const taken = [...changes];
-      const isBurst =
-        taken.filter((change) => isBehind(query, change)).length >
-        (collection.path && query.isActive() && !hiddenAt ? BURST : 0);
-      if (isBurst) await reread(query);
+      const lacking = taken.filter((change) => isMissing(lists, change));
+      const isMany =
+        reads + lacking.length > BURST || !lacking.every(({ id }) => id) || !lists.some((list) => list.isActive());
+      if (isMany && lacking.length > 0) reread(filters);
       for (const id of new Set(taken.map((change) => change.id ?? ""))) {
-        const isItemBehind = () => taken.some((change) => change.id === id && isBehind(query, change));
+        const ofItem = (change: LiveChange) => change.id === id;
         // The response to a request that is in flight may be older than the change.
         const scope = scopeOf(collection, id);
         const isInFlight = queries.isMutating({ predicate: ({ options }) => options.scope?.id === scope.id });
-        if (!isInFlight && (isBurst || !isItemBehind())) continue;
+        if (!isInFlight && (isMany || !lacking.some(ofItem))) continue;
         const mutationFn = async () => {
           // This session's changes of the item, which come first, may have made it unnecessary.
-          if (!isItemBehind()) return;
+          if (!taken.some((change) => ofItem(change) && isMissing(cache.findAll(filters), change))) return;
+          reads += 1;
+          setTimeout(() => {
+            reads -= 1;
+          }, BURST_WINDOW);
           const sentAt = Date.now();
           const item = await session.send<BaseItem>("GET", `${collection.path}/${id}`).catch(ignoreMissing);
           await confirmItem(collection, id, item);
-          if (sentAt < turnedAt) void reread(all);
+          if (sentAt < turnedAt) reread(all);
         };
-        inOrder(session, { mutationFn, scope, gcTime: 0 }).catch(() => reread(query));
+        // This session's next change of the item does not wait for further attempts.
+        inOrder(session, { mutationFn, scope, gcTime: 0, retry: false }).catch(() => reread(filters));
       }
-      await new Promise((resolve) => setTimeout(resolve, BURST_WINDOW));
+      await new Promise((resolve) => setTimeout(resolve, isMany ? BURST_PAUSE : PAUSE));
       changes.splice(0, taken.length);
     }
   }
 
   function handle(change: LiveChange): void {
     const { of, parents = [] } = change;
-    for (const query of queries.getQueryCache().findAll(all)) {
-      const collection = query.meta as Collection | undefined;
-      if (collection?.of !== of) continue;
-      if (collection.parents.length < parents.length) void reread(query);
-      else if (`${collection.parents}` === `${parents}`) {
-        const changes = waiting.get(query) ?? [];
-        waiting.set(query, changes);
-        if (changes.push(change) === 1) void update(query, collection, changes);
-      }
+    // Also in lists of all items that are further below.
+    const below = { of, version: 0 };
+    for (const { meta } of cache.findAll(all)) {
+      const collection = meta as unknown as Collection;
+      const isOwn = `${collection.parents}` === `${parents}`;
+      if (collection.of !== of || !(isOwn || collection.parents.length < parents.length)) continue;
+      const changes = waiting.get(collection.path) ?? [];
+      waiting.set(collection.path, changes);
+      const next = isOwn ? change : below;
+      // Several lists can have the same path.
+      if (changes.at(-1) !== next && changes.push(next) === 1) void update(collection, changes);
     }
+  }
+
+  function receive(changes: unknown): void {
+    if (hiddenAt) isOutdated = true;
+    else if (changes === "all") reread(all);
+    else if (Array.isArray(changes)) changes.forEach(handle);
   }
 
   function turn(next: boolean): void {
@@ -139,15 +189,14 @@ export function goLive(session: Session, url: string): () => void {
     socket.onopen = async () => {
       turn(true);
       session.setPaused(false);
+      own.clear();
       // A read that began before may be too old. The invalidation would not restart the first read of a query.
       await queries.cancelQueries(all);
-      void reread(all);
+      reread(all);
     };
     socket.onmessage = ({ data }) => {
       heardAt = Date.now();
-      const { changes } = JSON.parse(data);
-      if (changes === "all") void reread(all);
-      else changes?.forEach?.(handle);
+      receive(JSON.parse(data).changes);
     };
     socket.onclose = retry;
   }
@@ -166,13 +215,13 @@ export function goLive(session: Session, url: string): () => void {
     tickedAt = now;
     if (hiddenAt) {
       if (now - hiddenAt >= CLOSE_HIDDEN_AFTER) drop();
-    } else if (hasSlept || (heardAt < spokeAt && now - spokeAt > PATIENCE)) void connect();
+    } else if (hasSlept) void connect();
     else {
       if (!isOpen && now - turnedAt >= TICK) session.setPaused(true);
       if (now < dueAt) return;
       turn(isOpen);
       if (isOpen) socket?.send("{}");
-      else void reread(all);
+      else reread(all);
     }
   }
 
@@ -183,18 +232,24 @@ export function goLive(session: Session, url: string): () => void {
       const isDoubtful = now - hiddenAt > DOUBT_AFTER;
       hiddenAt = 0;
       if (!isOpen) turn(false);
+      if (isOutdated) reread(all);
+      isOutdated = false;
       if (!socket || isDoubtful) void connect();
     }
   }
 
   // Other tabs learn of a change without the server.
   const channel = new BroadcastChannel(`live ${key[1]} ${key[2]}`);
-  channel.onmessage = ({ data }) => handle(data);
+  channel.onmessage = ({ data }) => receive([data]);
   session.announce = (change, sentAt) => {
     channel.postMessage(change);
     // The response may be older than what was read when the socket opened.
-    if (sentAt < turnedAt) void reread(all);
-    else if (isOpen) spokeAt = sentAt;
+    if (sentAt < turnedAt) reread(all);
+    else {
+      own.add(nameOf(change));
+      // A socket that does not report it may be dead.
+      if (isOpen && change.id) setTimeout(() => heardAt < sentAt && connect(), PATIENCE);
+    }
   };
   const interval = setInterval(tick, TICK);
   const ignoreFocus = focusManager.subscribe(onFocus);

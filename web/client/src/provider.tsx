@@ -1,4 +1,4 @@
-import { useQuery } from "@tanstack/react-query";
+import { hashKey, useQuery } from "@tanstack/react-query";
 import {
   createContext,
   type ReactNode,
@@ -58,9 +58,15 @@ const profileKey = ({ key }: Session) => [...key, "profile"];
 /** Updates the profile with the token's claims and `details`. */
 export function refreshProfile(session: Session, details?: ProfileChange): Promise<Profile> {
   const refresh = async () => {
+    const sentAt = Date.now();
     const profile = await session.send<Profile>("PATCH", "/profile", { body: details ?? {} });
-    await confirm<Profile>(session, profileKey(session), () => profile);
-    session.announce?.({ of: "profile", version: (profile as BaseItem).updatedAt }, Infinity);
+    const queryKey = profileKey(session);
+    const before = session.queries.getQueryData<Profile>(queryKey);
+    await confirm<Profile>(session, queryKey, () => profile);
+    // A synchronization that changes only the time is not reported.
+    const shown = (read: object | undefined) => hashKey([{ ...read, updatedAt: 0 }]);
+    if (shown(profile) !== shown(before))
+      session.announce?.({ of: "profile", version: (profile as BaseItem).updatedAt }, sentAt);
     return profile;
   };
   const refreshed = refresh();
@@ -79,7 +85,7 @@ export function useProfile(session: Session, options: { enabled: boolean; refetc
         queries.getQueryData(queryKey)
           ? session.send<Profile>("GET", "/profile", { signal })
           : session.send<Profile>("PATCH", "/profile", { body: {}, signal }),
-      meta: { session, of: "profile", parents: [] },
+      meta: { session, path: "profile", of: "profile", parents: [] },
       ...options,
     },
     queries,

@@ -34,7 +34,7 @@ export type Connection = "offline" | "online" | "paused" | "slow" | "unreachable
 export interface LiveChange {
   /** The list member of the resource, or `profile`. */
   readonly of: string;
-  readonly id?: string;
+  readonly id?: string | undefined;
   /** The values of the path's parameters. */
   readonly parents?: readonly string[];
   /** Null if the item is deleted. */
@@ -65,7 +65,7 @@ export interface Session {
   creation: Promise<unknown>;
   /** The latest update of the profile. */
   refresh?: Promise<unknown>;
-  /** Announces a confirmed change, which was sent at a time, while updates are live. */
+  /** Announces a change that the server has made, and that was first sent at a time, while updates are live. */
   announce?: ((change: LiveChange, sentAt: number) => void) | undefined;
   connection(): Connection;
   setPaused(isPaused: boolean): void;
@@ -280,22 +280,16 @@ export function openSession(
   };
 }
 
-/** The queries under a key that are being read, or are stale. */
-export function unsettled({ queries }: Session, queryKey: QueryKey) {
-  return queries
-    .getQueryCache()
-    .findAll({ queryKey })
-    .filter(({ state }) => state.isInvalidated || state.fetchStatus !== "idle");
-}
-
 /**
  * Puts confirmed data into the data that was read under a key. A read that is in flight may be older and would revert it:
  * it is restarted. Stale data stays stale.
  */
-export async function confirm<T>(session: Session, queryKey: QueryKey, update: (data: T) => T): Promise<void> {
-  const { queries } = session;
-  const isReading = unsettled(session, queryKey).length > 0;
+export async function confirm<T>({ queries }: Session, queryKey: QueryKey, update: (data: T) => T): Promise<void> {
+  const unsettled = queries
+    .getQueryCache()
+    .findAll({ queryKey })
+    .filter(({ state }) => state.isInvalidated || state.fetchStatus !== "idle");
   await queries.cancelQueries({ queryKey });
   queries.setQueriesData<T>({ queryKey }, (data) => data && update(data));
-  if (isReading) void queries.invalidateQueries({ queryKey });
+  for (const { queryKey } of unsettled) void queries.invalidateQueries({ queryKey, exact: true });
 }

@@ -3,7 +3,7 @@ import { cleanup } from "@testing-library/react";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 
-import { type ApiError, createResourceHooks } from "../src/index.ts";
+import { type ApiError, createResourceHooks, useUserProfile } from "../src/index.ts";
 import { ADA, type Change, FakeServer, fakeEverything, LIVE_URL, pass, sleep, socket, sockets } from "./live.ts";
 import { clerkOf, use } from "./support.tsx";
 
@@ -18,6 +18,8 @@ type Step =
       readonly kind: "update" | "delete" | "update elsewhere" | "delete elsewhere" | "restore elsewhere";
       readonly at: number;
     }
+  /** The time of a profile goes down, and repeats. */
+  | { readonly kind: "update profile" | "update profile elsewhere"; readonly name: number; readonly time: number }
   /** A message arrives: the oldest, or another, and perhaps again. */
   | { readonly kind: "deliver"; readonly which: number; readonly isRepeated: boolean }
   | { readonly kind: "lose message"; readonly which: number }
@@ -32,6 +34,14 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({
       kind: fc.constantFrom("update", "delete", "update elsewhere", "delete elsewhere", "restore elsewhere"),
       at,
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constantFrom("update profile", "update profile elsewhere"),
+      name: fc.nat(2),
+      time: fc.nat(2),
     }),
   },
   { weight: 6, arbitrary: fc.record({ kind: fc.constant("deliver" as const), which: at, isRepeated: fc.boolean() }) },
@@ -84,6 +94,7 @@ async function run({ steps, latencies }: World, isClosedWithLoss: boolean): Prom
       create: useCreate(),
       update: useUpdate(),
       remove: useDelete(),
+      ...useUserProfile(),
     }),
     clerk,
     LIVE_URL,
@@ -132,6 +143,11 @@ async function run({ steps, latencies }: World, isClosedWithLoss: boolean): Prom
         const id = deleted.pop();
         return id && void server.write(title, id);
       }
+      case "update profile":
+        server.profileTime = () => step.time;
+        return track(result.current.refreshProfile({ firstName: `${step.name}` }));
+      case "update profile elsewhere":
+        return void server.changeProfile(`${step.name}`, step.time);
       case "deliver": {
         const index = step.which % Math.max(messages.length, 1);
         const change = messages[index];
@@ -178,7 +194,9 @@ async function run({ steps, latencies }: World, isClosedWithLoss: boolean): Prom
   await pass(60_000);
 
   expect(outcomes).not.toContain("pending");
-  const { all, some } = result.current;
+  const { all, some, profile } = result.current;
+  // A change of only the time is not reported.
+  expect(profile?.firstName).toBe(server.profile.firstName);
   const seen = (items: typeof all.items) => items.map(({ id, title, version }) => `${id} ${title} ${version}`);
   const expected = server.list().map(({ id, title, version }) => `${id} ${title} ${version}`);
   expect(seen(all.items)).toEqual(expected);

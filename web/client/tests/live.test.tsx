@@ -12,7 +12,13 @@ const MINUTE = 60_000;
 fakeEverything();
 
 /** A client whose socket is open and that has read the list of `titles`. */
-async function start({ titles = [] as string[], pageSize = 50, isOpen = true, server = new FakeServer() } = {}) {
+async function start({
+  titles = [] as string[],
+  pageSize = 50,
+  secondPageSize = 0,
+  isOpen = true,
+  server = new FakeServer(),
+} = {}) {
   for (const title of titles) server.write(title);
   globalThis.fetch = server.fetch;
   const clerk = clerkOf();
@@ -24,6 +30,7 @@ async function start({ titles = [] as string[], pageSize = 50, isOpen = true, se
       rendered.push(list.items.map((item) => item.title).join());
       return {
         ...list,
+        second: useItems({ pageSize: secondPageSize || pageSize }),
         ...useUserProfile(),
         auth: useAuthState().status,
         connection: useConnection(),
@@ -127,6 +134,28 @@ test("a profile message that overtakes the response of an update costs no read",
   await pass(300, () => socket().poke({ of: "profile", version: server.profile.updatedAt }));
   expect(server.take()).toEqual(["GET /profile"]);
   expect(result.current.profile?.firstName).toBe("Ada");
+});
+
+test("a profile is read whenever it has changed elsewhere, whatever its time", async () => {
+  const { server, result } = await start();
+  pokeAll(server);
+  server.profileTime = () => 500;
+  await pass(300, () => void result.current.refreshProfile({ firstName: "Augusta" }));
+  expect(server.take()).toEqual(["PATCH /profile"]);
+  for (const [name, time] of [
+    ["Byron", 400],
+    ["King", 400],
+    ["Lovelace", 500],
+  ] as const) {
+    await pass(1_200, () => server.changeProfile(name, time));
+    expect(result.current.profile?.firstName).toBe(name);
+    expect(server.take()).toEqual(["GET /profile"]);
+  }
+  // Nothing changed, so the next message is not about this update.
+  server.profileTime = () => 600;
+  await pass(1_200, () => void result.current.refreshProfile({ firstName: "Lovelace" }));
+  await pass(1_200, () => server.changeProfile("Noel", 600));
+  expect(result.current.profile?.firstName).toBe("Noel");
 });
 
 test("an item that this session is changing is read after the change", async () => {
@@ -240,6 +269,89 @@ test('"all" reads everything on the screen, once for all messages until then', a
   expect(server.take().sort()).toEqual(["GET /items", "GET /items", "GET /profile", "GET /profile"]);
 });
 
+test("a page that is loaded meanwhile does not stand for the pages before", async () => {
+  const { server, result, shown } = await start({ titles: ["a", "b", "c", "d", "e"], pageSize: 2 });
+  server.after = (_, path) => new Promise((resolve) => setTimeout(resolve, path === "/profile" ? 1_500 : 200));
+  await pass(50, () => void result.current.refreshProfile({ firstName: "Augusta" }));
+  await pass(50, () => socket().receive({ changes: "all" }));
+  await pass(50);
+  server.write("E", "item-5");
+  await pass(50, () => socket().receive({ changes: "all" }));
+  await pass(50, () => result.current.loadMore());
+  await pass(5_000);
+  expect(shown()).toEqual(["E", "d", "c", "b"]);
+  // The read of everything is in flight, and ends before the next one.
+  await pass(50, () => socket().receive({ changes: "all" }));
+  server.write("D", "item-4");
+  await pass(200, () => socket().receive({ changes: "all" }));
+  await pass(5_000, () => result.current.loadMore());
+  expect(shown()).toEqual(["E", "D", "c", "b", "a"]);
+});
+
+describe("with a second list of the same resource that shows fewer items", () => {
+  test("this session's change of an item that it does not show costs no read", async () => {
+    const { server, result, item } = await start({ titles: ["a", "b", "c", "d", "e"], secondPageSize: 2 });
+    pokeAll(server);
+    await pass(300, () => void result.current.update(item("a"), { title: "A" }));
+    expect(server.take()).toEqual(["PATCH /items/item-1"]);
+    await pass(300, () => void result.current.update(item("e"), { title: "E" }));
+    await pass(300, () => void result.current.create({ title: "f" }));
+    expect(server.take()).toEqual(["PATCH /items/item-5", "POST /items"]);
+    expect(result.current.second.items.map(({ title }) => title)).toEqual(["f", "E", "d"]);
+  });
+
+  test("a change elsewhere costs one read", async () => {
+    const { server, result, shown } = await start({ titles: ["a", "b", "c"], secondPageSize: 2 });
+    pokeAll(server);
+    await pass(300, () => server.write("A", "item-1"));
+    await pass(300, () => server.write("C", "item-3"));
+    await pass(300, () => server.write("d"));
+    expect(server.take()).toEqual(["GET /items/item-1", "GET /items/item-3", "GET /items/item-4"]);
+    expect(shown()).toEqual(["d", "C", "b", "A"]);
+    expect(result.current.second.items.map(({ title }) => title)).toEqual(["d", "C", "b"]);
+  });
+
+  test("a list that was read before an item was created gets it, although the other list has it", async () => {
+    const { server, result, shown } = await start({ titles: ["a", "b"], secondPageSize: 2 });
+    const change = { of: "items", id: "item-3", version: 1 };
+    const { fetch } = server;
+    globalThis.fetch = (input, init) =>
+      String(input).includes("limit=50") ? Promise.resolve(problem(503, "unavailable")) : fetch(input, init);
+    server.write("c");
+    await pass(300, () => socket().receive({ changes: "all" }));
+    expect(result.current.second.items.map(({ title }) => title)).toEqual(["c", "b"]);
+    expect(shown()).toEqual(["b", "a"]);
+    globalThis.fetch = fetch;
+    await pass(30_000, () => socket().poke(change));
+    expect(shown()).toEqual(["c", "b", "a"]);
+  });
+});
+
+test("this session's change of an item on no page costs no read", async () => {
+  const { server, result } = await start({ titles: ["a", "b", "c"], pageSize: 2 });
+  pokeAll(server);
+  await pass(300, () => void result.current.update({ id: "item-1", version: 1 }, { title: "A" }));
+  expect(server.take()).toEqual(["PATCH /items/item-1"]);
+});
+
+test("a read that fails does not delay this session's change of the item", async () => {
+  const { server, result, shown, item } = await start({ titles: ["a"] });
+  const { fetch } = server;
+  globalThis.fetch = (input, init) =>
+    String(input).endsWith("/item-1") && init?.method === "GET"
+      ? Promise.resolve(problem(503, "unavailable"))
+      : fetch(input, init);
+  const held = latch();
+  server.before = (_, path) => (path === "/items" ? held.opened : Promise.resolve());
+  server.write("theirs", "item-1");
+  await pass(50, () => socket().poke({ of: "items", id: "item-1", version: 2 }));
+  await pass(100, () => void result.current.update({ ...item("a"), version: 2 }, { title: "mine" }));
+  expect(server.list()).toMatchObject([{ title: "mine" }]);
+  held.open();
+  await pass(1_000);
+  expect(shown()).toEqual(["mine"]);
+});
+
 describe("a burst", () => {
   test("of more than ten items in a message is one read of the list", async () => {
     const { server, shown } = await start();
@@ -258,6 +370,21 @@ describe("a burst", () => {
     await pass(500);
     expect(shown()).toEqual(server.titles());
     expect(server.take()).toEqual(["GET /items/item-1", "GET /items"]);
+  });
+
+  test("that goes on ends as few reads of items and of the list", async () => {
+    const { server, shown } = await start({ pageSize: 100 });
+    pokeAll(server);
+    for (let index = 0; index < 500; index += 1) await pass(11, () => server.write(`${index}`, `item-${index % 50}`));
+    await pass(2_000);
+    expect(shown()).toEqual(server.titles());
+    const requests = server.take();
+    expect(requests.filter((request) => request !== "GET /items").length).toBeLessThanOrEqual(20);
+    expect(requests.filter((request) => request === "GET /items").length).toBeLessThanOrEqual(7);
+    // Later changes are read one by one again.
+    await pass(5_000);
+    await pass(300, () => server.write("last", "item-1"));
+    expect(server.take()).toEqual(["GET /items/item-1"]);
   });
 
   test("of 10,000 messages ends as reads of the list that none of them interrupts", async () => {
@@ -318,6 +445,26 @@ test("a first read that began before the socket opened is restarted", async () =
   server.write("b");
   await pass(100, () => socket().open());
   expect(result.current.items.map((item) => item.title)).toEqual(["b", "a"]);
+});
+
+test("sockets that the server closes after a while are replaced, and no change is missed", async () => {
+  const { server, shown } = await start({ titles: ["a"] });
+  // As the limit of two hours does.
+  for (let round = 0; round < 5; round += 1) {
+    const rotated = socket();
+    pokeAll(server);
+    await pass(2_000, () => server.write(`${round} open`));
+    await pass(1, () => rotated.lose());
+    server.onChange = () => {};
+    server.write(`${round} closed`);
+    server.write(`${round}`, "item-1");
+    while (socket() === rotated) await pass(100);
+    server.write(`${round} connecting`);
+    server.delete(`item-${3 * round + 2}`);
+    await pass(200, () => socket().open());
+    expect(shown()).toEqual(server.titles());
+  }
+  expect(sockets).toHaveLength(6);
 });
 
 describe("without a socket", () => {
@@ -454,6 +601,7 @@ test("reads of items are forgotten", async () => {
   const { server, shown } = await start({ titles: ["a"] });
   pokeAll(server);
   for (let version = 0; version < 20; version += 1) await pass(150, () => server.write(`${version}`, "item-1"));
+  await pass(1_000);
   expect(shown()).toEqual(["19"]);
   const [cache] = add.mock.contexts as MutationCache[];
   expect(cache?.getAll()).toEqual([]);
@@ -527,6 +675,36 @@ describe("a socket that may be dead is replaced", () => {
     // A synchronization that changes nothing is not reported.
     await pass(MINUTE, () => void result.current.refreshProfile());
     expect(sockets).toHaveLength(2);
+  });
+
+  test("a change that the server did not make is not waited for", async () => {
+    const { server, result, item } = await start({ titles: ["a", "b", "c"] });
+    const [a, b, c] = [item("a"), item("b"), item("c")];
+    server.delete(a.id);
+    server.write("B", b.id);
+    server.write("C", c.id);
+    await pass(MINUTE, () => void result.current.remove(a));
+    await pass(MINUTE, () => void result.current.update(b, { title: "mine" }).catch(() => {}));
+    await pass(MINUTE, () => void result.current.update(c, { title: "C" }));
+    expect(server.take().filter((request) => !request.startsWith("GET"))).toHaveLength(3);
+    expect(sockets).toHaveLength(1);
+  });
+
+  test("a change whose first response is lost counts as reported by a message before the second", async () => {
+    const { server, result, shown } = await start();
+    pokeAll(server);
+    const { fetch } = server;
+    let attempts = 0;
+    globalThis.fetch = async (input, init) => {
+      const response = await fetch(input, init);
+      if (init?.method === "POST" && attempts++ === 0) throw new TypeError("the connection was lost");
+      return response;
+    };
+    server.onChange = (change) => change.version === 1 && socket().poke(change);
+    await pass(MINUTE, () => void result.current.create({ title: "a" }));
+    expect(attempts).toBe(2);
+    expect(shown()).toEqual(["a"]);
+    expect(sockets).toHaveLength(1);
   });
 
   test("a message that arrives before the response is a report", async () => {
@@ -685,7 +863,7 @@ test("a change below another item applies to the list of its parents", async () 
   expect(result.current[1].notes).toMatchObject([{ id: "n" }]);
   requests.length = 0;
   for (const parents of [["c"], ["a", "b/c"], [], undefined]) {
-    await pass(200, () => socket().poke({ of: "notes", id: "m", parents, version: null }));
+    await pass(1_200, () => socket().poke({ of: "notes", id: "m", parents, version: null }));
   }
   // Only the list across all boards can have them.
   expect(requests).toEqual(["/notes", "/boards/a/notes", "/boards/b%2Fc/notes", "/notes"]);

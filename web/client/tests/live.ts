@@ -97,7 +97,7 @@ export const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(r
 export type Stored = Item<"/items">;
 export interface Change {
   of: string;
-  id: string;
+  id?: string;
   version: number | null;
 }
 
@@ -106,6 +106,8 @@ export class FakeServer {
   readonly items = new Map<string, Stored>();
   readonly requests: string[] = [];
   profile = { id: "ada", createdAt: 1, updatedAt: 1, email: null, firstName: "Ada", lastName: null };
+  /** The time of the profile's next update, if it is not the server's. */
+  profileTime: (() => number) | undefined;
   isSignedIn = true;
   onChange: (change: Change) => void = () => {};
   /** Runs before and after a request is handled. */
@@ -132,8 +134,11 @@ export class FakeServer {
     this.onChange({ of: "items", id, version: null });
   }
 
-  changeProfile(firstName: string): void {
-    this.profile = { ...this.profile, firstName, updatedAt: ++this.#time };
+  /** The time goes back when Clerk reports the user, and stays the same from then on. */
+  changeProfile(firstName: string, updatedAt = ++this.#time): void {
+    const isSame = this.profile.firstName === firstName;
+    this.profile = { ...this.profile, firstName, updatedAt };
+    if (!isSame) this.onChange({ of: "profile", version: updatedAt });
   }
 
   list(): Stored[] {
@@ -167,7 +172,7 @@ export class FakeServer {
   #handle(method: string, path: string, query: URLSearchParams, version: string | null, body: Partial<Stored>) {
     if (!this.isSignedIn) return problem(401, "session_ended");
     if (path === "/profile") {
-      if (method === "PATCH" && "firstName" in body) this.changeProfile(String(body.firstName));
+      if (method === "PATCH" && "firstName" in body) this.changeProfile(String(body.firstName), this.profileTime?.());
       return Response.json(this.profile);
     }
     const id = path.split("/")[2];
