@@ -100,3 +100,28 @@ test("a change while no socket can be opened shows when one can, and the pause i
   await expect(titles(phone)).toHaveText(["After", "Meanwhile", "Before"]);
   await Promise.all([ada, phone].map((page) => page.context().close()));
 });
+
+test("sockets that are closed after a while are replaced, and no change is missed", async ({ browser }) => {
+  const [ada, phone] = [await newWindow(browser), await newWindow(browser)];
+  let count = 0;
+  // As the limit of two hours does.
+  await phone.routeWebSocket(stack().live, (socket) => {
+    count += 1;
+    const server = socket.connectToServer();
+    setTimeout(() => {
+      void server.close();
+      void socket.close({ code: 1001 });
+    }, 1_000);
+  });
+  const user = await signUp(ada);
+  await signIn(phone, user);
+  const made: string[] = [];
+  while (count < 4) {
+    const title = `Chat ${made.length + 1}`;
+    await newChat(ada, title);
+    made.unshift(title);
+    await expect(titles(phone)).toHaveText(made);
+  }
+  await expect(titles(ada)).toHaveText(made);
+  await Promise.all([ada, phone].map((page) => page.context().close()));
+});
