@@ -323,13 +323,15 @@ async fn in_docker(
         dynamodb::access_key(folder)?.context("the local stack has never run. Start it with `make run`")?;
     let origins = stack::origins(ports, origins);
     let template = Template::load()?;
-    let environment = |database| {
-        let mut environment = stack::environment(ports, &origins, secrets, &access_key, database);
+    let environment = |url: String| {
+        let connections = format!("{url}/{}", template.websocket_api.stage);
+        let mut environment = stack::environment(ports, &origins, secrets, &access_key, url);
+        environment.insert("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI".to_owned(), connections);
         environment.extend(template.functions.into_iter().flat_map(|function| function.tables));
         environment.insert("CLERK_JWT_KEY".to_owned(), key);
         environment
     };
-    docker::sam_local(arguments, event, ports.dynamodb, environment).await
+    docker::sam_local(arguments, event, ports, environment).await
 }
 
 /// A client of the development Clerk's Backend API.

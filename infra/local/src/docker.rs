@@ -19,6 +19,7 @@ use crate::{
     functions::workspace,
     guard::Guard,
     proxy::{Proxy, hidden_listener},
+    stack::Ports,
 };
 
 /// The output folder of `sam build` in `make invoke`.
@@ -26,11 +27,12 @@ const BUILT: &str = ".aws-sam/here";
 /// The host name by which Docker Desktop's containers reach the machine's loopback interface.
 const DESKTOP_HOST: &str = "host.docker.internal";
 
-/// Runs a command of `sam local`. `environment` returns the functions' environment for the database's URL.
+/// Runs a command of `sam local`. `environment` returns the functions' environment for the URL of the database and of the
+/// WebSocket API.
 pub(crate) async fn sam_local(
     arguments: &[String],
     event: Option<String>,
-    dynamodb_port: u16,
+    ports: Ports,
     environment: impl FnOnce(String) -> BTreeMap<String, String>,
 ) -> Result<()> {
     let sam = workspace().join(".tools/sam/bin/sam");
@@ -39,7 +41,7 @@ pub(crate) async fn sam_local(
         bail!("the functions are not built for Docker. Run `make invoke` or `make start-api`, which build them");
     }
     let containers = listen(&gateways().await?).await?;
-    let database = serve(containers.listener, &containers.host, dynamodb_port);
+    let services = serve(containers.listener, &containers.host, ports.dynamodb, ports.live);
     // Ctrl-C ends the SAM CLI. This program waits for that and then deletes the template.
     let _interrupt = signal(SignalKind::interrupt())?;
     let template = write_template(&folder, &environment(format!("http://{}", containers.host)))?;
@@ -57,7 +59,7 @@ pub(crate) async fn sam_local(
         input.write_all(event.as_bytes()).await?;
     }
     let status = sam.wait().await?;
-    database.abort();
+    services.abort();
     if !status.success() {
         bail!("`sam local` failed ({status}). See its output above");
     }
@@ -138,15 +140,17 @@ async fn listen(gateways: &[Ipv4Addr]) -> Result<Containers> {
     Ok(Containers { listener, host, options: &["--add-host", "host.docker.internal:host-gateway"] })
 }
 
-/// Forwards requests of containers, and not of web pages, to the database, which requires its access key.
-fn serve(listener: TcpListener, host: &str, dynamodb_port: u16) -> JoinHandle<std::io::Result<()>> {
-    let proxy = Proxy::to((Ipv4Addr::LOCALHOST, dynamodb_port).into());
-    let to_database = async move |mut request: Request| {
-        // The database's guard expects its own host.
+/// Forwards requests of containers, and not of web pages, to the database or to the connections of the WebSocket API. Both
+/// require the database's access key.
+fn serve(listener: TcpListener, host: &str, dynamodb_port: u16, live_port: u16) -> JoinHandle<std::io::Result<()>> {
+    let [database, connections] = [dynamodb_port, live_port].map(|port| Proxy::to((Ipv4Addr::LOCALHOST, port).into()));
+    let to_service = async move |mut request: Request| {
+        // The guard of each service expects its own host.
         request.headers_mut().remove(header::HOST);
-        proxy.pass(request).await
+        let is_of_connection = request.uri().path().contains("/@connections/");
+        if is_of_connection { connections.pass(request).await } else { database.pass(request).await }
     };
-    let router = Guard::containers(host.to_owned()).layer(Router::new().fallback(to_database));
+    let router = Guard::containers(host.to_owned()).layer(Router::new().fallback(to_service));
     tokio::spawn(async move { axum::serve(listener, router).await })
 }
 
@@ -186,19 +190,25 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn containers_reach_the_database_and_web_pages_do_not() {
-        let database = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let port = database.local_addr().expect("bound").port();
-        let echo = Router::new().fallback(async |request: Request| format!("{:?}", request.headers().get("host")));
-        tokio::spawn(async move { axum::serve(database, echo).await });
+    async fn containers_reach_the_services_and_web_pages_do_not() {
+        let service = async || {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let port = listener.local_addr().expect("bound").port();
+            let echo = Router::new().fallback(async |request: Request| format!("{:?}", request.headers().get("host")));
+            tokio::spawn(async move { axum::serve(listener, echo).await });
+            port
+        };
+        let (database, connections) = (service().await, service().await);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
         let host = format!("{DESKTOP_HOST}:1234");
-        let _served = serve(listener, &host, port);
+        let _served = serve(listener, &host, database, connections);
 
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-        let answer = http.post(&url).header("host", &host).send().await.expect("an answer");
-        assert_eq!(answer.text().await.expect("text"), format!("Some(\"127.0.0.1:{port}\")"));
+        for (path, port) in [("/", database), ("/v1/@connections/L0SM9cOFvHcCIhw%3D", connections)] {
+            let answer = http.post(format!("{url}{path}")).header("host", &host).send().await.expect("an answer");
+            assert_eq!(answer.text().await.expect("text"), format!("Some(\"127.0.0.1:{port}\")"));
+        }
         let page = http.post(&url).header("host", &host).header("origin", "http://localhost:3000");
         for rejected in [page, http.post(&url), http.post(&url).header("host", "evil.example")] {
             assert_eq!(rejected.send().await.expect("an answer").status(), 403);

@@ -45,7 +45,7 @@ pub(crate) struct Ports {
     #[arg(long = "clerk-port", env = "CLERK_PORT", default_value_t = Self::CLERK)]
     pub(crate) clerk: u16,
     /// Port of the WebSocket API
-    #[arg(long = "live-port", env = "LIVE_PORT", default_value_t = 9001, global = true)]
+    #[arg(long = "live-port", env = "LIVE_PORT", default_value_t = 9001)]
     pub(crate) live: u16,
     /// Port of DynamoDB
     #[arg(long = "dynamodb-port", env = "DYNAMODB_PORT", default_value_t = 8000)]
