@@ -69,7 +69,8 @@ export function refreshProfile(session: Session, details?: ProfileChange): Promi
       session.announce?.({ of: "profile", version: (profile as BaseItem).updatedAt }, sentAt);
     return profile;
   };
-  const refreshed = refresh();
+  // One after the other, so that the last response is that of the last update.
+  const refreshed = Promise.resolve(session.refresh).then(refresh, refresh);
   session.refresh = refreshed;
   return refreshed;
 }

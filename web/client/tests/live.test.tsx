@@ -136,6 +136,23 @@ test("a profile message that overtakes the response of an update costs no read",
   expect(result.current.profile?.firstName).toBe("Ada");
 });
 
+test("updates of the profile are sent one after the other, so that a late response hides no later update", async () => {
+  const { result, server } = await start();
+  let late = 500;
+  server.after = () => {
+    const time = late;
+    late = 0;
+    return new Promise((resolve) => setTimeout(resolve, time));
+  };
+  await pass(0, () => {
+    for (const firstName of ["Augusta", "Lovelace"]) void result.current.refreshProfile({ firstName });
+  });
+  expect(server.take()).toEqual(["PATCH /profile"]);
+  await pass(1_000);
+  expect(server.take()).toEqual(["PATCH /profile"]);
+  expect(result.current.profile?.firstName).toBe("Lovelace");
+});
+
 test("a profile is read whenever it has changed elsewhere, whatever its time", async () => {
   const { server, result } = await start();
   pokeAll(server);
