@@ -56,6 +56,8 @@ export function goLive(session: Session, url: string): () => void {
   /** When that began, or when the last keep-alive was sent or everything was polled, and when to do so next. */
   let turnedAt = 0;
   let dueAt = 0;
+  /** When everything on the screen was last read again. */
+  let readAt = 0;
   /** When the last message arrived. */
   let heardAt = 0;
   let tickedAt = Date.now();
@@ -85,6 +87,11 @@ export function goLive(session: Session, url: string): () => void {
         ),
       );
     }
+  }
+
+  function rereadAll(): void {
+    readAt = Date.now();
+    reread(all);
   }
 
   /** Whether a list that was read lacks a change. Without an id, nothing shows that it does not. */
@@ -129,7 +136,7 @@ export function goLive(session: Session, url: string): () => void {
           const sentAt = Date.now();
           const item = await session.send<BaseItem>("GET", `${collection.path}/${id}`).catch(ignoreMissing);
           await confirmItem(collection, id, item);
-          if (sentAt < turnedAt) reread(all);
+          if (sentAt <= readAt) rereadAll();
         };
         // This session's next change of the item does not wait for further attempts.
         inOrder(session, { mutationFn, scope, gcTime: 0, retry: false }).catch(() => reread(filters));
@@ -157,7 +164,7 @@ export function goLive(session: Session, url: string): () => void {
 
   function receive(changes: unknown): void {
     if (hiddenAt) isOutdated = true;
-    else if (changes === "all") reread(all);
+    else if (changes === "all") rereadAll();
     else if (Array.isArray(changes)) changes.forEach(handle);
   }
 
@@ -192,7 +199,7 @@ export function goLive(session: Session, url: string): () => void {
       own.clear();
       // A read that began before may be too old. The invalidation would not restart the first read of a query.
       await queries.cancelQueries(all);
-      reread(all);
+      rereadAll();
     };
     socket.onmessage = ({ data }) => {
       heardAt = Date.now();
@@ -221,7 +228,7 @@ export function goLive(session: Session, url: string): () => void {
       if (now < dueAt) return;
       turn(isOpen);
       if (isOpen) socket?.send("{}");
-      else reread(all);
+      else rereadAll();
     }
   }
 
@@ -232,7 +239,7 @@ export function goLive(session: Session, url: string): () => void {
       const isDoubtful = now - hiddenAt > DOUBT_AFTER;
       hiddenAt = 0;
       if (!isOpen) turn(false);
-      if (isOutdated) reread(all);
+      if (isOutdated) rereadAll();
       isOutdated = false;
       if (!socket || isDoubtful) void connect();
     }
@@ -243,8 +250,8 @@ export function goLive(session: Session, url: string): () => void {
   channel.onmessage = ({ data }) => receive([data]);
   session.announce = (change, sentAt) => {
     channel.postMessage(change);
-    // The response may be older than what was read when the socket opened.
-    if (sentAt < turnedAt) reread(all);
+    // The response may be older than what was read since.
+    if (sentAt <= readAt) rereadAll();
     else {
       own.add(nameOf(change));
       // A socket that does not report it may be dead.

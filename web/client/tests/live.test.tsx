@@ -193,6 +193,16 @@ test("an item that this session is changing is read after the change", async () 
   expect(server.take()).toEqual(["GET /items/item-1"]);
 });
 
+test("a response that is older than what was read for all changes does not hide them", async () => {
+  const { server, result, item, shown } = await start({ titles: ["a"] });
+  server.after = (method) => new Promise((resolve) => setTimeout(resolve, method === "PATCH" ? 500 : 0));
+  await pass(100, () => void result.current.update(item("a"), { title: "mine" }));
+  server.write("theirs", "item-1");
+  await pass(100, () => socket().receive({ changes: "all" }));
+  await pass(2_000);
+  expect(shown()).toEqual(["theirs"]);
+});
+
 test("a deletion elsewhere that overtakes the response of the creation shows", async () => {
   const { server, result, shown } = await start();
   server.after = () => new Promise((resolve) => setTimeout(resolve, 500));
