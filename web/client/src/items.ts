@@ -113,6 +113,9 @@ function apply<T extends BaseItem | undefined>(
     return run((item) => {
       session.announce?.({ of, id, parents, version: item?.version ?? null }, sentAt);
       return item;
+    }).catch((error: ApiError) => {
+      session.announce?.(undefined, sentAt);
+      throw error;
     });
   };
   return session.during(() =>

@@ -249,10 +249,10 @@ export function goLive(session: Session, url: string): () => void {
   const channel = new BroadcastChannel(`live ${key[1]} ${key[2]}`);
   channel.onmessage = ({ data }) => receive([data]);
   session.announce = (change, sentAt) => {
-    channel.postMessage(change);
+    if (change) channel.postMessage(change);
     // The response may be older than what was read since.
     if (sentAt <= readAt) rereadAll();
-    else {
+    else if (change) {
       own.add(nameOf(change));
       // A socket that does not report it may be dead.
       if (isOpen && change.id) setTimeout(() => heardAt < sentAt && connect(), PATIENCE);

@@ -65,8 +65,8 @@ export interface Session {
   creation: Promise<unknown>;
   /** The latest update of the profile. */
   refresh?: Promise<unknown>;
-  /** Announces a change that the server has made, and that was first sent at a time, while updates are live. */
-  announce?: ((change: LiveChange, sentAt: number) => void) | undefined;
+  /** Announces a change that the server has made, or rejected, and that was first sent at a time, while updates are live. */
+  announce?: ((change: LiveChange | undefined, sentAt: number) => void) | undefined;
   connection(): Connection;
   setPaused(isPaused: boolean): void;
   /** Why the server rejected the user. */

@@ -203,6 +203,17 @@ test("a response that is older than what was read for all changes does not hide 
   expect(shown()).toEqual(["theirs"]);
 });
 
+test("a late response that an item is missing does not hide that it is there again", async () => {
+  const { server, result, item, shown } = await start({ titles: ["a"] });
+  server.delete("item-1");
+  server.after = (method) => new Promise((resolve) => setTimeout(resolve, method === "PATCH" ? 500 : 0));
+  await pass(100, () => void result.current.update(item("a"), { title: "mine" }).catch(() => {}));
+  server.write("restored", "item-1");
+  await pass(100, () => socket().receive({ changes: "all" }));
+  await pass(2_000);
+  expect(shown()).toEqual(["restored"]);
+});
+
 test("a deletion elsewhere that overtakes the response of the creation shows", async () => {
   const { server, result, shown } = await start();
   server.after = () => new Promise((resolve) => setTimeout(resolve, 500));
