@@ -20,6 +20,9 @@ use tower_http::services::{ServeDir, ServeFile};
 
 use crate::{clerk::Clerk, functions::workspace, guard::Guard};
 
+/// Where `make` installs the packages with the scripts of Clerk's SDK and components.
+const CLERK_PACKAGES: &str = ".tools/clerk-browser/node_modules";
+
 /// If it is set, the application uses Clerk itself.
 pub(crate) const PUBLISHABLE_KEY: &str = "VITE_CLERK_PUBLISHABLE_KEY";
 
@@ -79,7 +82,7 @@ pub(crate) fn router(port: u16, built: &Path, clerk: &Arc<Clerk>, origins: Vec<S
     let application =
         Router::new().fallback_service(files).layer(middleware::map_response_with_state(headers(built)?, with_headers));
     let router = Router::new()
-        .nest("/clerk", clerk.browser())
+        .nest("/clerk", clerk.browser(&workspace().join(CLERK_PACKAGES)))
         .fallback_service(application)
         .layer(middleware::from_fn(with_defaults));
     Ok(Guard::web(port, origins).layer(router))

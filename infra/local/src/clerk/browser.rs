@@ -1,33 +1,26 @@
-//! The development Clerk for browsers: a page to sign up and sign in as any user, and the part of Clerk's Frontend API that
-//! issues tokens. It is served on the front end's origin, like Clerk behind a proxy, so that its cookie is first-party.
+//! The development Clerk's own page to sign up and sign in as any user. It is served on the front end's origin, like Clerk
+//! behind a proxy, so that its cookie is first-party.
 
 use std::sync::Arc;
 
 use axum::{
-    Form, Json, Router,
-    extract::{Path, Query, State},
-    http::{StatusCode, header},
+    Form, Router,
+    extract::{Query, State},
+    http::StatusCode,
     response::{IntoResponse, Redirect, Response},
     routing::{get, post},
 };
-use axum_extra::extract::{
-    CookieJar,
-    cookie::{Cookie, SameSite},
-};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde::Deserialize;
-use serde_json::{Value, json};
 use url::{Position, Url};
-use uuid::Uuid;
 
 use super::{
     Clerk,
-    routes::{ClerkError, ClerkResult, Clerks, UserBody, announce, end, sign_in, sign_up, token},
-    state::{Session, Status, User},
+    frontend::Browser,
+    routes::{ClerkError, ClerkResult, Clerks, UserBody, announce, end, sign_up},
+    state::{Status, User},
 };
 
-/// The cookie that identifies a browser, with the same name as Clerk's.
-const CLIENT: &str = "__client";
 /// The number of users that the page lists.
 const LISTED_USERS: usize = 8;
 const STYLE: &str = include_str!("sign-in.css");
@@ -36,9 +29,6 @@ pub(super) fn router(clerk: Arc<Clerk>) -> Router {
     Router::new()
         .route("/sign-in", get(show).post(submit_sign_in))
         .route("/sign-up", post(submit_sign_up))
-        .route("/v1/client", get(read_client))
-        .route("/v1/client/sessions/{id}/tokens", post(create_token))
-        .route("/v1/client/sessions/{id}/end", post(end_session))
         .with_state(clerk)
 }
 
@@ -73,14 +63,14 @@ struct SignIn {
     back: Return,
 }
 
-async fn submit_sign_in(State(clerk): Clerks, jar: CookieJar, Form(form): Form<SignIn>) -> Response {
+async fn submit_sign_in(State(clerk): Clerks, browser: Browser, Form(form): Form<SignIn>) -> Response {
     let email = form.email.trim();
     let user = clerk.read(|state| state.users.values().find(|user| user.email == email).cloned());
     let Some(user) = user else {
         let message = format!("No account has the email address {email}. Sign up below.");
         return (StatusCode::UNPROCESSABLE_ENTITY, page(&clerk, &form.back, email, &message)).into_response();
     };
-    enter(&clerk, jar, user, &form.back).unwrap_or_else(|error| rejected(&clerk, &form.back, email, error))
+    enter(&clerk, browser, &user, &form.back).unwrap_or_else(|error| rejected(&clerk, &form.back, email, error))
 }
 
 #[derive(Deserialize)]
@@ -92,7 +82,7 @@ struct SignUp {
     back: Return,
 }
 
-async fn submit_sign_up(State(clerk): Clerks, jar: CookieJar, Form(form): Form<SignUp>) -> Response {
+async fn submit_sign_up(State(clerk): Clerks, browser: Browser, Form(form): Form<SignUp>) -> Response {
     let SignUp { email, first_name, last_name, back } = form;
     let email = email.trim();
     let some = |name: String| Some(name.trim().to_owned()).filter(|name| !name.is_empty());
@@ -108,63 +98,22 @@ async fn submit_sign_up(State(clerk): Clerks, jar: CookieJar, Form(form): Form<S
     };
     let entered = sign_up(&clerk, body).and_then(|user| {
         drop(announce(&clerk, user.json(), &[("user.created", user.json())])?);
-        enter(&clerk, jar, user, &back)
+        enter(&clerk, browser, &user, &back)
     });
     entered.unwrap_or_else(|error| rejected(&clerk, &back, email, error))
 }
 
-/// Opens a session in this browser, and ends its previous one.
-fn enter(clerk: &Arc<Clerk>, jar: CookieJar, user: User, back: &Return) -> ClerkResult {
-    if let Some(session) = current(clerk, &jar) {
+/// Opens a session in this browser, and ends its previous ones.
+fn enter(clerk: &Arc<Clerk>, mut browser: Browser, user: &User, back: &Return) -> ClerkResult {
+    for (session, _) in browser.sessions() {
         drop(end(clerk, &session.id, Status::Ended, "session.ended")?);
     }
-    let client = Uuid::new_v4().simple().to_string();
-    let session = sign_in(clerk, user.id, Some(client.clone()))?;
-    drop(announce(clerk, session.json(), &[("session.created", session.json())])?);
-    let cookie = Cookie::build((CLIENT, client)).path("/clerk").http_only(true).same_site(SameSite::Lax).permanent();
-    Ok((jar.add(cookie), Redirect::to(&back.path(&clerk.origin))).into_response())
+    browser.enter(&user.id)?;
+    Ok((browser.cookies(), Redirect::to(&back.path(&clerk.origin))).into_response())
 }
 
-fn rejected(clerk: &Clerk, back: &Return, email: &str, ClerkError(status, _, message): ClerkError) -> Response {
-    (status, page(clerk, back, email, &message)).into_response()
-}
-
-/// The session of the browser.
-fn current(clerk: &Clerk, jar: &CookieJar) -> Option<Session> {
-    let client = jar.get(CLIENT)?.value();
-    clerk.read(|state| {
-        let mut sessions = state.sessions.values();
-        let is_its = |session: &&Session| session.client.as_deref() == Some(client) && session.status == Status::Active;
-        sessions.find(is_its).cloned()
-    })
-}
-
-async fn read_client(State(clerk): Clerks, jar: CookieJar) -> Response {
-    let session = current(&clerk, &jar).and_then(|session| {
-        let user = clerk.read(|state| state.users.get(&session.user_id).cloned())?;
-        Some((session, user))
-    });
-    let response = session.map_or(Value::Null, |(session, user)| {
-        let Session { id, user_id, .. } = session;
-        let session = json!({ "object": "session", "id": id, "user_id": user_id, "user": user.json() });
-        json!({ "object": "client", "sessions": [session], "last_active_session_id": id })
-    });
-    ([(header::CACHE_CONTROL, "no-store")], Json(json!({ "response": response }))).into_response()
-}
-
-/// The session `id`, if it is this browser's.
-fn own(clerk: &Clerk, jar: &CookieJar, id: &str) -> Result<Session, ClerkError> {
-    current(clerk, jar).filter(|session| session.id == id).ok_or_else(|| {
-        ClerkError(StatusCode::UNAUTHORIZED, "authentication_invalid", "This browser has no such session.".to_owned())
-    })
-}
-
-async fn create_token(State(clerk): Clerks, jar: CookieJar, Path(id): Path<String>) -> ClerkResult {
-    token(&clerk, &own(&clerk, &jar, &id)?.id)
-}
-
-async fn end_session(State(clerk): Clerks, jar: CookieJar, Path(id): Path<String>) -> ClerkResult {
-    end(&clerk, &own(&clerk, &jar, &id)?.id, Status::Ended, "session.ended")
+fn rejected(clerk: &Clerk, back: &Return, email: &str, error: ClerkError) -> Response {
+    (error.status, page(clerk, back, email, &error.message)).into_response()
 }
 
 fn page(clerk: &Clerk, back: &Return, email: &str, message: &str) -> Markup {
@@ -226,6 +175,7 @@ mod tests {
         extract::Request,
         http::Method,
     };
+    use serde_json::Value;
     use tower::ServiceExt;
 
     use super::*;
@@ -273,32 +223,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn browsers_get_tokens_only_of_their_own_active_session() {
+    async fn the_page_signs_in_as_one_user_at_a_time() {
         let clerk = Instance::new();
         let entered = clerk.sign_up("ada@example.com", "/").await;
         assert_eq!((entered.status(), header(&entered, "location")), (StatusCode::SEE_OTHER, "/"));
-        let cookie = header(&entered, "set-cookie").to_owned();
-        assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
-        let cookie = cookie.split(';').next().expect("a cookie");
+        let mut cookies = entered.headers().get_all("set-cookie").iter().filter_map(|cookie| cookie.to_str().ok());
+        let cookie = cookies.find(|cookie| cookie.starts_with("__client=")).expect("a cookie");
+        let cookie = [("cookie", cookie.split(';').next().expect("a value"))];
 
-        let client = text(clerk.send(Method::GET, "/clerk/v1/client", &[("cookie", cookie)], "").await).await;
-        let client: Value = serde_json::from_str(&client).expect("JSON");
-        let session = client.pointer("/response/last_active_session_id").and_then(Value::as_str).expect("a session");
-        let tokens = format!("/clerk/v1/client/sessions/{session}/tokens");
-        let token = clerk.send(Method::POST, &tokens, &[("cookie", cookie)], "").await;
-        assert_eq!(token.status(), StatusCode::OK);
-
-        let eve = clerk.sign_up("eve@example.com", "/").await;
-        let other = header(&eve, "set-cookie").split(';').next().expect("a cookie").to_owned();
-        for headers in [&[][..], &[("cookie", other.as_str())]] {
-            assert_eq!(clerk.send(Method::POST, &tokens, headers, "").await.status(), StatusCode::UNAUTHORIZED);
-        }
-        let end = format!("/clerk/v1/client/sessions/{session}/end");
-        assert_eq!(clerk.send(Method::POST, &end, &[("cookie", cookie)], "").await.status(), StatusCode::OK);
-        let token = clerk.send(Method::POST, &tokens, &[("cookie", cookie)], "").await;
-        assert_eq!(token.status(), StatusCode::UNAUTHORIZED);
-        let client = text(clerk.send(Method::GET, "/clerk/v1/client", &[("cookie", cookie)], "").await).await;
-        assert_eq!(client, r#"{"response":null}"#);
+        let client = |response| async { serde_json::from_str::<Value>(&text(response).await).expect("JSON") };
+        let first = client(clerk.send(Method::GET, "/clerk/v1/client", &cookie, "").await).await;
+        let form = "email=eve%40example.com&first_name=Eve&last_name=";
+        clerk.send(Method::POST, "/clerk/sign-up", &cookie, form).await;
+        let second = client(clerk.send(Method::GET, "/clerk/v1/client", &cookie, "").await).await;
+        let emails = [first, second].map(|client| {
+            let sessions = client.pointer("/response/sessions").and_then(Value::as_array).cloned().unwrap_or_default();
+            let email = |session: &Value| session.pointer("/public_user_data/identifier").cloned();
+            sessions.iter().map(email).collect::<Vec<_>>()
+        });
+        assert_eq!(emails, [[Some("ada@example.com".into())], [Some("eve@example.com".into())]]);
     }
 
     #[tokio::test]
@@ -363,7 +306,7 @@ mod tests {
             &[("origin", "null")],
         ];
         for headers in rejected {
-            for path in ["/clerk/sign-up", "/clerk/sign-in", session] {
+            for path in ["/clerk/sign-up", "/clerk/sign-in", "/clerk/v1/client/sign_ups", session] {
                 let response = clerk.send(Method::POST, path, headers, "email=a%40b&first_name=&last_name=").await;
                 assert_eq!(response.status(), StatusCode::FORBIDDEN, "{path} {headers:?}");
             }

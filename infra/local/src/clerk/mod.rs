@@ -1,6 +1,7 @@
 //! A development Clerk: users sign up and sign in, and it issues session tokens and sends webhooks.
 
 mod browser;
+mod frontend;
 mod routes;
 mod state;
 mod webhooks;
@@ -30,6 +31,8 @@ pub struct Clerk {
     webhook_url: String,
     key: SigningKey,
     secrets: Secrets,
+    /// The end of the names of cookies that belong to this instance.
+    cookie_suffix: String,
     http: reqwest::Client,
     stored: Mutex<state::Stored>,
     deliveries: Mutex<HashMap<String, watch::Receiver<webhooks::Progress>>>,
@@ -41,6 +44,7 @@ impl Clerk {
     pub fn load(folder: &Path, issuer: String, origin: String, webhook_url: String) -> Result<Arc<Self>> {
         let (secrets, key) = Secrets::load_or_make(folder)?;
         Ok(Arc::new(Self {
+            cookie_suffix: frontend::cookie_suffix(&frontend::publishable_key(&issuer)),
             issuer,
             origin,
             webhook_url,
@@ -63,6 +67,11 @@ impl Clerk {
         serde_json::json!({ "keys": [self.key.jwk()] })
     }
 
+    /// The key with which Clerk's SDK in a browser uses this instance.
+    pub fn publishable_key(&self) -> String {
+        frontend::publishable_key(&self.issuer)
+    }
+
     /// Serves the APIs until the task is dropped or aborted.
     pub fn serve(self: &Arc<Self>, listener: TcpListener) -> JoinHandle<std::io::Result<()>> {
         let router = routes::router(Arc::clone(self));
@@ -72,9 +81,9 @@ impl Clerk {
         })
     }
 
-    /// The routes for browsers: the sign-in page and tokens.
-    pub(crate) fn browser(self: &Arc<Self>) -> axum::Router {
-        browser::router(Arc::clone(self))
+    /// The routes for browsers: the sign-in page, Clerk's Frontend API, and the scripts of its SDK from the folder `scripts`.
+    pub(crate) fn browser(self: &Arc<Self>, scripts: &Path) -> axum::Router {
+        browser::router(Arc::clone(self)).fallback_service(frontend::router(self, scripts))
     }
 
     /// Sends webhooks that were not delivered when the stack was last stopped.

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Clerk,
+    Clerk, frontend,
     state::{self, Session, Status, User, new_id, now_ms},
     webhooks,
 };
@@ -30,6 +30,7 @@ pub(crate) const WEBHOOKS_HEADER: &str = "x-local-webhooks";
 pub(crate) fn router(clerk: Arc<Clerk>) -> Router {
     let backend = Router::new()
         .route("/v1/instance", get(read_instance))
+        .route("/v1/jwks", get(jwks))
         .route("/v1/users", get(list_users).post(create_user))
         .route("/v1/users/count", get(count_users))
         .route("/v1/users/{id}", get(read_user).patch(update_user).delete(delete_user))
@@ -37,6 +38,7 @@ pub(crate) fn router(clerk: Arc<Clerk>) -> Router {
         .route("/v1/users/{id}/unban", post(unban_user))
         .route("/v1/sessions", get(list_sessions).post(create_session))
         .route("/v1/sessions/{id}/tokens", post(create_token))
+        .route("/v1/sessions/{id}/refresh", post(refresh_session))
         .route("/v1/sessions/{id}/revoke", post(revoke_session))
         .route("/v1/sessions/{id}/end", post(end_session))
         .route("/v1/webhooks/{id}", get(read_webhook))
@@ -51,25 +53,44 @@ pub(crate) fn router(clerk: Arc<Clerk>) -> Router {
 pub(super) type Clerks = State<Arc<Clerk>>;
 
 /// An error response in Clerk's format.
-pub(super) struct ClerkError(pub(super) StatusCode, pub(super) &'static str, pub(super) String);
+pub(super) struct ClerkError {
+    pub(super) status: StatusCode,
+    code: &'static str,
+    pub(super) message: String,
+    /// The parameter that is wrong. Clerk's components show the message at its field.
+    param: Option<&'static str>,
+}
+
+impl ClerkError {
+    pub(super) fn new(status: StatusCode, code: &'static str, message: String) -> Self {
+        Self { status, code, message, param: None }
+    }
+
+    /// The parameter `param` is wrong.
+    pub(super) fn form(param: &'static str, code: &'static str, message: String) -> Self {
+        Self { status: StatusCode::UNPROCESSABLE_ENTITY, code, message, param: Some(param) }
+    }
+}
 
 pub(super) type ClerkResult = Result<Response, ClerkError>;
 
 impl IntoResponse for ClerkError {
     fn into_response(self) -> Response {
-        let Self(status, code, message) = self;
-        (status, Json(json!({ "errors": [{ "code": code, "message": message }] }))).into_response()
+        let Self { status, code, message, param } = self;
+        let meta = param.map_or(json!({}), |param| json!({ "param_name": param }));
+        let error = json!({ "code": code, "message": message, "long_message": message, "meta": meta });
+        (status, Json(json!({ "errors": [error] }))).into_response()
     }
 }
 
 impl From<anyhow::Error> for ClerkError {
     fn from(error: anyhow::Error) -> Self {
-        Self(StatusCode::INTERNAL_SERVER_ERROR, "internal", format!("{error:#}"))
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", format!("{error:#}"))
     }
 }
 
-fn not_found(resource: &str, id: &str) -> ClerkError {
-    ClerkError(StatusCode::NOT_FOUND, "resource_not_found", format!("No {resource} has the id {id}."))
+pub(super) fn not_found(resource: &str, id: &str) -> ClerkError {
+    ClerkError::new(StatusCode::NOT_FOUND, "resource_not_found", format!("No {resource} has the id {id}."))
 }
 
 async fn authorized(State(clerk): Clerks, headers: HeaderMap, request: Request, next: Next) -> Response {
@@ -78,7 +99,7 @@ async fn authorized(State(clerk): Clerks, headers: HeaderMap, request: Request, 
         return next.run(request).await;
     }
     let message = "Send the secret key of this instance in the header Authorization: Bearer <key>.";
-    ClerkError(StatusCode::UNAUTHORIZED, "authentication_invalid", message.to_owned()).into_response()
+    ClerkError::new(StatusCode::UNAUTHORIZED, "authentication_invalid", message.to_owned()).into_response()
 }
 
 async fn jwks(State(clerk): Clerks) -> Json<Value> {
@@ -99,14 +120,7 @@ async fn openid_configuration(State(clerk): Clerks) -> Json<Value> {
 
 /// Sends events, and responds with `body`.
 pub(super) fn announce(clerk: &Arc<Clerk>, body: Value, events: &[(&str, Value)]) -> ClerkResult {
-    let messages: Vec<_> = events.iter().map(|(kind, data)| webhooks::event(clerk, kind, data)).collect();
-    let ids = messages.iter().map(|message| message.id.as_str()).collect::<Vec<_>>().join(",");
-    clerk.change(|state| {
-        state.outbox.extend(messages.iter().map(|message| (message.id.clone(), message.clone())));
-    })?;
-    for message in messages {
-        webhooks::deliver(clerk, message);
-    }
+    let ids = webhooks::send(clerk, events)?.join(",");
     Ok(([(WEBHOOKS_HEADER, ids)], Json(body)).into_response())
 }
 
@@ -148,22 +162,27 @@ pub(super) struct UserBody {
     pub(super) image_url: Option<String>,
 }
 
+pub(super) fn check_email(email: &str) -> Result<(), ClerkError> {
+    if email.contains('@') {
+        return Ok(());
+    }
+    let message = format!("{email:?} is not an email address.");
+    Err(ClerkError::form("email_address", "form_param_format_invalid", message))
+}
+
 /// Adds a user. The caller announces it.
 pub(super) fn sign_up(clerk: &Clerk, body: UserBody) -> Result<User, ClerkError> {
     let email = body.email_address.and_then(|addresses| addresses.into_iter().next()).ok_or_else(|| {
         let message = "A user must have an email address: \"email_address\": [\"ada@example.com\"].".to_owned();
-        ClerkError(StatusCode::UNPROCESSABLE_ENTITY, "form_param_missing", message)
+        ClerkError::form("email_address", "form_param_missing", message)
     })?;
     let id = body.id.unwrap_or_else(|| new_id("user"));
     // Ids are parts of paths.
     if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte)) {
         let message = "An id has only letters, digits, _ and -, such as user_ada.".to_owned();
-        return Err(ClerkError(StatusCode::UNPROCESSABLE_ENTITY, "form_param_format_invalid", message));
+        return Err(ClerkError::form("id", "form_param_format_invalid", message));
     }
-    if !email.contains('@') {
-        let message = format!("{email:?} is not an email address.");
-        return Err(ClerkError(StatusCode::UNPROCESSABLE_ENTITY, "form_param_format_invalid", message));
-    }
+    check_email(&email)?;
     let now = now_ms();
     let user = User {
         id,
@@ -184,7 +203,7 @@ pub(super) fn sign_up(clerk: &Clerk, body: UserBody) -> Result<User, ClerkError>
     })?;
     if taken {
         let message = format!("A user has the id {} already.", user.id);
-        return Err(ClerkError(StatusCode::UNPROCESSABLE_ENTITY, "form_identifier_exists", message));
+        return Err(ClerkError::form("id", "form_identifier_exists", message));
     }
     Ok(user)
 }
@@ -219,7 +238,12 @@ fn change_user(clerk: &Clerk, id: &str, change: impl FnOnce(&mut User)) -> Resul
 }
 
 async fn update_user(State(clerk): Clerks, Path(id): Path<String>, Json(body): Json<UserBody>) -> ClerkResult {
-    let user = change_user(&clerk, &id, |user| {
+    update(&clerk, &id, body)
+}
+
+/// Changes the members of a user that `body` has.
+pub(super) fn update(clerk: &Arc<Clerk>, id: &str, body: UserBody) -> ClerkResult {
+    let user = change_user(clerk, id, |user| {
         if let Some(email) = body.email_address.and_then(|addresses| addresses.into_iter().next()) {
             user.email = email;
         }
@@ -232,7 +256,7 @@ async fn update_user(State(clerk): Clerks, Path(id): Path<String>, Json(body): J
             *field = Some(value).filter(|value| !value.is_empty());
         }
     })?;
-    announce(&clerk, user.json(), &[("user.updated", user.json())])
+    announce(clerk, user.json(), &[("user.updated", user.json())])
 }
 
 /// Ends the active sessions of a user with `status`, and returns them.
@@ -249,15 +273,20 @@ fn close(session: &mut Session, status: Status) -> Value {
 }
 
 async fn delete_user(State(clerk): Clerks, Path(id): Path<String>) -> ClerkResult {
+    delete(&clerk, &id)
+}
+
+/// Deletes a user, and ends their sessions.
+pub(super) fn delete(clerk: &Arc<Clerk>, id: &str) -> ClerkResult {
     let removed = clerk.change(|state| {
-        state.users.remove(&id)?;
-        Some(close_sessions(state, &id, Status::Removed))
+        state.users.remove(id)?;
+        Some(close_sessions(state, id, Status::Removed))
     })?;
-    let sessions = removed.ok_or_else(|| not_found("user", &id))?;
+    let sessions = removed.ok_or_else(|| not_found("user", id))?;
     let user = json!({ "id": id, "object": "user", "deleted": true });
     let mut events: Vec<_> = sessions.into_iter().map(|session| ("session.removed", session)).collect();
     events.push(("user.deleted", user.clone()));
-    announce(&clerk, user, &events)
+    announce(clerk, user, &events)
 }
 
 async fn ban_user(State(clerk): Clerks, Path(id): Path<String>) -> ClerkResult {
@@ -300,32 +329,54 @@ async fn create_session(State(clerk): Clerks, Json(OfUser { user_id }): Json<OfU
     announce(&clerk, session.json(), &[("session.created", session.json())])
 }
 
-fn may_sign_in(clerk: &Clerk, user_id: &str) -> Result<User, ClerkError> {
+/// The user, if they exist and are not banned.
+pub(super) fn may_sign_in(clerk: &Clerk, user_id: &str) -> Result<User, ClerkError> {
     let user = clerk.read(|state| state.users.get(user_id).cloned()).ok_or_else(|| not_found("user", user_id))?;
     if user.banned {
         let message = format!("The user {user_id} is banned.");
-        return Err(ClerkError(StatusCode::FORBIDDEN, "user_banned", message));
+        return Err(ClerkError::new(StatusCode::FORBIDDEN, "user_banned", message));
     }
     Ok(user)
 }
 
 async fn create_token(State(clerk): Clerks, Path(id): Path<String>) -> ClerkResult {
-    token(&clerk, &id)
+    Ok(Json(json!({ "object": "token", "jwt": token(&clerk, &id)? })).into_response())
 }
 
 /// A fresh token of a session.
-pub(super) fn token(clerk: &Clerk, id: &str) -> ClerkResult {
+pub(super) fn token(clerk: &Clerk, id: &str) -> Result<String, ClerkError> {
     let session = clerk.read(|state| state.sessions.get(id).cloned()).ok_or_else(|| not_found("session", id))?;
     if session.status != Status::Active {
         let message = format!("The session {id} has ended. Sign in again.");
-        return Err(ClerkError(StatusCode::UNPROCESSABLE_ENTITY, "session_not_active", message));
+        return Err(ClerkError::new(StatusCode::UNPROCESSABLE_ENTITY, "session_not_active", message));
     }
     let user = may_sign_in(clerk, &session.user_id)?;
     // The claims that docs/clerk.md adds to the session token.
     let User { email, first_name, last_name, .. } = &user;
     let extra = json!({ "azp": clerk.origin, "email": email, "firstName": first_name, "lastName": last_name });
-    let token = clerk.key.session_token(&clerk.issuer, &user.id, &session.id, now_ms() / 1000, &extra)?;
-    Ok(Json(json!({ "object": "token", "jwt": token })).into_response())
+    Ok(clerk.key.session_token(&clerk.issuer, &user.id, &session.id, now_ms() / 1000, &extra)?)
+}
+
+#[derive(Deserialize)]
+struct Refresh {
+    refresh_token: String,
+}
+
+/// The next token of a session, for a server that a browser sends its refresh token. Servers get it as cookies.
+async fn refresh_session(State(clerk): Clerks, Path(id): Path<String>, Json(body): Json<Refresh>) -> ClerkResult {
+    let cookie = clerk.read(|state| {
+        let mut clients = state.clients.iter();
+        clients.find(|(_, client)| client.refresh_token == body.refresh_token).map(|(cookie, _)| cookie.clone())
+    });
+    let session = clerk.read(|state| state.sessions.get(&id).cloned());
+    let is_its = session.is_some_and(|session| cookie.is_some() && session.client == cookie);
+    if !is_its {
+        let message = "The refresh token is not valid for this session.".to_owned();
+        return Err(ClerkError::new(StatusCode::UNAUTHORIZED, "authentication_invalid", message));
+    }
+    let cookies = frontend::token_cookies(&clerk, &token(&clerk, &id)?);
+    let cookies: Vec<_> = cookies.iter().map(ToString::to_string).collect();
+    Ok(Json(json!({ "object": "cookies", "cookies": cookies })).into_response())
 }
 
 async fn end_session(State(clerk): Clerks, Path(id): Path<String>) -> ClerkResult {

@@ -86,16 +86,21 @@ pub(crate) struct User {
 }
 
 impl User {
+    /// The id of the email address.
+    pub(crate) fn email_id(&self) -> String {
+        format!("idn_{}", self.id)
+    }
+
     /// The user in the format of Clerk's Backend API and webhooks.
     pub(crate) fn json(&self) -> Value {
-        let address_id = format!("idn_{}", self.id);
+        let address_id = self.email_id();
         json!({
             "id": self.id, "object": "user", "first_name": self.first_name, "last_name": self.last_name,
             "image_url": self.image_url, "has_image": self.image_url.is_some(), "username": null, "external_id": null,
             "primary_email_address_id": address_id,
             "email_addresses": [{
                 "id": address_id, "object": "email_address", "email_address": self.email,
-                "verification": { "status": "verified", "strategy": "email_code" },
+                "linked_to": [], "verification": { "status": "verified", "strategy": "email_code" },
             }],
             "banned": self.banned, "locked": false, "public_metadata": {}, "unsafe_metadata": {},
             "created_at": self.created_at, "updated_at": self.updated_at,
@@ -138,6 +143,54 @@ impl Session {
     }
 }
 
+/// A browser, in Clerk's term. Its key in [`State`] is the value of its cookie.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Client {
+    pub(crate) id: String,
+    /// With it, a server gets the next token of one of its sessions.
+    pub(crate) refresh_token: String,
+    pub(crate) sign_in: Option<SignIn>,
+    pub(crate) sign_up: Option<SignUp>,
+    /// The session that its pages used last.
+    pub(crate) last_active: Option<String>,
+    /// When a user last signed in, or 0.
+    pub(crate) signed_in_at: u64,
+    pub(crate) created_at: u64,
+}
+
+impl Client {
+    pub(crate) fn new() -> Self {
+        Self {
+            id: new_id("client"),
+            refresh_token: Uuid::new_v4().simple().to_string(),
+            sign_in: None,
+            sign_up: None,
+            last_active: None,
+            signed_in_at: 0,
+            created_at: now_ms(),
+        }
+    }
+}
+
+/// A sign-in that waits for a code.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct SignIn {
+    pub(crate) id: String,
+    pub(crate) user_id: String,
+    /// Whether a code was sent.
+    pub(crate) is_prepared: bool,
+}
+
+/// A sign-up that lacks an email address or its verification.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct SignUp {
+    pub(crate) id: String,
+    pub(crate) email: Option<String>,
+    pub(crate) first_name: Option<String>,
+    pub(crate) last_name: Option<String>,
+    pub(crate) is_verified: bool,
+}
+
 /// An undelivered webhook.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Message {
@@ -151,6 +204,8 @@ pub(crate) struct Message {
 pub(crate) struct State {
     pub(crate) users: BTreeMap<String, User>,
     pub(crate) sessions: BTreeMap<String, Session>,
+    #[serde(default)]
+    pub(crate) clients: BTreeMap<String, Client>,
     /// Webhooks that have not been delivered yet.
     pub(crate) outbox: BTreeMap<String, Message>,
 }

@@ -36,8 +36,21 @@ pub(crate) struct Progress {
     pub(crate) last: String,
 }
 
+/// Sends events of a kind with their data, and returns their ids.
+pub(crate) fn send(clerk: &Arc<Clerk>, events: &[(&str, Value)]) -> Result<Vec<String>> {
+    let messages: Vec<_> = events.iter().map(|(kind, data)| event(clerk, kind, data)).collect();
+    let ids = messages.iter().map(|message| message.id.clone()).collect();
+    clerk.change(|state| {
+        state.outbox.extend(messages.iter().map(|message| (message.id.clone(), message.clone())));
+    })?;
+    for message in messages {
+        deliver(clerk, message);
+    }
+    Ok(ids)
+}
+
 /// An event in Clerk's envelope, not sent yet.
-pub(crate) fn event(clerk: &Clerk, kind: &str, data: &Value) -> Message {
+fn event(clerk: &Clerk, kind: &str, data: &Value) -> Message {
     let body = json!({
         "data": data, "object": "event", "type": kind, "timestamp": now_ms(),
         "instance_id": clerk.secrets.instance_id,

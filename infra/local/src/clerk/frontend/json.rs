@@ -1,0 +1,134 @@
+//! What the Frontend API says of users and sessions, which is more than the Backend API and webhooks do.
+
+use serde_json::{Value, json};
+
+use super::needs_code;
+use crate::clerk::{
+    Clerk,
+    routes::{ClerkError, token},
+    state::{Session, SignIn, SignUp, Status, User, now_ms},
+};
+
+/// How long a code is valid, as Clerk writes it. Here it does not expire.
+const CODE_LIFETIME: u64 = 10 * 60 * 1000;
+/// The picture of users without one. Clerk's components know by the name that it cannot be removed.
+pub(super) const DEFAULT_PICTURE: &str = "/avatar_placeholder.svg";
+
+fn picture(clerk: &Clerk, user: &User) -> String {
+    user.image_url.clone().unwrap_or_else(|| format!("{}/clerk{DEFAULT_PICTURE}", clerk.origin))
+}
+
+/// `base` with the members of `more`.
+fn with(mut base: Value, more: Value) -> Value {
+    if let (Value::Object(base), Value::Object(more)) = (&mut base, more) {
+        base.extend(more);
+    }
+    base
+}
+
+pub(super) fn user(clerk: &Clerk, user: &User) -> Value {
+    with(
+        user.json(),
+        json!({
+            "image_url": picture(clerk, user), "primary_phone_number_id": null, "primary_web3_wallet_id": null,
+            "phone_numbers": [], "web3_wallets": [], "external_accounts": [], "enterprise_accounts": [], "passkeys": [],
+            "organization_memberships": [], "password_enabled": false, "totp_enabled": false,
+            "backup_code_enabled": false, "two_factor_enabled": false, "delete_self_enabled": true,
+            "create_organization_enabled": false,
+        }),
+    )
+}
+
+/// What others see of a user.
+fn public_user(clerk: &Clerk, user: &User) -> Value {
+    json!({
+        "user_id": user.id, "identifier": user.email, "first_name": user.first_name, "last_name": user.last_name,
+        "image_url": picture(clerk, user), "has_image": user.image_url.is_some(),
+    })
+}
+
+pub(super) fn session(clerk: &Clerk, session: &Session, of: &User) -> Result<Value, ClerkError> {
+    let token = if session.status == Status::Active {
+        json!({ "object": "token", "jwt": token(clerk, &session.id)? })
+    } else {
+        Value::Null
+    };
+    Ok(with(
+        session.json(),
+        json!({
+            "user": user(clerk, of), "public_user_data": public_user(clerk, of), "last_active_token": token,
+            "last_active_at": now_ms(), "last_active_organization_id": null, "actor": null, "tasks": null,
+            "factor_verification_age": [0, -1],
+        }),
+    ))
+}
+
+/// A session in the list of a user's devices.
+pub(super) fn activity(session: &Session) -> Value {
+    let activity =
+        json!({ "object": "session_activity", "id": session.id, "ip_address": "127.0.0.1", "is_mobile": false });
+    with(session.json(), json!({ "last_active_at": session.updated_at, "latest_activity": activity }))
+}
+
+fn verification(status: &str) -> Value {
+    json!({
+        "object": "verification", "status": status, "strategy": "email_code", "attempts": 0,
+        "expire_at": now_ms() + CODE_LIFETIME,
+    })
+}
+
+/// A sign-in that waits for a code. Null if its user was deleted.
+pub(super) fn sign_in(clerk: &Clerk, sign_in: &SignIn) -> Value {
+    let user = clerk.read(|state| state.users.get(&sign_in.user_id).cloned());
+    user.map_or(Value::Null, |user| {
+        let verification = sign_in.is_prepared.then(|| verification("unverified"));
+        json!({
+            "object": "sign_in", "id": sign_in.id, "status": "needs_first_factor", "identifier": user.email,
+            "supported_identifiers": ["email_address"], "supported_second_factors": null,
+            "supported_first_factors": [{
+                "strategy": "email_code", "email_address_id": user.email_id(), "safe_identifier": user.email,
+                "primary": true,
+            }],
+            "first_factor_verification": verification, "second_factor_verification": null,
+            "created_session_id": null, "user_data": public_user(clerk, &user),
+        })
+    })
+}
+
+/// A sign-in that has opened a session.
+pub(super) fn signed_in(clerk: &Clerk, id: &str, user: &User, session_id: &str) -> Value {
+    json!({
+        "object": "sign_in", "id": id, "status": "complete", "identifier": user.email,
+        "supported_identifiers": ["email_address"], "supported_first_factors": [], "supported_second_factors": null,
+        "first_factor_verification": verification("verified"), "second_factor_verification": null,
+        "created_session_id": session_id, "user_data": public_user(clerk, user),
+    })
+}
+
+pub(super) fn sign_up(sign_up: &SignUp) -> Value {
+    let SignUp { id, email, first_name, last_name, is_verified } = sign_up;
+    let missing: &[&str] = if email.is_none() { &["email_address"] } else { &[] };
+    let is_unverified = !is_verified && email.as_deref().is_some_and(needs_code);
+    let unverified: &[&str] = if is_unverified { &["email_address"] } else { &[] };
+    let verification = with(
+        verification(if is_unverified { "unverified" } else { "verified" }),
+        json!({
+            "next_action": if is_unverified { "needs_attempt" } else { "" },
+            "supported_strategies": ["email_code"],
+        }),
+    );
+    json!({
+        "object": "sign_up", "id": id, "status": "missing_requirements", "required_fields": ["email_address"],
+        "optional_fields": ["first_name", "last_name"], "missing_fields": missing, "unverified_fields": unverified,
+        "verifications": { "email_address": verification }, "email_address": email, "first_name": first_name,
+        "last_name": last_name, "has_password": false, "unsafe_metadata": {}, "created_session_id": null,
+        "created_user_id": null, "abandon_at": now_ms() + 24 * 60 * 60 * 1000,
+    })
+}
+
+/// A sign-up that has made a user and opened a session.
+pub(super) fn signed_up(of: &SignUp, user: &User, session_id: &str) -> Value {
+    let is_verified = true;
+    let complete = json!({ "status": "complete", "created_user_id": user.id, "created_session_id": session_id });
+    with(sign_up(&SignUp { is_verified, ..of.clone() }), complete)
+}

@@ -1,0 +1,63 @@
+//! The sessions of a browser: tokens, and how they end.
+
+use axum::{
+    Json,
+    extract::Path,
+    http::header,
+    response::{IntoResponse, Response},
+};
+use serde_json::{Value, json};
+
+use super::{Browser, json};
+use crate::clerk::{
+    routes::{self, ClerkResult},
+    state::Status,
+};
+
+fn uncached(body: Value) -> Response {
+    ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
+}
+
+pub(super) async fn read_client(browser: Browser) -> ClerkResult {
+    Ok(uncached(json!({ "response": browser.json()?, "client": null })))
+}
+
+pub(super) async fn read(browser: Browser, Path(id): Path<String>) -> ClerkResult {
+    let (session, user) = browser.session(&id)?;
+    Ok(uncached(json!({ "response": json::session(&browser.clerk, &session, &user)?, "client": null })))
+}
+
+/// A page uses the session.
+pub(super) async fn touch(mut browser: Browser, Path(id): Path<String>) -> ClerkResult {
+    let (session, user) = browser.session(&id)?;
+    browser.change(|client| client.last_active = Some(id))?;
+    browser.respond(&json::session(&browser.clerk, &session, &user)?)
+}
+
+pub(super) async fn create_token(browser: Browser, Path(id): Path<String>) -> ClerkResult {
+    browser.session(&id)?;
+    Ok(uncached(json!({ "object": "token", "jwt": routes::token(&browser.clerk, &id)? })))
+}
+
+pub(super) async fn end(browser: Browser, Path(id): Path<String>) -> ClerkResult {
+    close(&browser, &id, Status::Ended, "session.ended")
+}
+
+pub(super) async fn remove(browser: Browser, Path(id): Path<String>) -> ClerkResult {
+    close(&browser, &id, Status::Removed, "session.removed")
+}
+
+fn close(browser: &Browser, id: &str, status: Status, kind: &str) -> ClerkResult {
+    let (mut session, user) = browser.session(id)?;
+    drop(routes::end(&browser.clerk, id, status, kind)?);
+    session.status = status;
+    browser.respond(&json::session(&browser.clerk, &session, &user)?)
+}
+
+/// Ends all sessions of the browser.
+pub(super) async fn sign_out(browser: Browser) -> ClerkResult {
+    for (session, _) in browser.sessions() {
+        drop(routes::end(&browser.clerk, &session.id, Status::Removed, "session.removed")?);
+    }
+    browser.respond(&browser.json()?)
+}

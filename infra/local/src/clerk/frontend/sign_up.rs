@@ -1,0 +1,83 @@
+//! Signing up.
+
+use axum::{Json, extract::Path, response::IntoResponse};
+use serde_json::json;
+
+use super::{Browser, Form, json, needs_code, user_with_email};
+use crate::clerk::{
+    new_id,
+    routes::{self, ClerkError, ClerkResult, UserBody, not_found},
+    state::SignUp,
+    webhooks,
+};
+
+pub(super) async fn create(browser: Browser, form: Form) -> ClerkResult {
+    let new = SignUp { id: new_id("sua"), email: None, first_name: None, last_name: None, is_verified: false };
+    proceed(browser, changed(new, &form))
+}
+
+pub(super) async fn read(browser: Browser, Path(id): Path<String>) -> ClerkResult {
+    Ok(Json(json!({ "response": json::sign_up(&own(&browser, &id)?), "client": null })).into_response())
+}
+
+pub(super) async fn update(browser: Browser, Path(id): Path<String>, form: Form) -> ClerkResult {
+    let sign_up = own(&browser, &id)?;
+    proceed(browser, changed(sign_up, &form))
+}
+
+/// Sends a code, which the user knows already.
+pub(super) async fn prepare(browser: Browser, Path(id): Path<String>) -> ClerkResult {
+    browser.respond(&json::sign_up(&own(&browser, &id)?))
+}
+
+pub(super) async fn attempt(browser: Browser, Path(id): Path<String>, form: Form) -> ClerkResult {
+    let sign_up = own(&browser, &id)?;
+    form.check_code()?;
+    proceed(browser, SignUp { is_verified: true, ..sign_up })
+}
+
+/// With what a form adds. A code verifies only the email address for which it was sent.
+fn changed(mut sign_up: SignUp, form: &Form) -> SignUp {
+    for (member, name) in [(&mut sign_up.first_name, "first_name"), (&mut sign_up.last_name, "last_name")] {
+        if form.has(name) {
+            *member = form.text(name);
+        }
+    }
+    if let Some(email) = form.text("email_address") {
+        sign_up.is_verified &= sign_up.email.as_ref() == Some(&email);
+        sign_up.email = Some(email);
+    }
+    sign_up
+}
+
+/// Makes the user and opens a session if nothing is missing.
+fn proceed(mut browser: Browser, sign_up: SignUp) -> ClerkResult {
+    if let Some(email) = &sign_up.email {
+        routes::check_email(email)?;
+        if user_with_email(&browser.clerk, email).is_some() {
+            let message = format!("An account has the email address {email} already. Sign in instead.");
+            return Err(ClerkError::form("email_address", "form_identifier_exists", message));
+        }
+    }
+    let is_complete = sign_up.email.as_ref().is_some_and(|email| sign_up.is_verified || !needs_code(email));
+    if !is_complete {
+        browser.change(|client| client.sign_up = Some(sign_up.clone()))?;
+        return browser.respond(&json::sign_up(&sign_up));
+    }
+    let body = UserBody {
+        email_address: sign_up.email.clone().map(|email| vec![email]),
+        first_name: sign_up.first_name.clone(),
+        last_name: sign_up.last_name.clone(),
+        ..UserBody::default()
+    };
+    let user = routes::sign_up(&browser.clerk, body)?;
+    webhooks::send(&browser.clerk, &[("user.created", user.json())])?;
+    let session = browser.enter(&user.id)?;
+    browser.change(|client| client.sign_up = None)?;
+    browser.respond(&json::signed_up(&sign_up, &user, &session))
+}
+
+fn own(browser: &Browser, id: &str) -> Result<SignUp, ClerkError> {
+    let sign_up = browser.client().and_then(|client| client.sign_up);
+    sign_up.filter(|sign_up| sign_up.id == id).ok_or_else(|| not_found("sign-up", id))
+}

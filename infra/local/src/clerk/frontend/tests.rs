@@ -1,0 +1,511 @@
+//! The endpoints, as Clerk's SDK calls them in a browser.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails where something is missing"
+)]
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::Request,
+    http::{HeaderMap, StatusCode},
+};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::{cookie_suffix, publishable_key};
+use crate::{
+    clerk::{Clerk, ORIGIN, routes},
+    web,
+};
+
+struct Instance {
+    clerk: Arc<Clerk>,
+    folder: tempfile::TempDir,
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Value,
+}
+
+impl Answer {
+    /// A header of the response.
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().expect("ASCII"))
+    }
+
+    #[track_caller]
+    fn is_error(&self, status: StatusCode, code: &str) {
+        assert_eq!((self.status, &self.body["errors"][0]["code"]), (status, &json!(code)), "{}", self.body);
+        assert!(self.body["errors"][0]["long_message"].is_string());
+    }
+}
+
+async fn send(router: Router, request: Request) -> Answer {
+    let response = router.oneshot(request).await.expect("it answers");
+    let (status, headers) = (response.status(), response.headers().clone());
+    let body = to_bytes(response.into_body(), usize::MAX).await.expect("a body");
+    Answer { status, headers, body: serde_json::from_slice(&body).unwrap_or_default() }
+}
+
+impl Instance {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("_headers"), "/*\n").expect("written");
+        // Nothing listens on this port, so webhooks stay in the outbox.
+        let url = "http://127.0.0.1:9".to_owned();
+        let clerk = Clerk::load(folder.path(), url.clone(), ORIGIN.to_owned(), url).expect("it starts");
+        Self { clerk, folder }
+    }
+
+    fn browser(&self) -> Browser<'_> {
+        Browser { instance: self, cookies: BTreeMap::new() }
+    }
+
+    /// Calls the Backend API.
+    async fn backend(&self, method: &str, path: &str, body: &Value) -> Answer {
+        let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        let request = request.header("authorization", format!("Bearer {}", self.clerk.secrets().secret_key));
+        let router = routes::router(Arc::clone(&self.clerk));
+        send(router, request.body(Body::from(body.to_string())).expect("a request")).await
+    }
+
+    /// The events that were sent, in order.
+    fn events(&self) -> Vec<(String, Value)> {
+        self.clerk.read(|state| {
+            let events = state.outbox.values();
+            let data = |body: &str| serde_json::from_str::<Value>(body).expect("JSON")["data"].clone();
+            events.map(|message| (message.kind.clone(), data(&message.body))).collect()
+        })
+    }
+
+    fn kinds(&self) -> Vec<String> {
+        self.events().into_iter().map(|(kind, _)| kind).collect()
+    }
+}
+
+/// A browser that keeps its cookies.
+struct Browser<'a> {
+    instance: &'a Instance,
+    cookies: BTreeMap<String, String>,
+}
+
+impl Browser<'_> {
+    async fn get(&mut self, path: &str) -> Answer {
+        self.send("GET", path, "").await
+    }
+
+    async fn post(&mut self, path: &str, form: &str) -> Answer {
+        self.send("POST", path, form).await
+    }
+
+    async fn send(&mut self, method: &str, path: &str, form: &str) -> Answer {
+        let cookies: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut request =
+            Request::builder().method(method).uri(format!("/clerk{path}")).header("host", "localhost:3000");
+        if !cookies.is_empty() {
+            request = request.header("cookie", cookies.join("; "));
+        }
+        let Instance { clerk, folder } = self.instance;
+        let router =
+            web::router(3000, folder.path(), clerk, vec![ORIGIN.to_owned()]).expect("the application is built");
+        let answer = send(router, request.body(Body::from(form.to_owned())).expect("a request")).await;
+        for cookie in answer.headers.get_all("set-cookie") {
+            let (name, rest) = cookie.to_str().expect("ASCII").split_once('=').expect("a name");
+            let value = rest.split(';').next().expect("a value");
+            if value.is_empty() {
+                self.cookies.remove(name)
+            } else {
+                self.cookies.insert(name.to_owned(), value.to_owned())
+            };
+        }
+        answer
+    }
+
+    /// Signs a user up, and returns the session's id.
+    async fn sign_up(&mut self, email: &str) -> String {
+        let answer = self.post("/v1/client/sign_ups", &format!("email_address={}", email.replace('+', "%2B"))).await;
+        assert_eq!(answer.body["response"]["status"], "complete", "{}", answer.body);
+        text(&answer.body["response"]["created_session_id"])
+    }
+
+    /// The ids of its sessions, and of the one that was used last.
+    async fn sessions(&mut self) -> (Vec<String>, Value) {
+        let client = self.get("/v1/client").await.body["response"].clone();
+        let sessions = client["sessions"].as_array().expect("a client").clone();
+        (sessions.iter().map(|session| text(&session["id"])).collect(), client["last_active_session_id"].clone())
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().expect("a string").to_owned()
+}
+
+fn claims(token: &Value) -> Value {
+    let token = text(token);
+    let claims = BASE64_URL_SAFE_NO_PAD.decode(token.split('.').nth(1).expect("claims")).expect("base64");
+    serde_json::from_slice(&claims).expect("JSON")
+}
+
+#[tokio::test]
+async fn sign_up_opens_a_session_in_the_browser() {
+    let clerk = Instance::new();
+    let mut browser = clerk.browser();
+    assert_eq!(browser.get("/v1/client").await.body, json!({ "response": null, "client": null }));
+
+    let form = "email_address=ada%40example.com&first_name=Ada&last_name=";
+    let answer = browser.post("/v1/client/sign_ups", form).await;
+    let (sign_up, client) = (&answer.body["response"], &answer.body["client"]);
+    assert_eq!((&sign_up["status"], &sign_up["first_name"]), (&json!("complete"), &json!("Ada")));
+    let session = &client["sessions"][0];
+    assert_eq!(session["id"], sign_up["created_session_id"]);
+    assert_eq!(session["id"], client["last_active_session_id"]);
+    assert_eq!((&session["user"]["id"], &session["user"]["last_name"]), (&sign_up["created_user_id"], &json!(null)));
+    assert_eq!(session["public_user_data"]["identifier"], "ada@example.com");
+    let claims = claims(&session["last_active_token"]["jwt"]);
+    assert_eq!((&claims["sub"], &claims["sid"]), (&session["user"]["id"], &session["id"]));
+    assert_eq!(clerk.kinds(), ["user.created", "session.created"]);
+    assert_eq!(browser.get("/v1/client").await.body["response"]["sessions"][0]["id"], session["id"]);
+}
+
+#[tokio::test]
+async fn unknown_users_sign_up_and_known_ones_sign_in() {
+    let clerk = Instance::new();
+    let mut browser = clerk.browser();
+    let unknown = browser.post("/v1/client/sign_ins", "identifier=ada%40example.com").await;
+    unknown.is_error(StatusCode::UNPROCESSABLE_ENTITY, "form_identifier_not_found");
+    assert_eq!(unknown.body["errors"][0]["meta"]["param_name"], "identifier");
+    browser.sign_up("ada@example.com").await;
+
+    let mut other = clerk.browser();
+    let taken = other.post("/v1/client/sign_ups", "email_address=Ada%40Example.com").await;
+    taken.is_error(StatusCode::UNPROCESSABLE_ENTITY, "form_identifier_exists");
+    assert_eq!(taken.body["errors"][0]["meta"]["param_name"], "email_address");
+    let malformed = other.post("/v1/client/sign_ups", "email_address=ada").await;
+    malformed.is_error(StatusCode::UNPROCESSABLE_ENTITY, "form_param_format_invalid");
+    let entered = other.post("/v1/client/sign_ins", "identifier=ADA%40example.com").await;
+    assert_eq!(entered.body["response"]["status"], "complete");
+    assert_eq!(entered.body["response"]["created_session_id"], entered.body["client"]["sessions"][0]["id"]);
+    assert_eq!(clerk.kinds(), ["user.created", "session.created", "session.created"]);
+}
+
+#[tokio::test]
+async fn test_email_addresses_need_the_code() {
+    let clerk = Instance::new();
+    let mut browser = clerk.browser();
+    let form = "email_address=ada%2Bclerk_test%40example.com&first_name=Ada";
+    let answer = browser.post("/v1/client/sign_ups", form).await;
+    let sign_up = &answer.body["response"];
+    assert_eq!(
+        (&sign_up["status"], &sign_up["unverified_fields"]),
+        (&json!("missing_requirements"), &json!(["email_address"]))
+    );
+    assert_eq!(
+        (&answer.body["client"]["sign_up"]["id"], &answer.body["client"]["sessions"]),
+        (&sign_up["id"], &json!([]))
+    );
+    let path = format!("/v1/client/sign_ups/{}", text(&sign_up["id"]));
+    browser.post(&format!("{path}/prepare_verification"), "strategy=email_code").await;
+    let wrong = browser.post(&format!("{path}/attempt_verification"), "strategy=email_code&code=111111").await;
+    wrong.is_error(StatusCode::UNPROCESSABLE_ENTITY, "form_code_incorrect");
+    assert_eq!(wrong.body["errors"][0]["meta"]["param_name"], "code");
+    let updated = browser.post(&format!("{path}?_method=PATCH"), "last_name=Lovelace").await;
+    assert_eq!(updated.body["response"]["status"], "missing_requirements");
+    assert!(clerk.kinds().is_empty());
+
+    let stranger = clerk.browser().post(&format!("{path}/attempt_verification"), "code=424242").await;
+    stranger.is_error(StatusCode::NOT_FOUND, "resource_not_found");
+    let done = browser.post(&format!("{path}/attempt_verification"), "strategy=email_code&code=424242").await;
+    assert_eq!((&done.body["response"]["status"], &done.body["client"]["sign_up"]), (&json!("complete"), &json!(null)));
+    let user = &done.body["client"]["sessions"][0]["user"];
+    assert_eq!((&user["first_name"], &user["last_name"]), (&json!("Ada"), &json!("Lovelace")));
+
+    let mut other = clerk.browser();
+    let answer = other.post("/v1/client/sign_ins", "identifier=ada%2Bclerk_test%40example.com").await;
+    let sign_in = &answer.body["response"];
+    assert_eq!(sign_in["status"], "needs_first_factor");
+    assert_eq!(sign_in["supported_first_factors"][0]["strategy"], "email_code");
+    let path = format!("/v1/client/sign_ins/{}", text(&sign_in["id"]));
+    let password = other.post(&format!("{path}/attempt_first_factor"), "strategy=password&password=x").await;
+    password.is_error(StatusCode::UNPROCESSABLE_ENTITY, "strategy_for_user_invalid");
+    let prepared = other.post(&format!("{path}/prepare_first_factor"), "strategy=email_code").await;
+    assert_eq!(prepared.body["response"]["first_factor_verification"]["status"], "unverified");
+    let wrong = other.post(&format!("{path}/attempt_first_factor"), "strategy=email_code&code=").await;
+    wrong.is_error(StatusCode::UNPROCESSABLE_ENTITY, "form_code_incorrect");
+    assert_eq!(other.get(&path).await.body["response"]["id"], sign_in["id"]);
+    let done = other.post(&format!("{path}/attempt_first_factor"), "strategy=email_code&code=424242").await;
+    assert_eq!((&done.body["response"]["status"], &done.body["client"]["sign_in"]), (&json!("complete"), &json!(null)));
+    assert_eq!(other.sessions().await.0.len(), 1);
+}
+
+#[tokio::test]
+async fn a_code_verifies_only_the_email_address_it_was_sent_to() {
+    let clerk = Instance::new();
+    let mut browser = clerk.browser();
+    let answer = browser.post("/v1/client/sign_ups", "email_address=ada%2Bclerk_test%40example.com").await;
+    let path = format!("/v1/client/sign_ups/{}", text(&answer.body["response"]["id"]));
+    let changed = browser.post(&format!("{path}?_method=PATCH"), "email_address=eve%2Bclerk_test%40example.com").await;
+    assert_eq!(changed.body["response"]["unverified_fields"], json!(["email_address"]));
+}
+
+#[tokio::test]
+async fn a_browser_holds_sessions_of_several_users() {
+    let clerk = Instance::new();
+    let mut browser = clerk.browser();
+    let ada = browser.sign_up("ada@example.com").await;
+    let eve = browser.sign_up("eve@example.com").await;
+    assert_eq!(browser.sessions().await, (vec![ada.clone(), eve.clone()], json!(eve)));
+    assert_eq!(browser.get("/v1/me").await.body["response"]["email_addresses"][0]["email_address"], "eve@example.com");
+    let me = browser.get(&format!("/v1/me?_clerk_session_id={ada}")).await;
+    assert_eq!(me.body["response"]["email_addresses"][0]["email_address"], "ada@example.com");
+
+    let touched = browser.post(&format!("/v1/client/sessions/{ada}/touch"), "").await;
+    assert_eq!(touched.body["response"]["id"], json!(ada));
+    assert_eq!(browser.sessions().await.1, json!(ada));
+    let removed = browser.post(&format!("/v1/client/sessions/{ada}/remove"), "").await;
+    assert_eq!(
+        (&removed.body["response"]["status"], &removed.body["response"]["last_active_token"]),
+        (&json!("removed"), &json!(null))
+    );
+    assert_eq!(browser.sessions().await, (vec![eve.clone()], json!(eve)));
+    let ended = browser.post(&format!("/v1/client/sessions/{eve}/end"), "").await;
+    assert_eq!(ended.body["response"]["status"], "ended");
+    assert_eq!(browser.sessions().await, (vec![], json!(null)));
+    let again = browser.get("/v1/me").await;
+    again.is_error(StatusCode::UNAUTHORIZED, "authentication_invalid");
+    assert_eq!(clerk.kinds()[4..], ["session.removed", "session.ended"]);
+}
+
+#[tokio::test]
+async fn sign_out_ends_every_session_of_the_browser_and_no_other() {
+    let clerk = Instance::new();
+    let (mut browser, mut other) = (clerk.browser(), clerk.browser());
+    browser.sign_up("ada@example.com").await;
+    browser.sign_up("eve@example.com").await;
+    other.post("/v1/client/sign_ins", "identifier=ada%40example.com").await;
+    let client = browser.post("/v1/client/sessions?_method=DELETE", "").await;
+    assert_eq!((client.status, &client.body["response"]["sessions"]), (StatusCode::OK, &json!([])));
+    assert_eq!(other.sessions().await.0.len(), 1);
+    assert_eq!(clerk.kinds()[5..], ["session.removed", "session.removed"]);
+}
+
+#[tokio::test]
+async fn tokens_are_issued_only_to_the_browser_of_the_session() {
+    let clerk = Instance::new();
+    let mut browser = clerk.browser();
+    let session = browser.sign_up("ada@example.com").await;
+    let path = format!("/v1/client/sessions/{session}/tokens");
+    let token = browser.post(&path, "organization_id=").await;
+    assert_eq!((token.status, &claims(&token.body["jwt"])["sid"]), (StatusCode::OK, &json!(session)));
+    assert_eq!(token.header("cache-control"), "no-store");
+    let mut other = clerk.browser();
+    other.sign_up("eve@example.com").await;
+    for stranger in [&mut other, &mut clerk.browser()] {
+        stranger.post(&path, "").await.is_error(StatusCode::UNAUTHORIZED, "authentication_invalid");
+    }
+    let mut forged = clerk.browser();
+    forged.cookies.insert("__client".to_owned(), "made-up".to_owned());
+    forged.sign_up("bob@example.com").await;
+    assert_ne!(forged.cookies["__client"], "made-up");
+    let template = browser.post(&format!("{path}/supabase"), "").await;
+    template.is_error(StatusCode::NOT_FOUND, "resource_not_found");
+}
+
+#[tokio::test]
+async fn users_change_their_names_and_delete_their_account() {
+    let clerk = Instance::new();
+    let mut browser = clerk.browser();
+    browser.post("/v1/client/sign_ups", "email_address=ada%40example.com&first_name=Ada&last_name=Byron").await;
+    let changed = browser.post("/v1/me?_method=PATCH", "first_name=&last_name=Lovelace").await;
+    let names = (&changed.body["response"]["first_name"], &changed.body["response"]["last_name"]);
+    assert_eq!(names, (&json!(null), &json!("Lovelace")));
+    assert_eq!(changed.body["client"]["sessions"][0]["user"]["last_name"], "Lovelace");
+    let (kind, data) = clerk.events().pop().expect("an event");
+    assert_eq!((kind.as_str(), &data["last_name"]), ("user.updated", &json!("Lovelace")));
+    let token = &browser.get("/v1/client").await.body["response"]["sessions"][0]["last_active_token"]["jwt"];
+    assert_eq!(claims(token)["lastName"], "Lovelace");
+
+    let deleted = browser.post("/v1/me?_method=DELETE", "").await;
+    assert_eq!((&deleted.body["response"]["deleted"], &deleted.body["client"]["sessions"]), (&json!(true), &json!([])));
+    assert_eq!(clerk.kinds()[3..], ["session.removed", "user.deleted"]);
+}
+
+#[tokio::test]
+async fn users_see_and_revoke_their_sessions_in_other_browsers() {
+    let clerk = Instance::new();
+    let (mut browser, mut other, mut stranger) = (clerk.browser(), clerk.browser(), clerk.browser());
+    let here = browser.sign_up("ada@example.com").await;
+    let elsewhere = other.post("/v1/client/sign_ins", "identifier=ada%40example.com").await;
+    let elsewhere = text(&elsewhere.body["response"]["created_session_id"]);
+    stranger.sign_up("eve@example.com").await;
+    let sessions = browser.get("/v1/me/sessions/active").await.body;
+    let sessions: Vec<_> = sessions.as_array().expect("a list").iter().map(|session| text(&session["id"])).collect();
+    assert_eq!(sessions, [here, elsewhere.clone()]);
+    let revoke = format!("/v1/me/sessions/{elsewhere}/revoke");
+    stranger.post(&revoke, "").await.is_error(StatusCode::NOT_FOUND, "resource_not_found");
+    assert_eq!(browser.post(&revoke, "").await.body["response"]["status"], "revoked");
+    assert_eq!(other.sessions().await.0, [""; 0]);
+    assert_eq!(browser.sessions().await.0.len(), 1);
+    assert_eq!(clerk.kinds().last().map(String::as_str), Some("session.revoked"));
+}
+
+#[tokio::test]
+async fn banned_and_deleted_users_are_signed_out() {
+    let clerk = Instance::new();
+    let mut browser = clerk.browser();
+    for (email, method, action) in [("ada@example.com", "POST", "/ban"), ("eve@example.com", "DELETE", "")] {
+        let session = browser.sign_up(email).await;
+        let user = text(&browser.get("/v1/me").await.body["response"]["id"]);
+        assert_eq!(
+            clerk.backend(method, &format!("/v1/users/{user}{action}"), &json!({})).await.status,
+            StatusCode::OK
+        );
+        assert_eq!(browser.sessions().await.0, [""; 0], "{email}");
+        let token = browser.post(&format!("/v1/client/sessions/{session}/tokens"), "").await;
+        token.is_error(StatusCode::UNAUTHORIZED, "authentication_invalid");
+    }
+    let banned = browser.post("/v1/client/sign_ins", "identifier=ada%40example.com").await;
+    banned.is_error(StatusCode::FORBIDDEN, "user_banned");
+    let deleted = browser.post("/v1/client/sign_ins", "identifier=eve%40example.com").await;
+    deleted.is_error(StatusCode::UNPROCESSABLE_ENTITY, "form_identifier_not_found");
+}
+
+#[tokio::test]
+async fn cookies_tell_servers_whether_a_user_is_signed_in() {
+    let clerk = Instance::new();
+    let mut browser = clerk.browser();
+    let suffix = cookie_suffix(&clerk.clerk.publishable_key());
+    let answer = browser.post("/v1/client/sign_ups", "email_address=ada%40example.com").await;
+    let cookies: Vec<_> = answer.headers.get_all("set-cookie").iter().map(|one| one.to_str().expect("ASCII")).collect();
+    let cookie = |name: &str| *cookies.iter().find(|one| one.starts_with(&format!("{name}="))).expect("a cookie");
+    for (name, path) in [("__client", "/clerk"), (format!("__refresh_{suffix}").as_str(), "/")] {
+        let cookie = cookie(name);
+        assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
+        assert!(cookie.split("; ").any(|part| part == format!("Path={path}")), "{cookie}");
+    }
+    let uat = [String::from("__client_uat"), format!("__client_uat_{suffix}")];
+    for name in &uat {
+        assert!(!cookie(name).contains("HttpOnly"), "Clerk's SDK reads it");
+        assert!(browser.cookies[name].parse::<u64>().is_ok_and(|seconds| seconds > 1_000_000_000));
+    }
+    browser.post("/v1/client/sessions?_method=DELETE", "").await;
+    for name in &uat {
+        assert_eq!(browser.cookies[name], "0");
+    }
+}
+
+#[test]
+fn cookies_have_the_suffix_of_the_publishable_key() {
+    let key = publishable_key("http://127.0.0.1:4500");
+    assert_eq!(key, "pk_live_MTI3LjAuMC4xOjQ1MDAk");
+    assert_eq!(cookie_suffix(&key), "l57Io3xR");
+}
+
+#[tokio::test]
+async fn a_handshake_returns_with_a_token_or_signed_out() {
+    let clerk = Instance::new();
+    let mut browser = clerk.browser();
+    let session = browser.sign_up("ada@example.com").await;
+    let path = "/v1/client/handshake?redirect_url=http%3A%2F%2Flocalhost%3A3000%2Fdashboard%3Fa%3Db";
+    let back = browser.get(path).await;
+    assert_eq!(
+        (back.status, back.header("location")),
+        (StatusCode::TEMPORARY_REDIRECT, "http://localhost:3000/dashboard?a=b")
+    );
+    assert_eq!(claims(&json!(browser.cookies["__session"]))["sid"], json!(session));
+    let suffixed = format!("__session_{}", cookie_suffix(&clerk.clerk.publishable_key()));
+    assert!(browser.cookies.contains_key(&suffixed));
+
+    browser.post(&format!("/v1/client/sessions/{session}/end"), "").await;
+    assert_eq!(browser.get(path).await.status, StatusCode::TEMPORARY_REDIRECT);
+    assert!(!browser.cookies.contains_key("__session") && !browser.cookies.contains_key(&suffixed));
+    assert_eq!(browser.cookies["__client_uat"], "0");
+    for elsewhere in ["https%3A%2F%2Fevil.example", "%2Fdashboard", "http%3A%2F%2Flocalhost%3A3001%2F", ""] {
+        let answer = browser.get(&format!("/v1/client/handshake?redirect_url={elsewhere}")).await;
+        answer.is_error(StatusCode::BAD_REQUEST, "invalid_url");
+    }
+}
+
+#[tokio::test]
+async fn a_server_refreshes_only_sessions_of_the_refresh_token() {
+    let clerk = Instance::new();
+    let (mut browser, mut other) = (clerk.browser(), clerk.browser());
+    let session = browser.sign_up("ada@example.com").await;
+    other.sign_up("eve@example.com").await;
+    let name = format!("__refresh_{}", cookie_suffix(&clerk.clerk.publishable_key()));
+    let path = format!("/v1/sessions/{session}/refresh");
+    let refreshed = clerk.backend("POST", &path, &json!({ "refresh_token": browser.cookies[&name] })).await;
+    let cookie = text(&refreshed.body["cookies"][0]);
+    let token = cookie.split(';').next().and_then(|pair| pair.strip_prefix("__session=")).expect("a token");
+    assert_eq!(claims(&json!(token))["sid"], json!(session));
+    for token in [other.cookies[&name].as_str(), "", "made-up"] {
+        let refused = clerk.backend("POST", &path, &json!({ "refresh_token": token })).await;
+        refused.is_error(StatusCode::UNAUTHORIZED, "authentication_invalid");
+    }
+    browser.post("/v1/client/sessions?_method=DELETE", "").await;
+    let over = clerk.backend("POST", &path, &json!({ "refresh_token": browser.cookies[&name] })).await;
+    over.is_error(StatusCode::UNPROCESSABLE_ENTITY, "session_not_active");
+    let keys = clerk.backend("GET", "/v1/jwks", &json!({})).await;
+    assert_eq!(keys.body, clerk.clerk.jwks());
+}
+
+#[tokio::test]
+async fn unknown_endpoints_are_errors_in_clerks_format() {
+    let clerk = Instance::new();
+    let mut browser = clerk.browser();
+    for (method, path) in [("GET", "/v1/me/passkeys"), ("POST", "/v1/environment"), ("POST", "/v1/client?_method=PUT")]
+    {
+        let answer = browser.send(method, path, "").await;
+        answer.is_error(StatusCode::NOT_FOUND, "resource_not_found");
+        assert!(answer.body["errors"][0]["message"].as_str().is_some_and(|message| message.contains("/v1/")), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn only_the_scripts_of_the_packages_are_served() {
+    let clerk = Instance::new();
+    let dist = clerk.folder.path().join("@clerk/clerk-js/dist");
+    std::fs::create_dir_all(&dist).expect("written");
+    std::fs::write(dist.join("clerk.browser.js"), "{}").expect("written");
+    std::fs::write(clerk.folder.path().join("secret.js"), "{}").expect("written");
+    let get = |path: &str| {
+        let request = Request::builder().uri(path).body(Body::empty()).expect("a request");
+        send(super::router(&clerk.clerk, clerk.folder.path()), request)
+    };
+    for version in ["6", "6.40.0", "latest"] {
+        let script = get(&format!("/npm/@clerk/clerk-js@{version}/dist/clerk.browser.js")).await;
+        assert_eq!((script.status, script.header("content-type")), (StatusCode::OK, "text/javascript"));
+    }
+    for path in [
+        "clerk-js@6/dist/missing.js",
+        "clerk-js@6/dist/..%2f..%2f..%2fsecret.js",
+        "clerk-js@6/dist/%2e%2e%2f%2e%2e%2f%2e%2e%2fsecret.js",
+        "..%2f..@6/dist/secret.js",
+        "%2e%2e@6/dist/%2e%2e%2fsecret.js",
+        "ui@1/dist/ui.browser.js",
+    ] {
+        get(&format!("/npm/@clerk/{path}")).await.is_error(StatusCode::NOT_FOUND, "resource_not_found");
+    }
+    assert_eq!(get("/avatar_placeholder.svg").await.header("content-type"), "image/svg+xml");
+}
+
+#[tokio::test]
+async fn sessions_survive_a_restart() {
+    let clerk = Instance::new();
+    let mut browser = clerk.browser();
+    let session = browser.sign_up("ada@example.com").await;
+    let url = "http://127.0.0.1:9".to_owned();
+    let again = Clerk::load(clerk.folder.path(), url.clone(), ORIGIN.to_owned(), url).expect("it starts");
+    let again = Instance { clerk: again, folder: tempfile::tempdir().expect("a folder") };
+    std::fs::write(again.folder.path().join("_headers"), "/*\n").expect("written");
+    let mut reopened = Browser { instance: &again, cookies: browser.cookies.clone() };
+    assert_eq!(reopened.sessions().await, (vec![session.clone()], json!(session)));
+}
