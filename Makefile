@@ -25,7 +25,7 @@ help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 .PHONY: run
-run: $(TOOLS)/cargo-lambda/installed $(TOOLS)/web/installed ## Start everything on this machine (FRESH=1: with empty tables)
+run: $(TOOLS)/cargo-lambda/installed $(TOOLS)/web/installed $(TOOLS)/clerk-browser/installed ## Start everything on this machine (FRESH=1: with empty tables)
 	@cargo dev run $(if $(FRESH),--fresh)
 
 .PHONY: test
@@ -36,14 +36,14 @@ test: $(TOOLS)/cargo-lambda/installed $(TOOLS)/clerk-backend/installed ## Run ev
 	@$(MAKE) --no-print-directory test-web
 
 .PHONY: test-web
-test-web: $(TOOLS)/cargo-lambda/installed $(TOOLS)/web/installed ## Run the tests of the client library and the application
+test-web: $(TOOLS)/cargo-lambda/installed $(TOOLS)/web/installed $(TOOLS)/clerk-browser/installed ## Run the tests of the client library and the application
 	cargo build --workspace --bins
 	$(NPM) test --workspace client
 	@if browser=$$(web/testing/browser); then CHROMIUM=$$browser $(NPM) test --workspace app; \
 	else echo "skipped the application's tests: no Chromium was found; set CHROMIUM to the path of one"; fi
 
 .PHONY: images
-images: $(TOOLS)/cargo-lambda/installed $(TOOLS)/web/installed ## Take the screenshots in docs/images again
+images: $(TOOLS)/cargo-lambda/installed $(TOOLS)/web/installed $(TOOLS)/clerk-browser/installed ## Take the screenshots in docs/images again
 	cargo build --workspace --bins
 	UPDATE_IMAGES=1 CHROMIUM=$$(web/testing/browser) $(NPM) test --workspace app -- screens
 
@@ -153,13 +153,14 @@ lock: $(TOOLS)/uv/installed ## Write the lock files of infra/tools from its .in 
 			--no-header --no-emit-index-url $(if $(UPGRADE),--upgrade) --output-file $${tool%.in}.txt $$tool || exit 1; \
 	done
 
-# Clerk's own verifier, for the differential test.
-CLERK_BACKEND := infra/tools/clerk-backend
-$(TOOLS)/clerk-backend/installed: $(TOOLS)/node/installed $(CLERK_BACKEND)/package.json $(CLERK_BACKEND)/package-lock.json
-	@echo "setting up clerk-backend in .tools"
+# Packages of Clerk: clerk-backend has its verifier, for the differential test, and clerk-browser the scripts that its SDK
+# loads in a browser. The lock file of clerk-browser omits the packages' dependencies, which the scripts contain.
+CLERK := clerk-backend clerk-browser
+$(CLERK:%=$(TOOLS)/%/installed): $(TOOLS)/%/installed: $(TOOLS)/node/installed infra/tools/%/package.json infra/tools/%/package-lock.json
+	@echo "setting up $* in .tools"
 	@rm -rf $(@D)
 	@mkdir -p $(@D)
-	@cp $(CLERK_BACKEND)/package.json $(CLERK_BACKEND)/package-lock.json $(@D)
+	@cp infra/tools/$*/package.json infra/tools/$*/package-lock.json $(@D)
 	@cd $(@D) && $(CURDIR)/$(TOOLS)/node/bin/npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
 	@touch $@
 

@@ -1,7 +1,8 @@
 //! A part of Clerk's Frontend and Backend APIs, with Clerk's paths and formats.
 //!
 //! Clerk does not have two of the routes: `/v1/sessions/{id}/end` does what a sign-out in a browser does, and
-//! `/v1/webhooks/{id}` waits for the delivery of an event.
+//! `/v1/webhooks/{id}` waits for the delivery of an event. `PATCH /v1/instance` accepts a setting that Clerk has only in
+//! its dashboard, `single_session_mode`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,7 +30,7 @@ pub(crate) const WEBHOOKS_HEADER: &str = "x-local-webhooks";
 
 pub(crate) fn router(clerk: Arc<Clerk>) -> Router {
     let backend = Router::new()
-        .route("/v1/instance", get(read_instance))
+        .route("/v1/instance", get(read_instance).patch(update_instance))
         .route("/v1/jwks", get(jwks))
         .route("/v1/users", get(list_users).post(create_user))
         .route("/v1/users/count", get(count_users))
@@ -57,18 +58,22 @@ pub(super) struct ClerkError {
     pub(super) status: StatusCode,
     code: &'static str,
     pub(super) message: String,
-    /// The parameter that is wrong. Clerk's components show the message at its field.
-    param: Option<&'static str>,
+    /// What Clerk's components need to know of the error.
+    meta: Value,
 }
 
 impl ClerkError {
     pub(super) fn new(status: StatusCode, code: &'static str, message: String) -> Self {
-        Self { status, code, message, param: None }
+        Self { status, code, message, meta: json!({}) }
     }
 
-    /// The parameter `param` is wrong.
+    /// The parameter `param` is wrong. Clerk's components show the message at its field.
     pub(super) fn form(param: &'static str, code: &'static str, message: String) -> Self {
-        Self { status: StatusCode::UNPROCESSABLE_ENTITY, code, message, param: Some(param) }
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, message).with(json!({ "param_name": param }))
+    }
+
+    pub(super) fn with(self, meta: Value) -> Self {
+        Self { meta, ..self }
     }
 }
 
@@ -76,8 +81,7 @@ pub(super) type ClerkResult = Result<Response, ClerkError>;
 
 impl IntoResponse for ClerkError {
     fn into_response(self) -> Response {
-        let Self { status, code, message, param } = self;
-        let meta = param.map_or(json!({}), |param| json!({ "param_name": param }));
+        let Self { status, code, message, meta } = self;
         let error = json!({ "code": code, "message": message, "long_message": message, "meta": meta });
         (status, Json(json!({ "errors": [error] }))).into_response()
     }
@@ -215,6 +219,16 @@ async fn create_user(State(clerk): Clerks, Json(body): Json<UserBody>) -> ClerkR
 
 async fn read_instance(State(clerk): Clerks) -> Json<Value> {
     Json(json!({ "object": "instance", "id": clerk.secrets.instance_id, "environment_type": "development" }))
+}
+
+#[derive(Deserialize)]
+struct InstanceBody {
+    single_session_mode: bool,
+}
+
+async fn update_instance(State(clerk): Clerks, Json(body): Json<InstanceBody>) -> ClerkResult {
+    clerk.change(|state| state.has_several_sessions = !body.single_session_mode)?;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 async fn count_users(State(clerk): Clerks) -> Json<Value> {

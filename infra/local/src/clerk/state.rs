@@ -206,6 +206,9 @@ pub(crate) struct State {
     pub(crate) sessions: BTreeMap<String, Session>,
     #[serde(default)]
     pub(crate) clients: BTreeMap<String, Client>,
+    /// Whether a browser can have several sessions at once. By default, it has one, as with Clerk.
+    #[serde(default)]
+    pub(crate) has_several_sessions: bool,
     /// Webhooks that have not been delivered yet.
     pub(crate) outbox: BTreeMap<String, Message>,
 }

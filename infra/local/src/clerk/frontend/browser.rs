@@ -81,6 +81,23 @@ impl Browser {
         used.or(sessions.last()).map(|(session, _)| session.id.clone())
     }
 
+    /// Checks that a user can sign in: no other has, or several can and this one has not.
+    pub(super) fn may_enter(&self, user_id: &str) -> Result<(), ClerkError> {
+        let sessions = self.sessions();
+        if self.clerk.read(|state| state.has_several_sessions) {
+            return sessions.iter().find(|(session, _)| session.user_id == user_id).map_or(Ok(()), |(session, _)| {
+                let message = "You are signed in already.".to_owned();
+                let error = ClerkError::new(StatusCode::BAD_REQUEST, "identifier_already_signed_in", message);
+                Err(error.with(json!({ "session_id": session.id })))
+            });
+        }
+        if sessions.is_empty() {
+            return Ok(());
+        }
+        let message = "A user is signed in already. Sign out first.".to_owned();
+        Err(ClerkError::new(StatusCode::BAD_REQUEST, "session_exists", message))
+    }
+
     /// Opens a session of a user.
     pub(in crate::clerk) fn enter(&mut self, user_id: &str) -> Result<String, ClerkError> {
         self.change(|_| ())?;

@@ -1,9 +1,12 @@
 //! The settings of the instance, by which Clerk's components decide what they show.
 
-use axum::Json;
+use axum::{Json, extract::State};
 use serde_json::{Value, json};
 
-pub(super) async fn read() -> Json<Value> {
+use crate::clerk::routes::Clerks;
+
+pub(super) async fn read(State(clerk): Clerks) -> Json<Value> {
+    let is_single = !clerk.read(|state| state.has_several_sessions);
     let email = json!({
         "enabled": true, "required": true, "immutable": true, "used_for_first_factor": true,
         "first_factors": ["email_code"], "used_for_second_factor": false, "second_factors": [],
@@ -17,7 +20,7 @@ pub(super) async fn read() -> Json<Value> {
     };
     Json(json!({
         "object": "environment", "id": "env_local", "maintenance_mode": false,
-        "auth_config": { "object": "auth_config", "id": "aconf_local", "single_session_mode": false },
+        "auth_config": { "object": "auth_config", "id": "aconf_local", "single_session_mode": is_single },
         "display_config": {
             "object": "display_config", "id": "display_config_local", "application_name": "the local stack",
             "instance_environment_type": "development", "branded": false, "show_devmode_warning": false,

@@ -17,6 +17,7 @@ pub(super) async fn create(mut browser: Browser, form: Form) -> ClerkResult {
         ClerkError::form("identifier", "form_identifier_not_found", message)
     })?;
     may_sign_in(&browser.clerk, &user.id)?;
+    browser.may_enter(&user.id)?;
     let id = new_id("sia");
     if !needs_code(&user.email) {
         return complete(browser, &id, &user);
@@ -48,6 +49,7 @@ pub(super) async fn attempt(browser: Browser, Path(id): Path<String>, form: Form
 }
 
 fn complete(mut browser: Browser, id: &str, user: &User) -> ClerkResult {
+    browser.may_enter(&user.id)?;
     let session = browser.enter(&user.id)?;
     browser.change(|client| client.sign_in = None)?;
     browser.respond(&json::signed_in(&browser.clerk, id, user, &session))

@@ -52,6 +52,7 @@ fn changed(mut sign_up: SignUp, form: &Form) -> SignUp {
 
 /// Makes the user and opens a session if nothing is missing.
 fn proceed(mut browser: Browser, sign_up: SignUp) -> ClerkResult {
+    browser.may_enter("")?;
     if let Some(email) = &sign_up.email {
         routes::check_email(email)?;
         if user_with_email(&browser.clerk, email).is_some() {

@@ -78,6 +78,11 @@ impl Instance {
         send(router, request.body(Body::from(body.to_string())).expect("a request")).await
     }
 
+    async fn allow_several_sessions(&self) {
+        let answer = self.backend("PATCH", "/v1/instance", &json!({ "single_session_mode": false })).await;
+        assert_eq!(answer.status, StatusCode::NO_CONTENT);
+    }
+
     /// The events that were sent, in order.
     fn events(&self) -> Vec<(String, Value)> {
         self.clerk.read(|state| {
@@ -259,6 +264,7 @@ async fn a_code_verifies_only_the_email_address_it_was_sent_to() {
 #[tokio::test]
 async fn a_browser_holds_sessions_of_several_users() {
     let clerk = Instance::new();
+    clerk.allow_several_sessions().await;
     let mut browser = clerk.browser();
     let ada = browser.sign_up("ada@example.com").await;
     let eve = browser.sign_up("eve@example.com").await;
@@ -285,8 +291,36 @@ async fn a_browser_holds_sessions_of_several_users() {
 }
 
 #[tokio::test]
+async fn a_browser_has_one_session_by_default() {
+    let clerk = Instance::new();
+    let mut browser = clerk.browser();
+    clerk.browser().sign_up("eve@example.com").await;
+    let single = async |browser: &mut Browser<'_>| {
+        browser.get("/v1/environment").await.body["auth_config"]["single_session_mode"].clone()
+    };
+    assert_eq!(single(&mut browser).await, true);
+    let session = browser.sign_up("ada@example.com").await;
+    for (path, form) in [
+        ("/v1/client/sign_ins", "identifier=eve%40example.com"),
+        ("/v1/client/sign_ups", "email_address=bob%40example.com"),
+    ] {
+        browser.post(path, form).await.is_error(StatusCode::BAD_REQUEST, "session_exists");
+    }
+    assert_eq!(browser.sessions().await.0, [session.clone()]);
+
+    clerk.allow_several_sessions().await;
+    assert_eq!(single(&mut browser).await, false);
+    let again = browser.post("/v1/client/sign_ins", "identifier=ada%40example.com").await;
+    again.is_error(StatusCode::BAD_REQUEST, "identifier_already_signed_in");
+    assert_eq!(again.body["errors"][0]["meta"]["session_id"], json!(session));
+    browser.post("/v1/client/sign_ins", "identifier=eve%40example.com").await;
+    assert_eq!(browser.sessions().await.0.len(), 2);
+}
+
+#[tokio::test]
 async fn sign_out_ends_every_session_of_the_browser_and_no_other() {
     let clerk = Instance::new();
+    clerk.allow_several_sessions().await;
     let (mut browser, mut other) = (clerk.browser(), clerk.browser());
     browser.sign_up("ada@example.com").await;
     browser.sign_up("eve@example.com").await;
