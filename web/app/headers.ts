@@ -6,6 +6,13 @@ export const LOCAL_API = "http://127.0.0.1:9000";
 /** The URL of the WebSocket API for an API. Without `VITE_LIVE_URL`, only that of `make run` is known. */
 export const liveUrlOf = (apiUrl: string) => (apiUrl === LOCAL_API ? "ws://127.0.0.1:9001/v1" : undefined);
 
+/** The Clerk that the application uses: without `VITE_CLERK_PUBLISHABLE_KEY`, the development Clerk of `make run`. */
+export const clerkOf = (env: { VITE_CLERK_PUBLISHABLE_KEY?: string; VITE_CLERK_PROXY_URL?: string }) => {
+  const { VITE_CLERK_PUBLISHABLE_KEY: publishableKey, VITE_CLERK_PROXY_URL: proxyUrl } = env;
+  if (!publishableKey) return { publishableKey: "pk_live_MTI3LjAuMC4xOjQ1MDAk", proxyUrl: "/clerk" };
+  return { publishableKey, ...(proxyUrl && { proxyUrl }) };
+};
+
 interface Settings {
   /** `VITE_API_URL` */
   readonly apiUrl?: string | undefined;
@@ -13,6 +20,8 @@ interface Settings {
   readonly liveUrl?: string | undefined;
   /** `VITE_CLERK_PUBLISHABLE_KEY` */
   readonly publishableKey?: string | undefined;
+  /** `VITE_CLERK_PROXY_URL` */
+  readonly proxyUrl?: string | undefined;
 }
 
 /** The origin of Clerk's Frontend API. A publishable key holds its host in base64, followed by a dollar sign. */
@@ -27,17 +36,21 @@ export function securityHeaders({
   apiUrl = LOCAL_API,
   liveUrl = liveUrlOf(apiUrl),
   publishableKey,
+  proxyUrl,
 }: Settings): Record<string, string> {
-  const clerk = publishableKey ? clerkOrigin(publishableKey) : undefined;
-  // Clerk's documentation requires these for bot and fraud protection, workers, and styles that are created at run time.
-  const forClerk = (...sources: string[]) => (clerk ? sources : []);
+  // The development Clerk is on this origin.
+  const isLocal = !publishableKey || proxyUrl?.startsWith("/");
+  const clerk = isLocal ? "" : proxyUrl ? new URL(proxyUrl).origin : clerkOrigin(publishableKey);
+  // Clerk's documentation requires these for bot and fraud protection.
+  const forClerk = (...sources: string[]) => (isLocal ? [] : sources);
   const policy: Record<string, readonly string[]> = {
     "default-src": ["'self'"],
     "script-src": [
       "'self'",
-      ...forClerk(`${clerk}`, "https://challenges.cloudflare.com", "https://*.protect.clerk.com"),
+      ...forClerk(clerk, "https://challenges.cloudflare.com", "https://*.protect.clerk.com"),
     ],
-    "style-src": ["'self'", ...forClerk("'unsafe-inline'")],
+    // Clerk's components create styles at run time.
+    "style-src": ["'self'", "'unsafe-inline'"],
     // A profile's picture can be on any host, but only over HTTPS.
     "img-src": ["'self'", "https:"],
     // Fraud protection also uses ports other than 443.
@@ -45,10 +58,11 @@ export function securityHeaders({
       "'self'",
       new URL(apiUrl).origin,
       ...(liveUrl ? [new URL(liveUrl).origin] : []),
-      ...forClerk(`${clerk}`, "https://*.protect.clerk.com:*"),
+      ...forClerk(clerk, "https://*.protect.clerk.com:*"),
     ],
-    "worker-src": ["'self'", ...forClerk("blob:")],
-    "frame-src": clerk ? ["https://challenges.cloudflare.com", "https://*.protect.clerk.com"] : ["'none'"],
+    // Clerk's SDK renews tokens in a worker.
+    "worker-src": ["'self'", "blob:"],
+    "frame-src": isLocal ? ["'none'"] : ["https://challenges.cloudflare.com", "https://*.protect.clerk.com"],
     "object-src": ["'none'"],
     "base-uri": ["'none'"],
     "form-action": ["'self'"],
@@ -70,8 +84,7 @@ export function headersFile(): Plugin {
     name: "headers-file",
     apply: "build",
     configResolved({ env }) {
-      const { VITE_API_URL: apiUrl, VITE_LIVE_URL: liveUrl, VITE_CLERK_PUBLISHABLE_KEY: publishableKey } = env;
-      settings = { apiUrl, liveUrl, publishableKey };
+      settings = { apiUrl: env["VITE_API_URL"], liveUrl: env["VITE_LIVE_URL"], ...clerkOf(env) };
     },
     generateBundle() {
       const lines = Object.entries(securityHeaders(settings)).map(([name, value]) => `  ${name}: ${value}\n`);

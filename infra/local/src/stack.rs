@@ -158,7 +158,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         let application = async {
             match web_listener {
                 Some(listener) => {
-                    Ok(Some(web::serve(listener, &web::build(folder, &api, &live).await?, &clerk, origins)?))
+                    Ok(Some(web::serve(listener, &web::build(folder, &api, &live, &clerk).await?, &clerk, origins)?))
                 }
                 None => Ok(None),
             }

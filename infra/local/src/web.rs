@@ -23,7 +23,7 @@ use crate::{clerk::Clerk, functions::workspace, guard::Guard};
 /// Where `make` installs the packages with the scripts of Clerk's SDK and components.
 const CLERK_PACKAGES: &str = ".tools/clerk-browser/node_modules";
 
-/// If it is set, the application uses Clerk itself.
+/// If it is set, the application uses this instance of Clerk.
 pub(crate) const PUBLISHABLE_KEY: &str = "VITE_CLERK_PUBLISHABLE_KEY";
 
 /// The issuer in a publishable key: `pk_test_` or `pk_live_`, and in base64 a host and a dollar sign.
@@ -38,14 +38,19 @@ pub(crate) fn issuer(key: &str) -> Result<String> {
 
 /// Builds the application, which is to use the API at `api` and the WebSocket API at `live`, into a folder of the stack's
 /// data.
-pub(crate) async fn build(folder: &Path, api: &str, live: &str) -> Result<PathBuf> {
+pub(crate) async fn build(folder: &Path, api: &str, live: &str, clerk: &Clerk) -> Result<PathBuf> {
     let node = workspace().join(".tools/node/bin/node");
     let vite = workspace().join("web/node_modules/vite/bin/vite.js");
-    if !node.exists() || !vite.exists() {
-        bail!("{} or {} is missing. Run `make run`, which installs them", node.display(), vite.display());
+    let scripts = workspace().join(CLERK_PACKAGES);
+    if let Some(missing) = [&node, &vite, &scripts].into_iter().find(|path| !path.exists()) {
+        bail!("{} is missing. Run `make run`, which installs it", missing.display());
     }
     let built = folder.join("web");
-    let output = Command::new(node)
+    let mut command = Command::new(node);
+    if std::env::var_os(PUBLISHABLE_KEY).is_none() {
+        command.env(PUBLISHABLE_KEY, clerk.publishable_key()).env("VITE_CLERK_PROXY_URL", "/clerk");
+    }
+    let output = command
         .arg(vite)
         .args(["build", "--logLevel", "warn", "--emptyOutDir", "--outDir"])
         .arg(std::path::absolute(&built)?)
@@ -82,7 +87,7 @@ pub(crate) fn router(port: u16, built: &Path, clerk: &Arc<Clerk>, origins: Vec<S
     let application =
         Router::new().fallback_service(files).layer(middleware::map_response_with_state(headers(built)?, with_headers));
     let router = Router::new()
-        .nest("/clerk", clerk.browser(&workspace().join(CLERK_PACKAGES)))
+        .nest("/clerk", clerk.frontend(&workspace().join(CLERK_PACKAGES)))
         .fallback_service(application)
         .layer(middleware::from_fn(with_defaults));
     Ok(Guard::web(port, origins).layer(router))

@@ -1,3 +1,4 @@
+import { SignIn, SignUp, UserButton, useAuth } from "@clerk/react";
 import { Authenticated, AuthLoading, type ErrorCode, Unauthenticated, useAuthState } from "cubby-client";
 import { useCallback, useEffect, useState } from "react";
 import { Redirect, Route, Switch } from "wouter";
@@ -7,27 +8,24 @@ import { Header } from "./components/Header.tsx";
 import { Notice } from "./components/Notice.tsx";
 import { Sidebar } from "./components/Sidebar.tsx";
 import { Spinner } from "./components/Spinner.tsx";
-import type { Identity } from "./identity/index.ts";
 import { ChatsPage } from "./pages/ChatsPage.tsx";
 import { ProfilePage } from "./pages/ProfilePage.tsx";
 
 /** The server has ended the session that Clerk still has in this browser. `SignIn` continues a pending one. */
 const ENDED: readonly ErrorCode[] = ["session_ended", "account_inactive"];
 
-type Props = Pick<Identity, "Account" | "SignIn" | "useAuth">;
-
 /** The screens, depending on whether the server has accepted the user. */
-export function App({ Account, SignIn, useAuth }: Props) {
+export function App() {
   return (
     <>
       <AuthLoading>
         <SigningIn />
       </AuthLoading>
       <Unauthenticated>
-        <SignedOut SignIn={SignIn} useAuth={useAuth} />
+        <SignedOut />
       </Unauthenticated>
       <Authenticated>
-        <Dashboard Account={Account} />
+        <Dashboard />
       </Authenticated>
     </>
   );
@@ -43,15 +41,18 @@ function SigningIn() {
   );
 }
 
-function SignedOut({ SignIn, useAuth }: Pick<Identity, "SignIn" | "useAuth">) {
-  const { isSignedIn, signOut } = useAuth();
+function SignedOut() {
+  const { isSignedIn } = useAuth();
   const { error } = useAuthState();
   return (
     <main className="sign-in">
       <Switch>
         <Route path="/sign-in">
-          {isSignedIn && error && ENDED.includes(error.code) ? <SigningOut signOut={signOut} /> : <SignIn />}
+          {isSignedIn && error && ENDED.includes(error.code) ? <SigningOut /> : <SignIn routing="hash" />}
           {error && <p role="alert">{error.message}</p>}
+        </Route>
+        <Route path="/sign-up">
+          <SignUp routing="hash" appearance={{ options: { showOptionalFields: true } }} />
         </Route>
         <Route>
           <Redirect to="/sign-in" replace />
@@ -61,7 +62,8 @@ function SignedOut({ SignIn, useAuth }: Pick<Identity, "SignIn" | "useAuth">) {
   );
 }
 
-function SigningOut({ signOut }: Pick<ReturnType<Identity["useAuth"]>, "signOut">) {
+function SigningOut() {
+  const { signOut } = useAuth();
   const [hasFailed, setHasFailed] = useState(false);
   const attempt = useCallback(() => {
     setHasFailed(false);
@@ -72,11 +74,11 @@ function SigningOut({ signOut }: Pick<ReturnType<Identity["useAuth"]>, "signOut"
   return <Spinner label="Signing you out" />;
 }
 
-function Dashboard({ Account }: Pick<Identity, "Account">) {
+function Dashboard() {
   return (
     <div className="dashboard">
       <Header>
-        <Account />
+        <UserButton showName />
       </Header>
       <Sidebar />
       <main id="main" tabIndex={-1}>
@@ -84,7 +86,7 @@ function Dashboard({ Account }: Pick<Identity, "Account">) {
         <Switch>
           <Route path="/" component={ChatsPage} />
           <Route path="/profile" component={ProfilePage} />
-          <Route path="/sign-in">
+          <Route path={/^\/sign-(in|up)$/}>
             <Redirect to="/" replace />
           </Route>
           <Route>

@@ -5,4 +5,6 @@ interface ImportMetaEnv {
   readonly VITE_LIVE_URL?: string;
   /** Clerk's publishable key. Without it the application uses the development Clerk of `make run`. */
   readonly VITE_CLERK_PUBLISHABLE_KEY?: string;
+  /** The URL of Clerk's Frontend API, if it is behind a proxy. */
+  readonly VITE_CLERK_PROXY_URL?: string;
 }

@@ -52,8 +52,8 @@ test("a page of another port can neither read nor call nor change anything", asy
       `${clerk}/v1/users`,
       database,
       web,
-      `${web}/clerk/sign-in`,
       `${web}/clerk/v1/client`,
+      `${web}/clerk/v1/client/sign_ups`,
     ];
     for (const url of urls) {
       expect(await sees(other, url, { credentials: "include" }), url).toBe("blocked");
@@ -67,28 +67,28 @@ test("a page of another port can neither read nor call nor change anything", asy
 
     // Without CORS a page sees no response, but its request is sent.
     const blind = { method: "POST", mode: "no-cors", credentials: "include" } as const;
-    for (const url of urls) await sees(other, url, { ...blind, body: "email=eve@example.com&first_name=&last_name=" });
+    for (const url of urls) await sees(other, url, { ...blind, body: "email_address=eve@example.com" });
     expect(new Set(statuses)).toEqual(new Set([403]));
 
-    // It can neither submit the sign-in page's form nor show the page in a frame.
+    // It can neither sign in with a form nor show the page in a frame.
     await other.evaluate(
       ([action, email]) => {
-        document.body.innerHTML = `<form method="post" action="${action}"><input name="email" value="${email}"></form>`;
+        document.body.innerHTML = `<form method="post" action="${action}"><input name="identifier" value="${email}"></form>`;
         document.querySelector("form")?.submit();
       },
-      [`${web}/clerk/sign-in`, ada.email] as const,
+      [`${web}/clerk/v1/client/sign_ins`, ada.email] as const,
     );
     await expect(other.getByText("origin_not_allowed")).toBeVisible();
     await other.goto(origin);
-    for (const framed of [web, `${web}/clerk/sign-in`]) {
+    for (const framed of [web, `${web}/sign-in`]) {
       await other.setContent(`<iframe src="${framed}"></iframe>`);
       await expect(other.frameLocator("iframe").getByText("origin_not_allowed")).toBeVisible();
     }
     // A link to it works.
     await other.goto(origin);
-    await other.setContent(`<a href="${web}/clerk/sign-in">the stack</a>`);
+    await other.setContent(`<a href="${web}/sign-in">the stack</a>`);
     await other.getByRole("link").click();
-    await expect(other.getByRole("heading", { name: "Sign in" })).toBeVisible();
+    await expect(other.getByRole("navigation", { name: "Pages" })).toBeVisible();
   } finally {
     server.close();
   }

@@ -20,7 +20,7 @@ test("no page has an inline script or style", async ({ page }) => {
   expect(html).not.toMatch(/<script(?![^>]* src=)|<style| style=| on[a-z]+=/i);
 });
 
-test("a picture from another host is shown", async ({ page, context }) => {
+test("a picture from another host is shown", async ({ page, context, requestsElsewhere }) => {
   const ada = await signUp(page);
   const picture = "https://img.clerk.com/picture.png";
   const pixel = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
@@ -34,6 +34,7 @@ test("a picture from another host is shown", async ({ page, context }) => {
   const image = page.locator("img.picture");
   await expect(image).toHaveAttribute("src", picture);
   await expect.poll(() => image.evaluate((element) => (element as HTMLImageElement).naturalWidth)).toBe(1);
+  expect(new Set(requestsElsewhere.splice(0))).toEqual(new Set([picture]));
 });
 
 plain("the policy blocks foreign scripts, inline scripts, connections and frames", async ({ page, context }) => {
@@ -111,4 +112,11 @@ plain("the build rejects a publishable key without a host", () => {
   for (const publishableKey of ["pk_live_", "pk_test_Y2xlcms", `pk_test_${btoa("evil.test; script-src *$")}`, "?"]) {
     expect(() => securityHeaders({ publishableKey }), publishableKey).toThrow();
   }
+});
+
+plain("behind a proxy, the policy has the proxy's origin in place of the key's", () => {
+  const publishableKey = `pk_live_${btoa("clerk.example.com$")}`;
+  const policyOf = (proxyUrl: string) => securityHeaders({ publishableKey, proxyUrl })["Content-Security-Policy"];
+  expect(policyOf("https://app.example.com/__clerk")).toContain("script-src 'self' https://app.example.com https://");
+  expect(policyOf("/clerk")).toContain("script-src 'self';");
 });

@@ -28,8 +28,11 @@ for (const [device, options] of Object.entries(DEVICES)) {
 
     test("every screen is accessible", async ({ page, context }) => {
       await page.goto(stack().web);
-      await expect(page.getByRole("heading", { name: "Sign up" })).toBeVisible();
+      await expect(page.getByRole("heading", { name: "Sign in" })).toBeVisible();
       await check(page, "sign-in");
+      await page.getByRole("link", { name: "Sign up" }).click();
+      await expect(page.getByLabel("First name")).toBeVisible();
+      await check(page, "sign-up");
       await signUp(page, { firstName: "Ada", email: `ada@${device}.example.com` });
       await check(page, "empty");
 

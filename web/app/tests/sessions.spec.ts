@@ -2,7 +2,7 @@ import type { BrowserContext } from "@playwright/test";
 
 import { clerk, newPlace, start } from "../../testing/stack.ts";
 import { countDisappearances, newChat, rename, titles } from "./chats.ts";
-import { expect, newUser, reject, signUp, stack, test, token } from "./support.ts";
+import { expect, newUser, reject, signOut, signUp, stack, test, token } from "./support.ts";
 
 test("a token that expires during a session is replaced while everything stays on the screen", async ({ page }) => {
   await page.clock.install();
@@ -51,8 +51,8 @@ test("a sign-out in one tab signs the other out", async ({ signedIn: page, conte
   const other = await context.newPage();
   await other.goto(stack().web);
   await expect(titles(other)).toHaveText(["Secret"]);
-  await page.getByRole("button", { name: "Sign out" }).click();
-  await expect(other).toHaveURL(/\/clerk\/sign-in/);
+  await signOut(page);
+  await expect(other).toHaveURL(/\/sign-in/);
 });
 
 /** Revokes the session of a page in Clerk. */
@@ -65,7 +65,7 @@ async function revoke(context: BrowserContext): Promise<void> {
 test("a session that is revoked elsewhere ends at once", async ({ signedIn: page, context }) => {
   await newChat(page, "Secret");
   await revoke(context);
-  await expect(page).toHaveURL(/\/clerk\/sign-in/);
+  await expect(page).toHaveURL(/\/sign-in/);
 });
 
 test("without live updates, a session that is revoked elsewhere ends with the next call", async ({ page, context }) => {
@@ -74,7 +74,7 @@ test("without live updates, a session that is revoked elsewhere ends with the ne
   await newChat(page, "Secret");
   await revoke(context);
   await page.getByRole("button", { name: "New Chat", exact: true }).click();
-  await expect(page).toHaveURL(/\/clerk\/sign-in/);
+  await expect(page).toHaveURL(/\/sign-in/);
 });
 
 test("a 401 about the token is shown, and does not sign the user out of Clerk", async ({ page, context }) => {
@@ -97,18 +97,18 @@ test("an inactive account is signed out of Clerk", async ({ page }) => {
   await signUp(page);
   await page.route(`${stack().api}/profile`, reject(401, "account_inactive", "The account is not active."));
   await page.reload();
-  await expect(page).toHaveURL(/\/clerk\/sign-in/);
+  await expect(page).toHaveURL(/\/sign-in/);
 });
 
 test("a sign-out that fails can be retried", async ({ page }) => {
   await signUp(page);
   await page.route(`${stack().api}/profile`, reject(401, "session_ended", "The session has ended."));
-  await page.route("**/clerk/v1/client/sessions/*/end", (route) => route.abort());
+  await page.route("**/clerk/v1/client/sessions?*", (route) => route.abort());
   await page.reload();
   await expect(page.getByText("Couldn't sign you out.")).toBeVisible();
-  await page.unroute("**/clerk/v1/client/sessions/*/end");
+  await page.unroute("**/clerk/v1/client/sessions?*");
   await page.getByRole("button", { name: "Try again" }).click();
-  await expect(page).toHaveURL(/\/clerk\/sign-in/);
+  await expect(page).toHaveURL(/\/sign-in/);
 });
 
 test("every screen that cannot be loaded shows the reason and can be retried", async ({ signedIn: page }) => {

@@ -15,6 +15,8 @@ import type { Stack } from "../../testing/stack.ts";
 
 export { expect, type Page };
 
+const LOCAL_HOSTS = ["localhost", "127.0.0.1"];
+
 type Running = Omit<Stack, "stop">;
 
 /** The stack that all tests share. */
@@ -40,30 +42,64 @@ export async function newWindow(browser: Browser, options: BrowserContextOptions
   return (await browser.newContext(options)).newPage();
 }
 
-/** Signs a user in on the development Clerk's page, and waits until the first page has loaded. */
-export async function signIn(page: Page, { email }: { email: string }): Promise<void> {
-  await page.goto(stack().web);
-  const form = page.locator("form", { has: page.getByRole("button", { name: "Sign in", exact: true }) });
-  await form.getByLabel("Email address").fill(email);
-  await form.getByRole("button").click();
-  await expect(page.getByRole("navigation", { name: "Pages" })).toBeVisible();
-  await expect(page.locator(".spinner")).toHaveCount(0);
-}
-
-/** Signs a user up on the development Clerk's page, and waits until the first page has loaded. */
+/** Signs a user up with Clerk's component, and waits until the first page has loaded. */
 export async function signUp(page: Page, user = newUser("Ada"), { web } = stack()) {
-  await page.goto(web);
-  const form = page.locator("form", { hasText: "First name" });
-  await form.getByLabel("Email address").fill(user.email);
-  await form.getByLabel("First name").fill(user.firstName);
-  await form.getByRole("button", { name: "Sign up" }).click();
-  await expect(page.getByRole("navigation", { name: "Pages" })).toBeVisible();
-  await expect(page.locator(".spinner")).toHaveCount(0);
+  await page.goto(`${web}/sign-up`);
+  await page.getByLabel("First name").fill(user.firstName);
+  await page.getByLabel("Email address").fill(user.email);
+  await submit(page);
+  await isSignedIn(page);
   return user;
 }
 
-/** Every test fails on a violation of the content security policy. */
-export const test = base.extend<{ signedIn: Page; violations: string[] }>({
+/** Signs a user in, and waits until the first page has loaded. */
+export async function signIn(page: Page, { email }: { email: string }): Promise<void> {
+  await page.goto(stack().web);
+  await enter(page, email);
+  await isSignedIn(page);
+}
+
+/** Enters an email address in Clerk's component on the page. */
+export async function enter(page: Page, email: string) {
+  await page.getByLabel("Email address").fill(email);
+  await submit(page);
+}
+
+export const submit = (page: Page) => page.getByRole("button", { name: "Continue", exact: true }).click();
+
+/** Waits until the first page has loaded. */
+export async function isSignedIn(page: Page) {
+  await expect(page.getByRole("navigation", { name: "Pages" })).toBeVisible();
+  await expect(page.locator(".spinner")).toHaveCount(0);
+}
+
+/** Signs the user out with Clerk's component. */
+export async function signOut(page: Page) {
+  await page.getByRole("button", { name: "Open user menu" }).click();
+  await page.getByRole("button", { name: "Sign out" }).click();
+}
+
+/** Every test fails on a violation of the content security policy, and on a request that leaves the machine. */
+export const test = base.extend<{ requestsElsewhere: string[]; signedIn: Page; violations: string[] }>({
+  requestsElsewhere: [
+    async ({ browser, context }, use) => {
+      const urls: string[] = [];
+      const watch = async (watched: BrowserContext) => {
+        watched.on("request", (request) => {
+          const { hostname, protocol } = new URL(request.url());
+          if (/^(http|ws)s?:$/.test(protocol) && !LOCAL_HOSTS.includes(hostname)) urls.push(request.url());
+        });
+        // Clerk's telemetry omits automated browsers.
+        await watched.addInitScript(() => Object.defineProperty(Navigator.prototype, "webdriver", { get: () => false }));
+      };
+      await watch(context);
+      browser.on("context", watch);
+      await use(urls);
+      browser.off("context", watch);
+      expect(urls, "no request leaves the machine").toEqual([]);
+    },
+    { auto: true },
+  ],
   violations: [
     async ({ context }, use) => {
       const violations: string[] = [];

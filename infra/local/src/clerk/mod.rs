@@ -1,6 +1,5 @@
 //! A development Clerk: users sign up and sign in, and it issues session tokens and sends webhooks.
 
-mod browser;
 mod frontend;
 mod routes;
 mod state;
@@ -81,9 +80,9 @@ impl Clerk {
         })
     }
 
-    /// The routes for browsers: the sign-in page, Clerk's Frontend API, and the scripts of its SDK from the folder `scripts`.
-    pub(crate) fn browser(self: &Arc<Self>, scripts: &Path) -> axum::Router {
-        browser::router(Arc::clone(self)).fallback_service(frontend::router(self, scripts))
+    /// Clerk's Frontend API, with the scripts of its SDK in the folder `packages`.
+    pub(crate) fn frontend(self: &Arc<Self>, packages: &Path) -> axum::Router {
+        frontend::router(self, packages)
     }
 
     /// Sends webhooks that were not delivered when the stack was last stopped.

@@ -21,7 +21,7 @@ use crate::clerk::{
 };
 
 /// The browser that sends a request.
-pub(in crate::clerk) struct Browser {
+pub(super) struct Browser {
     pub(super) clerk: Arc<Clerk>,
     /// The value of its cookie, if this instance has set it.
     cookie: Option<String>,
@@ -54,7 +54,7 @@ impl Browser {
     }
 
     /// Its active sessions, the oldest first.
-    pub(in crate::clerk) fn sessions(&self) -> Vec<(Session, User)> {
+    pub(super) fn sessions(&self) -> Vec<(Session, User)> {
         let Some(cookie) = &self.cookie else { return Vec::new() };
         self.clerk.read(|state| {
             let sessions = state.sessions.values().filter(|session| session.status == Status::Active);
@@ -99,7 +99,7 @@ impl Browser {
     }
 
     /// Opens a session of a user.
-    pub(in crate::clerk) fn enter(&mut self, user_id: &str) -> Result<String, ClerkError> {
+    pub(super) fn enter(&mut self, user_id: &str) -> Result<String, ClerkError> {
         self.change(|_| ())?;
         let session = sign_in(&self.clerk, user_id.to_owned(), self.cookie.clone())?;
         self.change(|client| {
@@ -111,7 +111,7 @@ impl Browser {
     }
 
     /// The cookies that a change sets.
-    pub(in crate::clerk) fn cookies(&self) -> CookieJar {
+    pub(super) fn cookies(&self) -> CookieJar {
         let (Some(cookie), Some(client)) = (&self.cookie, self.client()) else { return CookieJar::new() };
         let signed_in_at = if self.sessions().is_empty() { 0 } else { client.signed_in_at };
         let cookies = cookies::of_client(&self.clerk, cookie, &client.refresh_token, signed_in_at);

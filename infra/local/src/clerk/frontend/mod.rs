@@ -30,7 +30,7 @@ use url::form_urlencoded;
 
 use super::{Clerk, routes::ClerkError, state::User};
 
-pub(super) use browser::Browser;
+use browser::Browser;
 pub(super) use cookies::{cookie_suffix, publishable_key, token_cookies};
 
 /// The code that verifies every email address which needs one.

@@ -113,9 +113,15 @@ impl Browser<'_> {
     }
 
     async fn send(&mut self, method: &str, path: &str, form: &str) -> Answer {
+        self.send_with(method, &format!("/clerk{path}"), &[], form).await
+    }
+
+    async fn send_with(&mut self, method: &str, path: &str, headers: &[(&str, &str)], form: &str) -> Answer {
         let cookies: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let mut request =
-            Request::builder().method(method).uri(format!("/clerk{path}")).header("host", "localhost:3000");
+        let mut request = Request::builder().method(method).uri(path).header("host", "localhost:3000");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         if !cookies.is_empty() {
             request = request.header("cookie", cookies.join("; "));
         }
@@ -542,4 +548,49 @@ async fn sessions_survive_a_restart() {
     std::fs::write(again.folder.path().join("_headers"), "/*\n").expect("written");
     let mut reopened = Browser { instance: &again, cookies: browser.cookies.clone() };
     assert_eq!(reopened.sessions().await, (vec![session.clone()], json!(session)));
+}
+
+#[tokio::test]
+async fn only_own_pages_send_requests() {
+    let clerk = Instance::new();
+    let rejected: [&[(&str, &str)]; 5] = [
+        &[("sec-fetch-site", "cross-site")],
+        &[("sec-fetch-site", "same-site")],
+        &[("sec-fetch-site", "same-site"), ("origin", ORIGIN)],
+        &[("origin", "http://localhost:3001")],
+        &[("origin", "null")],
+    ];
+    let paths = ["sign_ups", "sign_ins", "sessions?_method=DELETE", "sessions/sess_1/tokens"];
+    for headers in rejected {
+        for path in paths.map(|path| format!("/clerk/v1/client/{path}")) {
+            let answer = clerk.browser().send_with("POST", &path, headers, "email_address=a%40b").await;
+            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path} {headers:?}");
+        }
+    }
+    for site in ["same-origin", "none"] {
+        let headers = [("sec-fetch-site", site), ("origin", ORIGIN)];
+        let form = format!("email_address={site}%40example.com");
+        let answer = clerk.browser().send_with("POST", "/clerk/v1/client/sign_ups", &headers, &form).await;
+        assert_eq!(answer.status, StatusCode::OK, "{site}");
+    }
+}
+
+#[tokio::test]
+async fn no_page_can_be_framed() {
+    let clerk = Instance::new();
+    std::fs::write(clerk.folder.path().join("index.html"), "the application").expect("written");
+    for path in ["/", "/profile", "/clerk/v1/client", "/clerk/nothing"] {
+        let answer = clerk.browser().send_with("GET", path, &[], "").await;
+        let headers = ["content-security-policy", "x-frame-options"].map(|name| answer.header(name));
+        assert_eq!(headers, ["frame-ancestors 'none'", "DENY"], "{path}");
+    }
+}
+
+#[tokio::test]
+async fn folders_do_not_redirect_to_another_host() {
+    let clerk = Instance::new();
+    std::fs::create_dir(clerk.folder.path().join("evil.example")).expect("written");
+    std::fs::write(clerk.folder.path().join("index.html"), "the application").expect("written");
+    let answer = clerk.browser().send_with("GET", "//evil.example", &[], "").await;
+    assert_eq!((answer.header("location"), answer.status), ("", StatusCode::OK));
 }
