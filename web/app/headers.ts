@@ -45,10 +45,7 @@ export function securityHeaders({
   const forClerk = (...sources: string[]) => (isLocal ? [] : sources);
   const policy: Record<string, readonly string[]> = {
     "default-src": ["'self'"],
-    "script-src": [
-      "'self'",
-      ...forClerk(clerk, "https://challenges.cloudflare.com", "https://*.protect.clerk.com"),
-    ],
+    "script-src": ["'self'", ...forClerk(clerk, "https://challenges.cloudflare.com", "https://*.protect.clerk.com")],
     // Clerk's components create styles at run time.
     "style-src": ["'self'", "'unsafe-inline'"],
     // A profile's picture can be on any host, but only over HTTPS.

@@ -1,4 +1,4 @@
-import { SignIn, SignUp, UserButton, useAuth } from "@clerk/react";
+import { SignIn, SignUp, UserButton, useAuth, useUser } from "@clerk/react";
 import { Authenticated, AuthLoading, type ErrorCode, Unauthenticated, useAuthState } from "cubby-client";
 import { useCallback, useEffect, useState } from "react";
 import { Redirect, Route, Switch } from "wouter";
@@ -42,13 +42,14 @@ function SigningIn() {
 }
 
 function SignedOut() {
+  // Clerk reports neither while it signs out, also after that has failed.
   const { isSignedIn } = useAuth();
   const { error } = useAuthState();
   return (
     <main className="sign-in">
       <Switch>
         <Route path="/sign-in">
-          {isSignedIn && error && ENDED.includes(error.code) ? <SigningOut /> : <SignIn routing="hash" />}
+          {isSignedIn !== false && error && ENDED.includes(error.code) ? <SigningOut /> : <SignIn routing="hash" />}
           {error && <p role="alert">{error.message}</p>}
         </Route>
         <Route path="/sign-up">
@@ -74,11 +75,22 @@ function SigningOut() {
   return <Spinner label="Signing you out" />;
 }
 
+/** The name is beside the button: inside, it would contradict the button's label. */
+function Account() {
+  const { user } = useUser();
+  return (
+    <div className="account">
+      <span className="name">{user?.fullName || user?.primaryEmailAddress?.emailAddress}</span>
+      <UserButton />
+    </div>
+  );
+}
+
 function Dashboard() {
   return (
     <div className="dashboard">
       <Header>
-        <UserButton showName />
+        <Account />
       </Header>
       <Sidebar />
       <main id="main" tabIndex={-1}>

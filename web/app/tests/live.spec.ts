@@ -68,7 +68,7 @@ test("a sign-out elsewhere signs this window out, and leaves the user's other wi
   const { sid } = JSON.parse(Buffer.from((await token(phone.context())).split(".")[1] ?? "", "base64url").toString());
   await clerk(stack(), `/v1/sessions/${sid}/revoke`);
   await closed;
-  await expect(phone).toHaveURL(/\/clerk\/sign-in/);
+  await expect(phone).toHaveURL(/\/sign-in/);
   await newChat(ada, "Plans");
   await expect(titles(ada)).toHaveText(["Plans"]);
   await Promise.all([ada, phone].map((page) => page.context().close()));

@@ -24,7 +24,8 @@ test("a picture from another host is shown", async ({ page, context, requestsEls
   const ada = await signUp(page);
   const picture = "https://img.clerk.com/picture.png";
   const pixel = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
-  await context.route(picture, (route) =>
+  // Clerk's components add the width.
+  await context.route(`${picture}*`, (route) =>
     route.fulfill({ contentType: "image/png", body: Buffer.from(pixel, "base64") }),
   );
   const { sub } = JSON.parse(Buffer.from((await token(context)).split(".")[1] ?? "", "base64url").toString());
@@ -34,7 +35,7 @@ test("a picture from another host is shown", async ({ page, context, requestsEls
   const image = page.locator("img.picture");
   await expect(image).toHaveAttribute("src", picture);
   await expect.poll(() => image.evaluate((element) => (element as HTMLImageElement).naturalWidth)).toBe(1);
-  expect(new Set(requestsElsewhere.splice(0))).toEqual(new Set([picture]));
+  expect(requestsElsewhere.splice(0).filter((url) => !url.startsWith(picture))).toEqual([]);
 });
 
 plain("the policy blocks foreign scripts, inline scripts, connections and frames", async ({ page, context }) => {

@@ -103,7 +103,7 @@ test("an inactive account is signed out of Clerk", async ({ page }) => {
 test("a sign-out that fails can be retried", async ({ page }) => {
   await signUp(page);
   await page.route(`${stack().api}/profile`, reject(401, "session_ended", "The session has ended."));
-  await page.route("**/clerk/v1/client/sessions?*", (route) => route.abort());
+  await page.route("**/clerk/v1/client/sessions?*", (route) => route.fulfill({ status: 500, json: { errors: [] } }));
   await page.reload();
   await expect(page.getByText("Couldn't sign you out.")).toBeVisible();
   await page.unroute("**/clerk/v1/client/sessions?*");

@@ -83,20 +83,26 @@ export async function signOut(page: Page) {
 export const test = base.extend<{ requestsElsewhere: string[]; signedIn: Page; violations: string[] }>({
   requestsElsewhere: [
     async ({ browser, context }, use) => {
-      const urls: string[] = [];
+      const [urls, missing]: [string[], string[]] = [[], []];
       const watch = async (watched: BrowserContext) => {
         watched.on("request", (request) => {
           const { hostname, protocol } = new URL(request.url());
           if (/^(http|ws)s?:$/.test(protocol) && !LOCAL_HOSTS.includes(hostname)) urls.push(request.url());
         });
+        watched.on("response", (response) => {
+          if (response.status() === 404 && response.url().includes("/clerk/")) missing.push(response.url());
+        });
         // Clerk's telemetry omits automated browsers.
-        await watched.addInitScript(() => Object.defineProperty(Navigator.prototype, "webdriver", { get: () => false }));
+        await watched.addInitScript(() =>
+          Object.defineProperty(Navigator.prototype, "webdriver", { get: () => false }),
+        );
       };
       await watch(context);
       browser.on("context", watch);
       await use(urls);
       browser.off("context", watch);
       expect(urls, "no request leaves the machine").toEqual([]);
+      expect(missing, "the development Clerk has what Clerk's SDK requests").toEqual([]);
     },
     { auto: true },
   ],

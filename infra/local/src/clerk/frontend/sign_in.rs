@@ -13,7 +13,7 @@ use crate::clerk::{
 pub(super) async fn create(mut browser: Browser, form: Form) -> ClerkResult {
     let email = form.text("identifier").unwrap_or_default();
     let user = user_with_email(&browser.clerk, &email).ok_or_else(|| {
-        let message = format!("No account has the email address {email:?}. Sign up.");
+        let message = format!("No account has the email address {email}. Sign up.");
         ClerkError::form("identifier", "form_identifier_not_found", message)
     })?;
     may_sign_in(&browser.clerk, &user.id)?;
