@@ -21,7 +21,10 @@ async function manageAccount(page: Page) {
 }
 
 async function enterCode(page: Page, code: string) {
-  await page.getByRole("textbox", { name: "Enter verification code" }).pressSequentially(code);
+  const field = page.getByRole("textbox", { name: "Enter verification code" });
+  // It empties itself after a wrong code.
+  await expect(field).toHaveValue("");
+  await field.pressSequentially(code);
 }
 
 test("test email addresses need Clerk's test code to sign up and to sign in", async ({ page }) => {
@@ -63,7 +66,7 @@ test("a user signs another browser out in Clerk's component", async ({ page, bro
   await isSignedIn(phone);
   await manageAccount(page);
   await page.getByRole("button", { name: "Security" }).click();
-  await page.getByRole("button", { name: "Open menu" }).click();
+  await page.getByRole("menuitem", { name: "Open menu" }).click();
   await page.getByRole("menuitem", { name: "Sign out of device" }).click();
   await expect(phone).toHaveURL(/\/sign-in/);
   await page.keyboard.press("Escape");
@@ -76,7 +79,7 @@ test("a user deletes their account in Clerk's component", async ({ page }) => {
   await manageAccount(page);
   await page.getByRole("button", { name: "Security" }).click();
   await page.getByRole("button", { name: "Delete account" }).click();
-  await page.getByLabel("Type “Delete account” below to continue.").fill("Delete account");
+  await page.getByLabel('Type "Delete account" below to continue.').fill("Delete account");
   await page.getByRole("button", { name: "Delete account" }).last().click();
   await expect(page).toHaveURL(/\/sign-in/);
   await signIn(page, ada.email);
