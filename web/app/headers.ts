@@ -48,8 +48,8 @@ export function securityHeaders({
     "script-src": ["'self'", ...forClerk(clerk, "https://challenges.cloudflare.com", "https://*.protect.clerk.com")],
     // Clerk's components create styles at run time.
     "style-src": ["'self'", "'unsafe-inline'"],
-    // A profile's picture can be on any host, but only over HTTPS.
-    "img-src": ["'self'", "https:"],
+    // A profile's picture can be on any host, but only over HTTPS. Clerk shows one that is being uploaded as `data:`.
+    "img-src": ["'self'", "https:", "data:"],
     // Fraud protection also uses ports other than 443.
     "connect-src": [
       "'self'",

@@ -5,7 +5,7 @@ import { headersFile } from "./headers.ts";
 
 export default defineConfig({
   plugins: [react(), headersFile()],
-  // The policy allows no `data:` URLs.
+  // The policy allows `data:` URLs only for pictures.
   build: { assetsInlineLimit: 0 },
   // The library's source, not its last build.
   resolve: { conditions: ["source", ...defaultClientConditions] },

@@ -1,8 +1,13 @@
+import { readFile } from "node:fs/promises";
+import path from "node:path";
+
 import { clerk } from "../../testing/stack.ts";
 import {
+  enter,
   expect,
   isSignedIn,
   newUser,
+  newWindow,
   type Page,
   signIn,
   signOut,
@@ -40,7 +45,7 @@ test("test email addresses need Clerk's test code to sign up and to sign in", as
   await expect(page.getByRole("banner")).toContainText("Ada");
 
   await signOut(page);
-  await signIn(page, email);
+  await enter(page, email);
   await enterCode(page, "424242");
   await isSignedIn(page);
 });
@@ -58,12 +63,26 @@ test("a name that changes in Clerk's component reaches the API", async ({ signed
   await expect(page.getByRole("region", { name: "Profile" })).toContainText("Augusta King");
 });
 
+test("a picture that a user uploads in Clerk's component is shown", async ({ signedIn: page }) => {
+  const shown = page.getByRole("banner").getByRole("img", { name: "logo" });
+  await expect(shown).toHaveAttribute("src", /avatar_placeholder/);
+  await manageAccount(page);
+  await page.getByRole("button", { name: "Update profile" }).click();
+  const buffer = await readFile(path.join(import.meta.dirname, "../../../docs/images/chats-light.png"));
+  await page.locator("input[type=file]").setInputFiles({ name: "picture.png", mimeType: "image/png", buffer });
+  await expect(page.getByRole("dialog").getByRole("img", { name: "logo" }).first()).toHaveAttribute(
+    "src",
+    /\/clerk\/pictures\//,
+  );
+  await page.keyboard.press("Escape");
+  await expect(shown).toHaveAttribute("src", /\/clerk\/pictures\//);
+  await expect.poll(() => shown.evaluate((image) => (image as HTMLImageElement).naturalWidth)).toBeGreaterThan(1);
+});
+
 test("a user signs another browser out in Clerk's component", async ({ page, browser }) => {
   const ada = await signUp(page);
-  const phone = await (await browser.newContext()).newPage();
-  await phone.goto(stack().web);
-  await signIn(phone, ada.email);
-  await isSignedIn(phone);
+  const phone = await newWindow(browser);
+  await signIn(phone, ada);
   await manageAccount(page);
   await page.getByRole("button", { name: "Security" }).click();
   await page.getByRole("menuitem", { name: "Open menu" }).click();
@@ -82,7 +101,7 @@ test("a user deletes their account in Clerk's component", async ({ page }) => {
   await page.getByLabel('Type "Delete account" below to continue.').fill("Delete account");
   await page.getByRole("button", { name: "Delete account" }).last().click();
   await expect(page).toHaveURL(/\/sign-in/);
-  await signIn(page, ada.email);
+  await enter(page, ada.email);
   await expect(page.getByText(`No account has the email address ${ada.email}.`).first()).toBeVisible();
 });
 
@@ -91,7 +110,7 @@ test("a banned user is signed out, and cannot sign in", async ({ page, context }
   const { sub } = JSON.parse(Buffer.from((await token(context)).split(".")[1] ?? "", "base64url").toString());
   await clerk(stack(), `/v1/users/${sub}/ban`);
   await expect(page).toHaveURL(/\/sign-in/);
-  await signIn(page, ada.email);
+  await enter(page, ada.email);
   await expect(page.getByText("is banned").first()).toBeVisible();
 });
 

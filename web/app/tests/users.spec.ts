@@ -1,5 +1,5 @@
 import { newChat, rename, titles } from "./chats.ts";
-import { expect, newUser, signIn, signOut, signUp, stack, submit, test } from "./support.ts";
+import { enter, expect, newUser, signIn, signOut, signUp, stack, submit, test } from "./support.ts";
 
 test("from signing up to signing out", async ({ page }) => {
   const ada = await signUp(page);
@@ -40,8 +40,7 @@ test("a user who signs in again sees their chats, and the next user does not", a
   await expect(page.getByText("No chats yet.")).toBeVisible();
   await signOut(page);
   await expect(page).toHaveURL(/\/sign-in/);
-  await page.goto(stack().web);
-  await signIn(page, ada.email);
+  await signIn(page, ada);
   await expect(titles(page)).toHaveText(["Ada's"]);
 });
 
@@ -59,7 +58,7 @@ test("two users never see each other's chats", async ({ browser }) => {
 test("unknown email addresses at sign-in and known ones at sign-up are errors", async ({ page }) => {
   const ada = await signUp(page);
   await signOut(page);
-  await signIn(page, "unknown@example.com");
+  await enter(page, "unknown@example.com");
   await expect(page.getByText("No account has the email address unknown@example.com.").first()).toBeVisible();
   await page.getByRole("link", { name: "Sign up" }).click();
   await page.getByLabel("Email address").fill(ada.email);

@@ -294,6 +294,7 @@ async fn delete_user(State(clerk): Clerks, Path(id): Path<String>) -> ClerkResul
 pub(super) fn delete(clerk: &Arc<Clerk>, id: &str) -> ClerkResult {
     let removed = clerk.change(|state| {
         state.users.remove(id)?;
+        state.pictures.remove(id);
         Some(close_sessions(state, id, Status::Removed))
     })?;
     let sessions = removed.ok_or_else(|| not_found("user", id))?;

@@ -191,6 +191,15 @@ pub(crate) struct SignUp {
     pub(crate) is_verified: bool,
 }
 
+/// A picture that a user has uploaded.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Picture {
+    /// Its media type.
+    pub(crate) format: String,
+    /// In base64.
+    pub(crate) content: String,
+}
+
 /// An undelivered webhook.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Message {
@@ -206,6 +215,9 @@ pub(crate) struct State {
     pub(crate) sessions: BTreeMap<String, Session>,
     #[serde(default)]
     pub(crate) clients: BTreeMap<String, Client>,
+    /// The pictures of users, by the user's id.
+    #[serde(default)]
+    pub(crate) pictures: BTreeMap<String, Picture>,
     /// Whether a browser can have several sessions at once. By default, it has one, as with Clerk.
     #[serde(default)]
     pub(crate) has_several_sessions: bool,

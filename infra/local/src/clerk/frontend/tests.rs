@@ -379,6 +379,50 @@ async fn users_change_their_names_and_delete_their_account() {
 }
 
 #[tokio::test]
+async fn users_upload_and_remove_their_picture() {
+    let clerk = Instance::new();
+    let mut browser = clerk.browser();
+    browser.sign_up("ada@example.com").await;
+    let placeholder = browser.get("/v1/me").await.body["response"]["image_url"].clone();
+    assert_eq!(placeholder, format!("{ORIGIN}/clerk/avatar_placeholder.svg"));
+    let path = "/clerk/v1/me/profile_image";
+    let headers = [("content-type", "multipart/form-data; boundary=part")];
+    let form = |name: &str, format: &str, content: &str| {
+        format!(
+            "--part\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"a\"\r\nContent-Type: {format}\r\n\r\n{content}\r\n--part--\r\n"
+        )
+    };
+    let answer = browser.send_with("POST", path, &headers, &form("file", "image/png", "PNG")).await;
+    let url = text(&answer.body["response"]["public_url"]);
+    let user = &answer.body["client"]["sessions"][0]["user"];
+    assert_eq!((&user["image_url"], &user["has_image"]), (&json!(url), &json!(true)));
+    let (kind, data) = clerk.events().pop().expect("an event");
+    assert_eq!((kind.as_str(), &data["image_url"]), ("user.updated", &json!(url)));
+    let own = url.strip_prefix(ORIGIN).expect("on this origin");
+    let picture = clerk.browser().send_with("GET", own, &[], "").await;
+    assert_eq!((picture.status, picture.header("content-type")), (StatusCode::OK, "image/png"));
+    assert_eq!(picture.header("x-content-type-options"), "nosniff");
+
+    let large = "x".repeat(3_000_000);
+    for (name, format, content, code) in [
+        ("file", "image/svg+xml", "<svg/>", "avatar_file_type_invalid"),
+        ("file", "text/html", "<p>", "avatar_file_type_invalid"),
+        ("file", "image/png", large.as_str(), "avatar_file_size_exceeded"),
+        ("other", "image/png", "PNG", "form_param_missing"),
+    ] {
+        let answer = browser.send_with("POST", path, &headers, &form(name, format, content)).await;
+        answer.is_error(StatusCode::UNPROCESSABLE_ENTITY, code);
+    }
+    let malformed = browser.send_with("POST", path, &headers, "file=a").await;
+    malformed.is_error(StatusCode::UNPROCESSABLE_ENTITY, "form_param_format_invalid");
+
+    browser.post("/v1/me/profile_image?_method=DELETE", "").await;
+    assert_eq!(browser.get("/v1/me").await.body["response"]["image_url"], placeholder);
+    assert_eq!(clerk.events().last().map(|(_, data)| data["image_url"].clone()), Some(json!(null)));
+    assert_eq!(clerk.browser().send_with("GET", own, &[], "").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
 async fn users_see_and_revoke_their_sessions_in_other_browsers() {
     let clerk = Instance::new();
     let (mut browser, mut other, mut stranger) = (clerk.browser(), clerk.browser(), clerk.browser());
