@@ -91,7 +91,8 @@ async fn reconciling_repairs_damaged_profiles_with_an_instance_id() {
     let port = listener.local_addr().expect("its address").port();
     let folder = tempfile::tempdir().expect("a folder");
     let issuer = format!("http://127.0.0.1:{port}");
-    let clerk = Clerk::load(folder.path(), issuer.clone(), ORIGIN.to_owned(), webhook.clone()).expect("it starts");
+    let clerk =
+        Clerk::load(folder.path(), issuer.clone(), vec![ORIGIN.to_owned()], webhook.clone()).expect("it starts");
     clerk.serve(listener);
     let request = reqwest::Client::new().get(format!("{issuer}/v1/instance")).bearer_auth(&clerk.secrets().secret_key);
     let instance: Value = request.send().await.expect("an answer").json().await.expect("JSON");

@@ -116,9 +116,9 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let webhook = template.functions.iter().find(|function| function.has_url);
     let webhook = webhook.map(|function| url_path(&function.binary)).context("no function has a URL")?;
     let api = format!("http://127.0.0.1:{}", ports.api);
-    let clerk = Clerk::load(folder, issuer(ports), origin(ports), format!("{api}{webhook}"))?;
-    let database_url = format!("http://127.0.0.1:{}", ports.dynamodb);
     let origins = origins(ports, &options.origins);
+    let clerk = Clerk::load(folder, issuer(ports), origins.clone(), format!("{api}{webhook}"))?;
+    let database_url = format!("http://127.0.0.1:{}", ports.dynamodb);
     let mut environment = environment(ports, &origins, clerk.secrets(), &access_key, database_url);
     if let Ok(key) = std::env::var(web::PUBLISHABLE_KEY) {
         // Users sign in with Clerk itself, so the functions must accept its tokens.

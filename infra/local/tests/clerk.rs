@@ -68,7 +68,8 @@ impl Instance {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("its address").port();
         let issuer = format!("http://127.0.0.1:{port}");
-        let clerk = Clerk::load(folder.path(), issuer, ORIGIN.to_owned(), webhook_url.clone()).expect("it starts");
+        let clerk =
+            Clerk::load(folder.path(), issuer, vec![ORIGIN.to_owned()], webhook_url.clone()).expect("it starts");
         clerk.serve(listener);
         Self { clerk, port, folder, webhook_url, answers, outcomes, deliveries: received }
     }

@@ -26,7 +26,7 @@ pub(crate) use state::{FILES, new_id, now_ms};
 /// A running instance.
 pub struct Clerk {
     issuer: String,
-    origin: String,
+    origins: Vec<String>,
     webhook_url: String,
     key: SigningKey,
     secrets: Secrets,
@@ -39,13 +39,13 @@ pub struct Clerk {
 
 impl Clerk {
     /// The instance whose data is in `folder`, or a new one. `issuer` is its own URL, `webhook_url` that of the receiver of
-    /// its webhooks, and `origin` the front end's.
-    pub fn load(folder: &Path, issuer: String, origin: String, webhook_url: String) -> Result<Arc<Self>> {
+    /// its webhooks, and `origins` the front ends', the application's first.
+    pub fn load(folder: &Path, issuer: String, origins: Vec<String>, webhook_url: String) -> Result<Arc<Self>> {
         let (secrets, key) = Secrets::load_or_make(folder)?;
         Ok(Arc::new(Self {
             cookie_suffix: frontend::cookie_suffix(&frontend::publishable_key(&issuer)),
             issuer,
-            origin,
+            origins,
             webhook_url,
             key,
             secrets,
@@ -54,6 +54,11 @@ impl Clerk {
             stored: Mutex::new(state::Stored::load(folder)?),
             deliveries: Mutex::default(),
         }))
+    }
+
+    /// The application's origin, to which tokens are issued.
+    fn origin(&self) -> &str {
+        self.origins.first().map_or("", String::as_str)
     }
 
     /// Its secrets.

@@ -334,9 +334,14 @@ pub(super) fn sign_in(clerk: &Clerk, user_id: String, client: Option<String>) ->
     may_sign_in(clerk, &user_id)?;
     let now = now_ms();
     let (id, status) = (new_id("sess"), Status::Active);
-    let session = Session { id, user_id, client, status, created_at: now, updated_at: now };
-    clerk.change(|state| state.sessions.insert(session.id.clone(), session.clone()))?;
-    Ok(session)
+    Ok(clerk.change(|state| {
+        let browser = client.as_ref().and_then(|client| state.clients.get(client));
+        // Clerk has a client for every session, also for one that no browser has opened.
+        let client_id = browser.map_or_else(|| new_id("client"), |browser| browser.id.clone());
+        let session = Session { id, user_id, client, client_id, status, created_at: now, updated_at: now };
+        state.sessions.insert(session.id.clone(), session.clone());
+        session
+    })?)
 }
 
 async fn create_session(State(clerk): Clerks, Json(OfUser { user_id }): Json<OfUser>) -> ClerkResult {
@@ -368,7 +373,7 @@ pub(super) fn token(clerk: &Clerk, id: &str) -> Result<String, ClerkError> {
     let user = may_sign_in(clerk, &session.user_id)?;
     // The claims that docs/clerk.md adds to the session token.
     let User { email, first_name, last_name, .. } = &user;
-    let extra = json!({ "azp": clerk.origin, "email": email, "firstName": first_name, "lastName": last_name });
+    let extra = json!({ "azp": clerk.origin(), "email": email, "firstName": first_name, "lastName": last_name });
     Ok(clerk.key.session_token(&clerk.issuer, &user.id, &session.id, now_ms() / 1000, &extra)?)
 }
 

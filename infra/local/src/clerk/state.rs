@@ -126,6 +126,9 @@ pub(crate) struct Session {
     /// The cookie of the browser in which it was opened, or none if a command opened it.
     #[serde(default)]
     pub(crate) client: Option<String>,
+    /// The id of that browser.
+    #[serde(default)]
+    pub(crate) client_id: String,
     pub(crate) status: Status,
     pub(crate) created_at: u64,
     pub(crate) updated_at: u64,
@@ -136,7 +139,7 @@ impl Session {
     pub(crate) fn json(&self) -> Value {
         const WEEK: u64 = 7 * 24 * 60 * 60 * 1000;
         json!({
-            "id": self.id, "object": "session", "user_id": self.user_id, "client_id": format!("client_{}", self.id),
+            "id": self.id, "object": "session", "user_id": self.user_id, "client_id": self.client_id,
             "status": self.status, "expire_at": self.created_at + WEEK, "abandon_at": self.created_at + 4 * WEEK,
             "created_at": self.created_at, "updated_at": self.updated_at,
         })

@@ -18,9 +18,9 @@ pub(super) struct Handshake {
 
 pub(super) async fn handshake(browser: Browser, Query(Handshake { redirect_url }): Query<Handshake>) -> ClerkResult {
     let back = Url::parse(&redirect_url).ok();
-    let own = Url::parse(&browser.clerk.origin).ok();
-    let back = back.filter(|back| own.is_some_and(|own| own.origin() == back.origin())).ok_or_else(|| {
-        let message = format!("redirect_url must be on {}.", browser.clerk.origin);
+    let is_front_end = |url: &Url| browser.clerk.origins.contains(&url.origin().ascii_serialization());
+    let back = back.filter(is_front_end).ok_or_else(|| {
+        let message = format!("redirect_url must be on {}.", browser.clerk.origins.join(" or "));
         ClerkError::new(StatusCode::BAD_REQUEST, "invalid_url", message)
     })?;
     let token = match browser.current() {

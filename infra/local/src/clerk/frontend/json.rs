@@ -15,7 +15,7 @@ const CODE_LIFETIME: u64 = 10 * 60 * 1000;
 pub(super) const DEFAULT_PICTURE: &str = "/avatar_placeholder.svg";
 
 fn picture(clerk: &Clerk, user: &User) -> String {
-    user.image_url.clone().unwrap_or_else(|| format!("{}/clerk{DEFAULT_PICTURE}", clerk.origin))
+    user.image_url.clone().unwrap_or_else(|| format!("{}/clerk{DEFAULT_PICTURE}", clerk.origin()))
 }
 
 /// `base` with the members of `more`.

@@ -62,7 +62,7 @@ impl Instance {
         std::fs::write(folder.path().join("_headers"), "/*\n").expect("written");
         // Nothing listens on this port, so webhooks stay in the outbox.
         let url = "http://127.0.0.1:9".to_owned();
-        let clerk = Clerk::load(folder.path(), url.clone(), ORIGIN.to_owned(), url).expect("it starts");
+        let clerk = Clerk::load(folder.path(), url.clone(), vec![ORIGIN.to_owned()], url).expect("it starts");
         Self { clerk, folder }
     }
 
@@ -178,7 +178,7 @@ async fn sign_up_opens_a_session_in_the_browser() {
     assert_eq!((&sign_up["status"], &sign_up["first_name"]), (&json!("complete"), &json!("Ada")));
     let session = &client["sessions"][0];
     assert_eq!(session["id"], sign_up["created_session_id"]);
-    assert_eq!(session["id"], client["last_active_session_id"]);
+    assert_eq!((&session["id"], &session["client_id"]), (&client["last_active_session_id"], &client["id"]));
     assert_eq!((&session["user"]["id"], &session["user"]["last_name"]), (&sign_up["created_user_id"], &json!(null)));
     assert_eq!(session["public_user_data"]["identifier"], "ada@example.com");
     let claims = claims(&session["last_active_token"]["jwt"]);
@@ -587,7 +587,7 @@ async fn sessions_survive_a_restart() {
     let mut browser = clerk.browser();
     let session = browser.sign_up("ada@example.com").await;
     let url = "http://127.0.0.1:9".to_owned();
-    let again = Clerk::load(clerk.folder.path(), url.clone(), ORIGIN.to_owned(), url).expect("it starts");
+    let again = Clerk::load(clerk.folder.path(), url.clone(), vec![ORIGIN.to_owned()], url).expect("it starts");
     let again = Instance { clerk: again, folder: tempfile::tempdir().expect("a folder") };
     std::fs::write(again.folder.path().join("_headers"), "/*\n").expect("written");
     let mut reopened = Browser { instance: &again, cookies: browser.cookies.clone() };
