@@ -360,11 +360,11 @@ pub(super) fn may_sign_in(clerk: &Clerk, user_id: &str) -> Result<User, ClerkErr
 }
 
 async fn create_token(State(clerk): Clerks, Path(id): Path<String>) -> ClerkResult {
-    Ok(Json(json!({ "object": "token", "jwt": token(&clerk, &id)? })).into_response())
+    Ok(Json(json!({ "object": "token", "jwt": token(&clerk, &id, clerk.origin())? })).into_response())
 }
 
-/// A fresh token of a session.
-pub(super) fn token(clerk: &Clerk, id: &str) -> Result<String, ClerkError> {
+/// A fresh token of a session, for a front end's origin.
+pub(super) fn token(clerk: &Clerk, id: &str, origin: &str) -> Result<String, ClerkError> {
     let session = clerk.read(|state| state.sessions.get(id).cloned()).ok_or_else(|| not_found("session", id))?;
     if session.status != Status::Active {
         let message = format!("The session {id} has ended. Sign in again.");
@@ -373,13 +373,16 @@ pub(super) fn token(clerk: &Clerk, id: &str) -> Result<String, ClerkError> {
     let user = may_sign_in(clerk, &session.user_id)?;
     // The claims that docs/clerk.md adds to the session token.
     let User { email, first_name, last_name, .. } = &user;
-    let extra = json!({ "azp": clerk.origin(), "email": email, "firstName": first_name, "lastName": last_name });
+    let extra = json!({ "azp": origin, "email": email, "firstName": first_name, "lastName": last_name });
     Ok(clerk.key.session_token(&clerk.issuer, &user.id, &session.id, now_ms() / 1000, &extra)?)
 }
 
 #[derive(Deserialize)]
 struct Refresh {
     refresh_token: String,
+    /// The front end's origin.
+    #[serde(default)]
+    request_origin: String,
 }
 
 /// The next token of a session, for a server that a browser sends its refresh token. Servers get it as cookies.
@@ -394,7 +397,9 @@ async fn refresh_session(State(clerk): Clerks, Path(id): Path<String>, Json(body
         let message = "The refresh token is not valid for this session.".to_owned();
         return Err(ClerkError::new(StatusCode::UNAUTHORIZED, "authentication_invalid", message));
     }
-    let cookies = frontend::token_cookies(&clerk, &token(&clerk, &id)?);
+    let origin = clerk.origins.iter().find(|origin| **origin == body.request_origin);
+    let token = token(&clerk, &id, origin.map_or_else(|| clerk.origin(), String::as_str))?;
+    let cookies = frontend::token_cookies(&clerk, &token);
     let cookies: Vec<_> = cookies.iter().map(ToString::to_string).collect();
     Ok(Json(json!({ "object": "cookies", "cookies": cookies })).into_response())
 }

@@ -10,6 +10,7 @@ use axum::{
 };
 use axum_extra::extract::CookieJar;
 use serde_json::{Value, json};
+use url::Url;
 use uuid::Uuid;
 
 use super::{cookies, json, query};
@@ -23,6 +24,8 @@ use crate::clerk::{
 /// The browser that sends a request.
 pub(super) struct Browser {
     pub(super) clerk: Arc<Clerk>,
+    /// The front end's origin whose page sends the request.
+    pub(super) origin: String,
     /// The value of its cookie, if this instance has set it.
     cookie: Option<String>,
     /// The session that the request is for, by Clerk's SDK.
@@ -36,7 +39,13 @@ impl FromRequestParts<Arc<Clerk>> for Browser {
         let jar = CookieJar::from_headers(&parts.headers);
         let cookie = jar.get(cookies::CLIENT).map(|cookie| cookie.value().to_owned());
         let cookie = cookie.filter(|cookie| clerk.read(|state| state.clients.contains_key(cookie)));
-        Ok(Self { clerk: Arc::clone(clerk), cookie, session: query(&parts.uri, "_clerk_session_id") })
+        // Browsers send the header Origin with changes, and Referer when they read from their own origin.
+        let header = |name| parts.headers.get(name)?.to_str().ok();
+        let page = header(header::ORIGIN).or_else(|| header(header::REFERER)).and_then(|page| Url::parse(page).ok());
+        let origin = page.map(|page| page.origin().ascii_serialization());
+        let origin = origin.filter(|origin| clerk.origins.contains(origin));
+        let origin = origin.unwrap_or_else(|| clerk.origin().to_owned());
+        Ok(Self { clerk: Arc::clone(clerk), origin, cookie, session: query(&parts.uri, "_clerk_session_id") })
     }
 }
 
@@ -129,9 +138,9 @@ impl Browser {
         let Some(client) = self.client() else { return Ok(Value::Null) };
         let sessions = self.sessions();
         let last_active = self.last_active(&sessions);
-        let sessions = sessions.iter().map(|(session, user)| json::session(&self.clerk, session, user));
+        let sessions = sessions.iter().map(|(session, user)| json::session(self, session, user));
         let sessions: Result<Vec<_>, _> = sessions.collect();
-        let sign_in = client.sign_in.as_ref().map(|sign_in| json::sign_in(&self.clerk, sign_in));
+        let sign_in = client.sign_in.as_ref().map(|sign_in| json::sign_in(self, sign_in));
         Ok(json!({
             "object": "client", "id": client.id, "sessions": sessions?, "last_active_session_id": last_active,
             "sign_in": sign_in, "sign_up": client.sign_up.as_ref().map(json::sign_up),

@@ -24,7 +24,7 @@ pub(super) async fn handshake(browser: Browser, Query(Handshake { redirect_url }
         ClerkError::new(StatusCode::BAD_REQUEST, "invalid_url", message)
     })?;
     let token = match browser.current() {
-        Ok((session, _)) => routes::token(&browser.clerk, &session.id)?,
+        Ok((session, _)) => routes::token(&browser.clerk, &session.id, &back.origin().ascii_serialization())?,
         Err(_) => String::new(),
     };
     let cookies = token_cookies(&browser.clerk, &token).into_iter().fold(browser.cookies(), |jar, one| jar.add(one));

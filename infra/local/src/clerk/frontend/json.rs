@@ -2,9 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::needs_code;
+use super::{Browser, needs_code};
 use crate::clerk::{
-    Clerk,
     routes::{ClerkError, token},
     state::{Session, SignIn, SignUp, Status, User, now_ms},
 };
@@ -14,8 +13,8 @@ const CODE_LIFETIME: u64 = 10 * 60 * 1000;
 /// The picture of users without one. Clerk's components know by the name that it cannot be removed.
 pub(super) const DEFAULT_PICTURE: &str = "/avatar_placeholder.svg";
 
-fn picture(clerk: &Clerk, user: &User) -> String {
-    user.image_url.clone().unwrap_or_else(|| format!("{}/clerk{DEFAULT_PICTURE}", clerk.origin()))
+fn picture(browser: &Browser, user: &User) -> String {
+    user.image_url.clone().unwrap_or_else(|| format!("{}/clerk{DEFAULT_PICTURE}", browser.origin))
 }
 
 /// `base` with the members of `more`.
@@ -26,11 +25,11 @@ fn with(mut base: Value, more: Value) -> Value {
     base
 }
 
-pub(super) fn user(clerk: &Clerk, user: &User) -> Value {
+pub(super) fn user(browser: &Browser, user: &User) -> Value {
     with(
         user.json(),
         json!({
-            "image_url": picture(clerk, user), "primary_phone_number_id": null, "primary_web3_wallet_id": null,
+            "image_url": picture(browser, user), "primary_phone_number_id": null, "primary_web3_wallet_id": null,
             "phone_numbers": [], "web3_wallets": [], "external_accounts": [], "enterprise_accounts": [], "passkeys": [],
             "organization_memberships": [], "password_enabled": false, "totp_enabled": false,
             "backup_code_enabled": false, "two_factor_enabled": false, "delete_self_enabled": true,
@@ -40,23 +39,23 @@ pub(super) fn user(clerk: &Clerk, user: &User) -> Value {
 }
 
 /// What others see of a user.
-fn public_user(clerk: &Clerk, user: &User) -> Value {
+fn public_user(browser: &Browser, user: &User) -> Value {
     json!({
         "user_id": user.id, "identifier": user.email, "first_name": user.first_name, "last_name": user.last_name,
-        "image_url": picture(clerk, user), "has_image": user.image_url.is_some(),
+        "image_url": picture(browser, user), "has_image": user.image_url.is_some(),
     })
 }
 
-pub(super) fn session(clerk: &Clerk, session: &Session, of: &User) -> Result<Value, ClerkError> {
+pub(super) fn session(browser: &Browser, session: &Session, of: &User) -> Result<Value, ClerkError> {
     let token = if session.status == Status::Active {
-        json!({ "object": "token", "jwt": token(clerk, &session.id)? })
+        json!({ "object": "token", "jwt": token(&browser.clerk, &session.id, &browser.origin)? })
     } else {
         Value::Null
     };
     Ok(with(
         session.json(),
         json!({
-            "user": user(clerk, of), "public_user_data": public_user(clerk, of), "last_active_token": token,
+            "user": user(browser, of), "public_user_data": public_user(browser, of), "last_active_token": token,
             "last_active_at": now_ms(), "last_active_organization_id": null, "actor": null, "tasks": null,
             "factor_verification_age": [0, -1],
         }),
@@ -78,8 +77,8 @@ fn verification(status: &str) -> Value {
 }
 
 /// A sign-in that waits for a code. Null if its user was deleted.
-pub(super) fn sign_in(clerk: &Clerk, sign_in: &SignIn) -> Value {
-    let user = clerk.read(|state| state.users.get(&sign_in.user_id).cloned());
+pub(super) fn sign_in(browser: &Browser, sign_in: &SignIn) -> Value {
+    let user = browser.clerk.read(|state| state.users.get(&sign_in.user_id).cloned());
     user.map_or(Value::Null, |user| {
         let verification = sign_in.is_prepared.then(|| verification("unverified"));
         json!({
@@ -90,18 +89,18 @@ pub(super) fn sign_in(clerk: &Clerk, sign_in: &SignIn) -> Value {
                 "primary": true,
             }],
             "first_factor_verification": verification, "second_factor_verification": null,
-            "created_session_id": null, "user_data": public_user(clerk, &user),
+            "created_session_id": null, "user_data": public_user(browser, &user),
         })
     })
 }
 
 /// A sign-in that has opened a session.
-pub(super) fn signed_in(clerk: &Clerk, id: &str, user: &User, session_id: &str) -> Value {
+pub(super) fn signed_in(browser: &Browser, id: &str, user: &User, session_id: &str) -> Value {
     json!({
         "object": "sign_in", "id": id, "status": "complete", "identifier": user.email,
         "supported_identifiers": ["email_address"], "supported_first_factors": [], "supported_second_factors": null,
         "first_factor_verification": verification("verified"), "second_factor_verification": null,
-        "created_session_id": session_id, "user_data": public_user(clerk, user),
+        "created_session_id": session_id, "user_data": public_user(browser, user),
     })
 }
 

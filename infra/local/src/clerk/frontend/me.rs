@@ -11,7 +11,7 @@ use crate::clerk::{
 
 pub(super) async fn read(browser: Browser) -> ClerkResult {
     let (_, user) = browser.current()?;
-    Ok(Json(json!({ "response": json::user(&browser.clerk, &user), "client": null })).into_response())
+    Ok(Json(json!({ "response": json::user(&browser, &user), "client": null })).into_response())
 }
 
 pub(super) async fn update(browser: Browser, form: Form) -> ClerkResult {
@@ -21,7 +21,7 @@ pub(super) async fn update(browser: Browser, form: Form) -> ClerkResult {
     let body = UserBody { first_name: name("first_name"), last_name: name("last_name"), ..UserBody::default() };
     drop(routes::update(&browser.clerk, &user.id, body)?);
     let (_, user) = browser.current()?;
-    browser.respond(&json::user(&browser.clerk, &user))
+    browser.respond(&json::user(&browser, &user))
 }
 
 pub(super) async fn delete(browser: Browser) -> ClerkResult {

@@ -40,7 +40,7 @@ pub(super) async fn create(browser: Browser, parts: Result<Multipart, MultipartR
     browser.clerk.change(|state| state.pictures.insert(user.id.clone(), picture))?;
     let id = new_id("img");
     // Another URL for each picture, so that browsers do not show an older one.
-    let url = format!("{}/clerk{}?{id}", browser.clerk.origin(), PATH.replace("{user_id}", &user.id));
+    let url = format!("{}/clerk{}?{id}", browser.origin, PATH.replace("{user_id}", &user.id));
     replace(&browser, &user.id, url.clone())?;
     browser.respond(&json!({ "object": "image", "id": id, "public_url": url }))
 }

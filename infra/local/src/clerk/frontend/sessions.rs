@@ -24,19 +24,19 @@ pub(super) async fn read_client(browser: Browser) -> ClerkResult {
 
 pub(super) async fn read(browser: Browser, Path(id): Path<String>) -> ClerkResult {
     let (session, user) = browser.session(&id)?;
-    Ok(uncached(json!({ "response": json::session(&browser.clerk, &session, &user)?, "client": null })))
+    Ok(uncached(json!({ "response": json::session(&browser, &session, &user)?, "client": null })))
 }
 
 /// A page uses the session.
 pub(super) async fn touch(mut browser: Browser, Path(id): Path<String>) -> ClerkResult {
     let (session, user) = browser.session(&id)?;
     browser.change(|client| client.last_active = Some(id))?;
-    browser.respond(&json::session(&browser.clerk, &session, &user)?)
+    browser.respond(&json::session(&browser, &session, &user)?)
 }
 
 pub(super) async fn create_token(browser: Browser, Path(id): Path<String>) -> ClerkResult {
     browser.session(&id)?;
-    Ok(uncached(json!({ "object": "token", "jwt": routes::token(&browser.clerk, &id)? })))
+    Ok(uncached(json!({ "object": "token", "jwt": routes::token(&browser.clerk, &id, &browser.origin)? })))
 }
 
 pub(super) async fn end(browser: Browser, Path(id): Path<String>) -> ClerkResult {
@@ -51,7 +51,7 @@ fn close(browser: &Browser, id: &str, status: Status, kind: &str) -> ClerkResult
     let (mut session, user) = browser.session(id)?;
     drop(routes::end(&browser.clerk, id, status, kind)?);
     session.status = status;
-    browser.respond(&json::session(&browser.clerk, &session, &user)?)
+    browser.respond(&json::session(browser, &session, &user)?)
 }
 
 /// Ends all sessions of the browser.

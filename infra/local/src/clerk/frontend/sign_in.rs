@@ -24,11 +24,11 @@ pub(super) async fn create(mut browser: Browser, form: Form) -> ClerkResult {
     }
     let sign_in = SignIn { id, user_id: user.id, is_prepared: false };
     browser.change(|client| client.sign_in = Some(sign_in.clone()))?;
-    browser.respond(&json::sign_in(&browser.clerk, &sign_in))
+    browser.respond(&json::sign_in(&browser, &sign_in))
 }
 
 pub(super) async fn read(browser: Browser, Path(id): Path<String>) -> ClerkResult {
-    let sign_in = json::sign_in(&browser.clerk, &own(&browser, &id)?);
+    let sign_in = json::sign_in(&browser, &own(&browser, &id)?);
     Ok(Json(json!({ "response": sign_in, "client": null })).into_response())
 }
 
@@ -37,7 +37,7 @@ pub(super) async fn prepare(mut browser: Browser, Path(id): Path<String>, form: 
     check_strategy(&form)?;
     let sign_in = SignIn { is_prepared: true, ..own(&browser, &id)? };
     browser.change(|client| client.sign_in = Some(sign_in.clone()))?;
-    browser.respond(&json::sign_in(&browser.clerk, &sign_in))
+    browser.respond(&json::sign_in(&browser, &sign_in))
 }
 
 pub(super) async fn attempt(browser: Browser, Path(id): Path<String>, form: Form) -> ClerkResult {
@@ -52,7 +52,7 @@ fn complete(mut browser: Browser, id: &str, user: &User) -> ClerkResult {
     browser.may_enter(&user.id)?;
     let session = browser.enter(&user.id)?;
     browser.change(|client| client.sign_in = None)?;
-    browser.respond(&json::signed_in(&browser.clerk, id, user, &session))
+    browser.respond(&json::signed_in(&browser, id, user, &session))
 }
 
 fn own(browser: &Browser, id: &str) -> Result<SignIn, ClerkError> {

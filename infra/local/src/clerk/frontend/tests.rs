@@ -25,6 +25,9 @@ use crate::{
     web,
 };
 
+/// The origin of a second front end.
+const OTHER_ORIGIN: &str = "http://localhost:3100";
+
 struct Instance {
     clerk: Arc<Clerk>,
     folder: tempfile::TempDir,
@@ -62,7 +65,8 @@ impl Instance {
         std::fs::write(folder.path().join("_headers"), "/*\n").expect("written");
         // Nothing listens on this port, so webhooks stay in the outbox.
         let url = "http://127.0.0.1:9".to_owned();
-        let clerk = Clerk::load(folder.path(), url.clone(), vec![ORIGIN.to_owned()], url).expect("it starts");
+        let origins = vec![ORIGIN.to_owned(), OTHER_ORIGIN.to_owned()];
+        let clerk = Clerk::load(folder.path(), url.clone(), origins, url).expect("it starts");
         Self { clerk, folder }
     }
 
@@ -126,8 +130,7 @@ impl Browser<'_> {
             request = request.header("cookie", cookies.join("; "));
         }
         let Instance { clerk, folder } = self.instance;
-        let router =
-            web::router(3000, folder.path(), clerk, vec![ORIGIN.to_owned()]).expect("the application is built");
+        let router = web::router(3000, folder.path(), clerk, clerk.origins.clone()).expect("the application is built");
         let answer = send(router, request.body(Body::from(form.to_owned())).expect("a request")).await;
         for cookie in answer.headers.get_all("set-cookie") {
             let (name, rest) = cookie.to_str().expect("ASCII").split_once('=').expect("a name");
@@ -637,4 +640,31 @@ async fn folders_do_not_redirect_to_another_host() {
     std::fs::write(clerk.folder.path().join("index.html"), "the application").expect("written");
     let answer = clerk.browser().send_with("GET", "//evil.example", &[], "").await;
     assert_eq!((answer.header("location"), answer.status), ("", StatusCode::OK));
+}
+
+#[tokio::test]
+async fn tokens_and_pictures_are_for_the_origin_of_the_page() {
+    let clerk = Instance::new();
+    let mut browser = clerk.browser();
+    let session = browser.sign_up("ada@example.com").await;
+    let refresh_token =
+        browser.cookies[&format!("__refresh_{}", cookie_suffix(&clerk.clerk.publishable_key()))].clone();
+    let tokens = format!("/clerk/v1/client/sessions/{session}/tokens");
+    let refresh = format!("/v1/sessions/{session}/refresh");
+    for (origin, expected) in [(ORIGIN, ORIGIN), (OTHER_ORIGIN, OTHER_ORIGIN), ("http://localhost:3200", ORIGIN)] {
+        let page = format!("{origin}/a?b");
+        let client = browser.send_with("GET", "/clerk/v1/client", &[("referer", &page)], "").await;
+        let session = &client.body["response"]["sessions"][0];
+        assert_eq!(claims(&session["last_active_token"]["jwt"])["azp"], expected);
+        assert_eq!(session["user"]["image_url"], format!("{expected}/clerk/avatar_placeholder.svg"));
+        let body = json!({ "refresh_token": refresh_token, "request_origin": origin });
+        let refreshed = text(&clerk.backend("POST", &refresh, &body).await.body["cookies"][0]);
+        let token = refreshed.split(['=', ';']).nth(1).expect("a token");
+        assert_eq!(claims(&json!(token))["azp"], expected);
+    }
+    let token = browser.send_with("POST", &tokens, &[("origin", OTHER_ORIGIN), ("referer", ORIGIN)], "").await;
+    assert_eq!(claims(&token.body["jwt"])["azp"], OTHER_ORIGIN);
+    let path = "/clerk/v1/client/handshake?redirect_url=http%3A%2F%2Flocalhost%3A3100%2F";
+    browser.send_with("GET", path, &[], "").await;
+    assert_eq!(claims(&json!(browser.cookies["__session"]))["azp"], OTHER_ORIGIN);
 }
