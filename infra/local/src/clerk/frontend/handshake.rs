@@ -5,6 +5,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Redirect},
 };
+use axum_extra::extract::CookieJar;
 use serde::Deserialize;
 use url::Url;
 
@@ -27,6 +28,6 @@ pub(super) async fn handshake(browser: Browser, Query(Handshake { redirect_url }
         Ok((session, _)) => routes::token(&browser.clerk, &session.id, &back.origin().ascii_serialization())?,
         Err(_) => String::new(),
     };
-    let cookies = token_cookies(&browser.clerk, &token).into_iter().fold(browser.cookies(), |jar, one| jar.add(one));
+    let cookies = token_cookies(&browser.clerk, &token).into_iter().fold(browser.cookies(), CookieJar::add);
     Ok((cookies, [(header::CACHE_CONTROL, "no-store")], Redirect::temporary(back.as_str())).into_response())
 }
