@@ -58,7 +58,7 @@ pub(super) struct ClerkError {
     pub(super) status: StatusCode,
     code: &'static str,
     pub(super) message: String,
-    /// What Clerk's components need to know of the error.
+    /// Details of the error for Clerk's components.
     meta: Value,
 }
 

@@ -50,13 +50,13 @@ impl FromRequestParts<Arc<Clerk>> for Browser {
 }
 
 impl Browser {
-    /// What is stored of it.
+    /// The stored client of the browser.
     pub(super) fn client(&self) -> Option<Client> {
         let cookie = self.cookie.as_ref()?;
         self.clerk.read(|state| state.clients.get(cookie).cloned())
     }
 
-    /// Changes what is stored of it. The first change of a browser gives it a cookie.
+    /// Changes the stored client. The first change gives the browser a cookie.
     pub(super) fn change<T>(&mut self, change: impl FnOnce(&mut Client) -> T) -> Result<T, ClerkError> {
         let cookie = self.cookie.get_or_insert_with(|| Uuid::new_v4().simple().to_string()).clone();
         Ok(self.clerk.change(|state| change(state.clients.entry(cookie).or_insert_with(Client::new)))?)

@@ -53,7 +53,7 @@ pub(in crate::clerk) fn token_cookies(clerk: &Clerk, token: &str) -> Vec<Cookie<
     cookies.into()
 }
 
-/// A name alone, and with the instance's suffix.
+/// A name without and with the instance's suffix.
 fn both(clerk: &Clerk, name: &str) -> [String; 2] {
     [name.to_owned(), suffixed(clerk, name)]
 }

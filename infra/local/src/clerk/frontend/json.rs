@@ -1,4 +1,5 @@
-//! What the Frontend API says of users and sessions, which is more than the Backend API and webhooks do.
+//! Users, sessions, sign-ins and sign-ups in the format of the Frontend API. It has more members than that of the Backend API
+//! and of webhooks.
 
 use serde_json::{Value, json};
 
@@ -10,7 +11,7 @@ use crate::clerk::{
 
 /// How long a code is valid, as Clerk writes it. Here it does not expire.
 const CODE_LIFETIME: u64 = 10 * 60 * 1000;
-/// The picture of users without one. Clerk's components know by the name that it cannot be removed.
+/// The picture of users without one. By the name, Clerk's components know that it cannot be removed.
 pub(super) const DEFAULT_PICTURE: &str = "/avatar_placeholder.svg";
 
 fn picture(browser: &Browser, user: &User) -> String {
@@ -38,7 +39,7 @@ pub(super) fn user(browser: &Browser, user: &User) -> Value {
     )
 }
 
-/// What others see of a user.
+/// The public part of a user.
 fn public_user(browser: &Browser, user: &User) -> Value {
     json!({
         "user_id": user.id, "identifier": user.email, "first_name": user.first_name, "last_name": user.last_name,
@@ -125,7 +126,7 @@ pub(super) fn sign_up(sign_up: &SignUp) -> Value {
     })
 }
 
-/// A sign-up that has made a user and opened a session.
+/// A sign-up that has created a user and a session.
 pub(super) fn signed_up(of: &SignUp, user: &User, session_id: &str) -> Value {
     let is_verified = true;
     let complete = json!({ "status": "complete", "created_user_id": user.id, "created_session_id": session_id });

@@ -1,4 +1,4 @@
-//! What users see and change of their own account.
+//! The user's own account.
 
 use axum::{Json, extract::Path, response::IntoResponse};
 use serde_json::{Value, json};

@@ -32,7 +32,7 @@ pub(super) async fn read(browser: Browser, Path(id): Path<String>) -> ClerkResul
     Ok(Json(json!({ "response": sign_in, "client": null })).into_response())
 }
 
-/// Sends a code, which the user knows already.
+/// Prepares the code. No email is sent: the code is always the same.
 pub(super) async fn prepare(mut browser: Browser, Path(id): Path<String>, form: Form) -> ClerkResult {
     check_strategy(&form)?;
     let sign_in = SignIn { is_prepared: true, ..own(&browser, &id)? };

@@ -25,7 +25,7 @@ pub(super) async fn update(browser: Browser, Path(id): Path<String>, form: Form)
     proceed(browser, changed(sign_up, &form))
 }
 
-/// Sends a code, which the user knows already.
+/// Prepares the code. No email is sent: the code is always the same.
 pub(super) async fn prepare(browser: Browser, Path(id): Path<String>) -> ClerkResult {
     browser.respond(&json::sign_up(&own(&browser, &id)?))
 }
@@ -36,7 +36,7 @@ pub(super) async fn attempt(browser: Browser, Path(id): Path<String>, form: Form
     proceed(browser, SignUp { is_verified: true, ..sign_up })
 }
 
-/// With what a form adds. A code verifies only the email address for which it was sent.
+/// The sign-up with the members of a form. A code verifies only the email address for which it was sent.
 fn changed(mut sign_up: SignUp, form: &Form) -> SignUp {
     for (member, name) in [(&mut sign_up.first_name, "first_name"), (&mut sign_up.last_name, "last_name")] {
         if form.has(name) {
@@ -50,7 +50,7 @@ fn changed(mut sign_up: SignUp, form: &Form) -> SignUp {
     sign_up
 }
 
-/// Makes the user and opens a session if nothing is missing.
+/// Creates the user and a session if nothing is missing.
 fn proceed(mut browser: Browser, sign_up: SignUp) -> ClerkResult {
     browser.may_enter("")?;
     if let Some(email) = &sign_up.email {
