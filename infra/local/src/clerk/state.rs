@@ -191,7 +191,6 @@ pub(crate) struct SignUp {
     pub(crate) email: Option<String>,
     pub(crate) first_name: Option<String>,
     pub(crate) last_name: Option<String>,
-    pub(crate) is_verified: bool,
 }
 
 /// A picture that a user has uploaded.

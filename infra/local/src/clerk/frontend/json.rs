@@ -105,8 +105,13 @@ pub(super) fn signed_in(browser: &Browser, id: &str, user: &User, session_id: &s
     })
 }
 
+/// A sign-up that lacks an email address or its verification.
 pub(super) fn sign_up(sign_up: &SignUp) -> Value {
-    let SignUp { id, email, first_name, last_name, is_verified } = sign_up;
+    sign_up_of(sign_up, false)
+}
+
+fn sign_up_of(sign_up: &SignUp, is_verified: bool) -> Value {
+    let SignUp { id, email, first_name, last_name } = sign_up;
     let missing: &[&str] = if email.is_none() { &["email_address"] } else { &[] };
     let is_unverified = !is_verified && email.as_deref().is_some_and(needs_code);
     let unverified: &[&str] = if is_unverified { &["email_address"] } else { &[] };
@@ -127,8 +132,7 @@ pub(super) fn sign_up(sign_up: &SignUp) -> Value {
 }
 
 /// A sign-up that has created a user and a session.
-pub(super) fn signed_up(of: &SignUp, user: &User, session_id: &str) -> Value {
-    let is_verified = true;
+pub(super) fn signed_up(sign_up: &SignUp, user: &User, session_id: &str) -> Value {
     let complete = json!({ "status": "complete", "created_user_id": user.id, "created_session_id": session_id });
-    with(sign_up(&SignUp { is_verified, ..of.clone() }), complete)
+    with(sign_up_of(sign_up, true), complete)
 }

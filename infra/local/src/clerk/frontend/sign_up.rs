@@ -12,8 +12,8 @@ use crate::clerk::{
 };
 
 pub(super) async fn create(browser: Browser, form: Form) -> ClerkResult {
-    let new = SignUp { id: new_id("sua"), email: None, first_name: None, last_name: None, is_verified: false };
-    proceed(browser, changed(new, &form))
+    let new = SignUp { id: new_id("sua"), email: None, first_name: None, last_name: None };
+    proceed(browser, changed(new, &form), false)
 }
 
 pub(super) async fn read(browser: Browser, Path(id): Path<String>) -> ClerkResult {
@@ -22,7 +22,7 @@ pub(super) async fn read(browser: Browser, Path(id): Path<String>) -> ClerkResul
 
 pub(super) async fn update(browser: Browser, Path(id): Path<String>, form: Form) -> ClerkResult {
     let sign_up = own(&browser, &id)?;
-    proceed(browser, changed(sign_up, &form))
+    proceed(browser, changed(sign_up, &form), false)
 }
 
 /// Prepares the code. No email is sent: the code is always the same.
@@ -33,25 +33,22 @@ pub(super) async fn prepare(browser: Browser, Path(id): Path<String>) -> ClerkRe
 pub(super) async fn attempt(browser: Browser, Path(id): Path<String>, form: Form) -> ClerkResult {
     let sign_up = own(&browser, &id)?;
     form.check_code()?;
-    proceed(browser, SignUp { is_verified: true, ..sign_up })
+    proceed(browser, sign_up, true)
 }
 
-/// The sign-up with the members of a form. A code verifies only the email address for which it was sent.
+/// The sign-up with the members of a form.
 fn changed(mut sign_up: SignUp, form: &Form) -> SignUp {
-    for (member, name) in [(&mut sign_up.first_name, "first_name"), (&mut sign_up.last_name, "last_name")] {
+    let SignUp { email, first_name, last_name, .. } = &mut sign_up;
+    for (member, name) in [(email, "email_address"), (first_name, "first_name"), (last_name, "last_name")] {
         if form.has(name) {
             *member = form.text(name);
         }
-    }
-    if let Some(email) = form.text("email_address") {
-        sign_up.is_verified &= sign_up.email.as_ref() == Some(&email);
-        sign_up.email = Some(email);
     }
     sign_up
 }
 
 /// Creates the user and a session if nothing is missing.
-fn proceed(mut browser: Browser, sign_up: SignUp) -> ClerkResult {
+fn proceed(mut browser: Browser, sign_up: SignUp, is_verified: bool) -> ClerkResult {
     browser.may_enter("")?;
     if let Some(email) = &sign_up.email {
         routes::check_email(email)?;
@@ -60,7 +57,7 @@ fn proceed(mut browser: Browser, sign_up: SignUp) -> ClerkResult {
             return Err(ClerkError::form("email_address", "form_identifier_exists", message));
         }
     }
-    let is_complete = sign_up.email.as_ref().is_some_and(|email| sign_up.is_verified || !needs_code(email));
+    let is_complete = sign_up.email.as_ref().is_some_and(|email| is_verified || !needs_code(email));
     if !is_complete {
         browser.change(|client| client.sign_up = Some(sign_up.clone()))?;
         return browser.respond(&json::sign_up(&sign_up));
