@@ -123,7 +123,7 @@ impl Browser {
     pub(super) fn cookies(&self) -> CookieJar {
         let (Some(cookie), Some(client)) = (&self.cookie, self.client()) else { return CookieJar::new() };
         let signed_in_at = if self.sessions().is_empty() { 0 } else { client.signed_in_at };
-        let cookies = cookies::of_client(&self.clerk, cookie, &client.refresh_token, signed_in_at);
+        let cookies = cookies::client_cookies(&self.clerk, cookie, &client.refresh_token, signed_in_at);
         cookies.into_iter().fold(CookieJar::new(), CookieJar::add)
     }
 

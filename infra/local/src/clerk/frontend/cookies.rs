@@ -34,7 +34,12 @@ pub(in crate::clerk) fn cookie_suffix(publishable_key: &str) -> String {
 }
 
 /// The cookies of a browser that a change sets.
-pub(super) fn of_client(clerk: &Clerk, client: &str, refresh_token: &str, signed_in_at: u64) -> Vec<Cookie<'static>> {
+pub(super) fn client_cookies(
+    clerk: &Clerk,
+    client: &str,
+    refresh_token: &str,
+    signed_in_at: u64,
+) -> Vec<Cookie<'static>> {
     let uat = (signed_in_at / 1000).to_string();
     let mut cookies = vec![
         hidden(CLIENT.to_owned(), client.to_owned(), PATH),

@@ -47,7 +47,7 @@ fn public_user(browser: &Browser, user: &User) -> Value {
     })
 }
 
-pub(super) fn session(browser: &Browser, session: &Session, of: &User) -> Result<Value, ClerkError> {
+pub(super) fn session(browser: &Browser, session: &Session, owner: &User) -> Result<Value, ClerkError> {
     let token = if session.status == Status::Active {
         json!({ "object": "token", "jwt": token(&browser.clerk, &session.id, &browser.origin)? })
     } else {
@@ -56,7 +56,7 @@ pub(super) fn session(browser: &Browser, session: &Session, of: &User) -> Result
     Ok(with(
         session.json(),
         json!({
-            "user": user(browser, of), "public_user_data": public_user(browser, of), "last_active_token": token,
+            "user": user(browser, owner), "public_user_data": public_user(browser, owner), "last_active_token": token,
             "last_active_at": now_ms(), "last_active_organization_id": null, "actor": null, "tasks": null,
             "factor_verification_age": [0, -1],
         }),
