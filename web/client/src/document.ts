@@ -49,7 +49,8 @@ export type ResourcePath = {
   [P in keyof Paths & string]: `${P}/{id}` extends keyof Paths ? P : never;
 }[keyof Paths & string];
 
-type Page<P extends string> = Success<Operation<P, "get">>;
+/** A page of the list at a path, as the API returns it. */
+export type Page<P extends string> = Success<Operation<P, "get">>;
 /** The member of a page that has its items. */
 export type ListMember<P extends string> = {
   [M in keyof Page<P> & string]: Page<P>[M] extends readonly unknown[] ? M : never;
@@ -77,3 +78,26 @@ export type PathParameters<P extends string> = P extends `${string}{${infer Name
   : unknown;
 /** An argument that can be omitted if none of its members is required. */
 export type Optional<T> = Record<never, never> extends T ? [options?: T] : [options: T];
+
+/** The methods of operations. */
+export type Method = "delete" | "get" | "patch" | "post" | "put";
+/** The paths that have an operation with a method. */
+export type PathWith<M extends Method> = {
+  [P in keyof Paths & string]: [Operation<P, M>] extends [never] ? never : P;
+}[keyof Paths & string];
+
+type Parameter<O, In extends string> = O extends { parameters: { [K in In]?: infer T } } ? NonNullable<T> : never;
+type Member<K extends string, T> = [T] extends [never] ? unknown : { readonly [N in K]: T };
+
+/**
+ * What an operation accepts: the parameters of its path, `query`, `body`, and `version` if the API rejects it when the item
+ * has another version.
+ */
+export type Input<P extends string, M extends Method> = PathParameters<P> &
+  Partial<Member<"query", Parameter<Operation<P, M>, "query">>> &
+  Member<"body", Body<Operation<P, M>>> &
+  ("If-Match" extends keyof Parameter<Operation<P, M>, "header"> ? { readonly version?: number } : unknown);
+/** The body of an operation's response, if it has one. */
+export type Output<P extends string, M extends Method> = [Success<Operation<P, M>>] extends [never]
+  ? undefined
+  : Success<Operation<P, M>>;

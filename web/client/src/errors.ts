@@ -56,6 +56,15 @@ export async function problemOf(response: Response): Promise<ApiError> {
   );
 }
 
+/** The error of a request that failed: with the API's response, with another response, or without one. */
+export function failureOf(error: unknown): ApiError {
+  if (error instanceof ApiError) return error;
+  if (error instanceof SyntaxError)
+    return new ApiError("unexpected", "The response did not come from the API. Try again.", { cause: error });
+  const message = "The server cannot be reached. Check your connection and try again.";
+  return new ApiError("unreachable", message, { cause: error });
+}
+
 /** Whether the session has ended: no other token of it is accepted. */
 export function isFinal({ code }: ApiError): boolean {
   return code === "session_ended" || code === "account_inactive";

@@ -27,7 +27,9 @@ import {
   type Pages,
   updateItem,
 } from "./items.ts";
+import { initially, type PreloadedList } from "./preloaded.ts";
 import { refreshProfile, useApi, useProfile } from "./provider.tsx";
+import { PAGE_SIZE, pathOf } from "./request.ts";
 
 /** How far a list has been read. */
 export type PagesStatus = "CanLoadMore" | "Exhausted" | "LoadingFirstPage" | "LoadingMore";
@@ -45,10 +47,12 @@ export interface ListState {
 export interface ResourceHooks<P extends string> {
   /**
    * The user's items, in pages of `pageSize` (1 to 100). They are newest first by the server's clock, with every change
-   * that is not confirmed yet. New items come first.
+   * that is not confirmed yet. New items come first. With `preloaded`, the first page shows from the first render on.
    */
   readonly useList: (
-    ...options: Optional<PathParameters<P> & { readonly pageSize?: number }>
+    ...options: Optional<
+      PathParameters<P> & { readonly pageSize?: number; readonly preloaded?: PreloadedList<P> | null }
+    >
   ) => ListState & { readonly [M in ListMember<P>]: readonly Listed<Item<P>>[] };
   /** Returns a function that creates an item. The item is listed at once. If the creation fails, it is rolled back. */
   readonly useCreate: (...parameters: Optional<PathParameters<P>>) => (members: Creation<P>) => Promise<Item<P>>;
@@ -64,8 +68,11 @@ export interface ResourceHooks<P extends string> {
   readonly useDelete: (...parameters: Optional<PathParameters<P>>) => (item: Deletion<P>) => Promise<void>;
 }
 
-type Parameters = Readonly<Record<string, string>>;
-type ListOptions = Parameters | { readonly pageSize?: number };
+type Parameters = Readonly<Record<string, unknown>>;
+interface ListOptions extends Parameters {
+  readonly pageSize?: number;
+  readonly preloaded?: PreloadedList<string> | null;
+}
 
 /**
  * The hooks of a resource: its path in the OpenAPI document, and the member of a page that has the items. An item that
@@ -81,8 +88,8 @@ export function createResourceHooks<P extends ResourcePath>(
   ...[defaults]: Optional<Defaults<P>>
 ): ResourceHooks<P> {
   const hooks = {
-    useList({ pageSize = 50, ...parameters }: ListOptions = {}) {
-      const { items, ...state } = useItems(useCollection(path, member, parameters), Number(pageSize));
+    useList({ preloaded, pageSize = preloaded?.value.pageSize ?? PAGE_SIZE, ...parameters }: ListOptions = {}) {
+      const { items, ...state } = useItems(useCollection(path, member, parameters), pageSize, preloaded);
       return { [member]: items, ...state };
     },
     useCreate(parameters?: Parameters) {
@@ -106,7 +113,7 @@ export function createResourceHooks<P extends ResourcePath>(
 
 function useCollection(template: string, of: string, parameters: Parameters = {}): Collection {
   const { session } = useApi();
-  const path = template.replace(/\{(.+?)\}/g, (_, name) => encodeURIComponent(`${parameters[name]}`));
+  const path = pathOf(template, parameters);
   return useMemo(() => {
     const names = template.split("/");
     const values = path.split("/").filter((value, index) => value !== names[index]);
@@ -117,22 +124,31 @@ function useCollection(template: string, of: string, parameters: Parameters = {}
 function useItems(
   collection: Collection,
   pageSize: number,
+  preloaded: PreloadedList<string> | null | undefined,
 ): ListState & { readonly items: readonly Listed<BaseItem>[] } {
   const { session, path, of } = collection;
   const { auth } = useApi();
+  // biome-ignore lint/suspicious/noExplicitAny: the member is the resource's
+  const pageOf = (page: any): Pages["pages"][number] => ({ items: page[of], cursor: page.cursor });
   const { data, error, hasNextPage, isFetching, fetchNextPage, refetch } = useInfiniteQuery(
     {
       queryKey: [...keyOf(collection), pageSize],
-      queryFn: async ({ pageParam, signal }): Promise<Pages["pages"][number]> => {
+      queryFn: async ({ pageParam, signal }) => {
         const query = new URLSearchParams({ limit: `${pageSize}`, ...(pageParam && { cursor: pageParam }) });
-        // biome-ignore lint/suspicious/noExplicitAny: the member is the resource's
-        const page = await session.send<any>("GET", `${path}?${query}`, { signal });
-        return { items: page[of], cursor: page.cursor };
+        return pageOf(await session.send("GET", `${path}?${query}`, { signal }));
       },
       initialPageParam: undefined as string | undefined,
       getNextPageParam: (page) => page.cursor ?? undefined,
       enabled: auth.status === "authenticated",
       meta: { ...collection },
+      ...initially(session, preloaded, (value): Pages | undefined =>
+        value.path === path &&
+        value.pageSize === pageSize &&
+        // It lacks the changes of this session.
+        !session.queries.getMutationCache().find({ mutationKey: keyOf(collection) })
+          ? { pages: [pageOf(value.page)], pageParams: [undefined] }
+          : undefined,
+      ),
     },
     session.queries,
   );

@@ -13,6 +13,7 @@ import {
 import type { BaseItem, Profile, ProfileChange } from "./document.ts";
 import { type ApiError, isTransient } from "./errors.ts";
 import { goLive } from "./live.ts";
+import { initially, type PreloadedProfile } from "./preloaded.ts";
 import {
   type Auth,
   type Connection,
@@ -50,6 +51,8 @@ export interface ApiProviderProps {
   readonly liveUrl?: string | undefined;
   /** `useAuth` of the Clerk package that the application uses. */
   readonly useAuth: () => Auth;
+  /** The profile that a server has read with `preloadProfile`. With it, the user is signed in from the first render on. */
+  readonly preloaded?: PreloadedProfile | null;
   readonly children?: ReactNode;
 }
 
@@ -76,7 +79,11 @@ export function refreshProfile(session: Session, details?: ProfileChange): Promi
 }
 
 /** The profile. The first read of a session, which is on sign-in, synchronizes it. */
-export function useProfile(session: Session, options: { enabled: boolean; refetchInterval?: number }) {
+export function useProfile(
+  session: Session,
+  options: { enabled: boolean; refetchInterval?: number },
+  preloaded?: PreloadedProfile | null,
+) {
   const { queries } = session;
   const queryKey = profileKey(session);
   return useQuery(
@@ -88,13 +95,14 @@ export function useProfile(session: Session, options: { enabled: boolean; refetc
           : session.send<Profile>("PATCH", "/profile", { body: {}, signal }),
       meta: { session, path: "profile", of: "profile", parents: [] },
       ...options,
+      ...initially(session, preloaded, (profile) => profile),
     },
     queries,
   );
 }
 
 /** Opens a session with the API for each of Clerk's sessions, and ends it with Clerk's. Goes inside Clerk's provider. */
-export function ApiProvider({ baseUrl, liveUrl, useAuth, children }: ApiProviderProps) {
+export function ApiProvider({ baseUrl, liveUrl, useAuth, preloaded, children }: ApiProviderProps) {
   const auth = useAuth();
   const getToken = useRef(auth.getToken);
   useEffect(() => {
@@ -127,11 +135,15 @@ export function ApiProvider({ baseUrl, liveUrl, useAuth, children }: ApiProvider
 
   const connection = useSyncExternalStore(session.subscribe, session.connection, session.connection);
   const rejection = useSyncExternalStore(session.subscribe, session.rejection, session.rejection);
-  const { data, error, refetch } = useProfile(session, {
-    enabled: isSignedIn,
-    // Perhaps no other query notices that the server responds again, or that a pending session is active.
-    ...((connection === "unreachable" || isTransient(rejection)) && { refetchInterval: REFETCH_INTERVAL }),
-  });
+  const { data, error, refetch } = useProfile(
+    session,
+    {
+      enabled: isSignedIn,
+      // Perhaps no other query notices that the server responds again, or that a pending session is active.
+      ...((connection === "unreachable" || isTransient(rejection)) && { refetchInterval: REFETCH_INTERVAL }),
+    },
+    preloaded,
+  );
   const value = useMemo(() => {
     let status: AuthState["status"] = "loading";
     if (isLoaded && (!isSignedIn || rejection)) status = "unauthenticated";

@@ -1,6 +1,8 @@
 import { onlineManager, QueryClient, type QueryKey } from "@tanstack/react-query";
 
-import { ApiError, isFinal, isSignedOut, isTransient, problemOf } from "./errors.ts";
+import { ApiError, failureOf, isFinal, isSignedOut, isTransient, problemOf } from "./errors.ts";
+import { initOf } from "./request.ts";
+import { type Identity, identityOf, isForeign } from "./token.ts";
 
 /** The part of Clerk's `useAuth` that this library uses. */
 export interface Auth {
@@ -57,6 +59,8 @@ export interface Session {
    * user, so that nothing can be read or written across sessions.
    */
   readonly key: QueryKey;
+  /** Its user, if one is signed in. */
+  readonly identity: Identity | undefined;
   /** The cache that all sessions of a provider share. */
   readonly queries: QueryClient;
   /** The version that an update of this session made of a version, by `path@version`. */
@@ -81,9 +85,6 @@ export interface Session {
   /** Ends the session: requests fail, late responses are dropped, and its data is removed. */
   end(): void;
 }
-
-/** The user and session of a token, according to Clerk. */
-export type Identity = Pick<Auth, "sessionId" | "userId">;
 
 /** Longer than API Gateway waits for a function. */
 const REQUEST_TIMEOUT = 31_000;
@@ -115,16 +116,6 @@ export function openQueries(): QueryClient {
       mutations: { retry, retryDelay },
     },
   });
-}
-
-/** Whether a token belongs to another session. The server rejects a token that cannot be read. */
-function isForeign(token: string, { userId, sessionId }: Identity): boolean {
-  try {
-    const { sub, sid } = JSON.parse(atob((token.split(".")[1] ?? "").replace(/-/g, "+").replace(/_/g, "/")));
-    return Boolean((userId && sub !== userId) || (sessionId && sid && sid !== sessionId));
-  } catch {
-    return false;
-  }
 }
 
 let opened = 0;
@@ -170,7 +161,8 @@ export function openSession(
           timer = setTimeout(reject, TOKEN_TIMEOUT);
           getToken({ skipCache }).then(resolve, reject);
         });
-        if (token && !isForeign(token, identity ?? {})) return token;
+        // The server rejects a token that cannot be read.
+        if (token && !isForeign(identityOf(token), identity ?? {})) return token;
       } catch {
         // Most likely Clerk cannot be reached.
         isFailing = true;
@@ -220,12 +212,10 @@ export function openSession(
       return response.status === 204 ? undefined : await response.json();
     } catch (error) {
       // TanStack Query canceled a read that no component needs any more.
-      if (error instanceof ApiError || init.signal?.aborted) throw error;
-      if (error instanceof SyntaxError)
-        throw new ApiError("unexpected", "The response did not come from the API. Try again.", { cause: error });
-      isFailing = true;
-      const message = "The server cannot be reached. Check your connection and try again.";
-      throw new ApiError("unreachable", message, { cause: error });
+      if (init.signal?.aborted) throw error;
+      const failure = failureOf(error);
+      isFailing ||= failure.code === "unreachable";
+      throw failure;
     } finally {
       clearTimeout(timer);
       if (isSlow) waiting -= 1;
@@ -235,6 +225,7 @@ export function openSession(
 
   return {
     key,
+    identity,
     queries,
     successors: new Map(),
     creation: Promise.resolve(),
@@ -263,11 +254,7 @@ export function openSession(
       };
     },
     send<T>(method: string, path: string, { body, version, signal }: RequestOptions = {}) {
-      const headers = {
-        ...(body && { "content-type": "application/json" }),
-        ...(version && { "if-match": `"${version}"` }),
-      };
-      const init = { method, headers, body: body ? JSON.stringify(body) : null, signal: signal ?? null };
+      const init = { ...initOf(method, body, version), signal: signal ?? null };
       return during(() => send(path, init) as Promise<T>);
     },
     during,

@@ -35,13 +35,20 @@ export interface Profile {
 /** A document in the form that openapi-typescript generates, with resources of the tests' own. */
 export interface Paths {
   "/items": {
-    get: { responses: { 200: Json<{ items: Item[]; cursor: string | null }>; 401: Problem<"session_ended"> } };
+    get: {
+      parameters: { query?: { limit?: number; cursor?: string } };
+      responses: { 200: Json<{ items: Item[]; cursor: string | null }>; 401: Problem<"session_ended"> };
+    };
     post: { requestBody: Json<{ id?: string | null; title: string }>; responses: { 200: Json<Item>; 201: Json<Item> } };
     patch?: never;
   };
   "/items/{id}": {
     get: { responses: { 200: Json<Item> } };
-    patch: { requestBody: Json<{ title?: string }>; responses: { 200: Json<Item>; 409: Problem<"item_locked"> } };
+    patch: {
+      parameters: { header?: { "If-Match"?: string }; path: { id: string } };
+      requestBody: Json<{ title?: string }>;
+      responses: { 200: Json<Item>; 409: Problem<"item_locked"> };
+    };
     delete: { responses: { 204: object } };
   };
   "/boards/{board}/notes": {

@@ -19,7 +19,7 @@ export const creation = (title: string) => ({ ...resource.create, ...titled(titl
 export const titleOf = (item: object): string => Reflect.get(item, resource.title);
 
 /** The list, under the name that document.ts has for its items. */
-export function useItems(options: { pageSize?: number } = {}) {
+export function useItems(options: NonNullable<Parameters<typeof hooks.useList>[0]> = {}) {
   const { [resource.member as "items"]: items, ...list } = hooks.useList(options);
   return { ...list, items: items.map((item) => ({ ...item, title: titleOf(item) })) };
 }

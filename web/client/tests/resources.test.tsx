@@ -2,6 +2,7 @@ import { act, waitFor } from "@testing-library/react";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 
 import { useAuthState } from "../src/index.ts";
+import { serverApi } from "../src/server.ts";
 import {
   creation,
   PATH,
@@ -13,7 +14,7 @@ import {
   useItems,
   useUpdateItem,
 } from "./resource.ts";
-import { api, clerkOf, failure, intercept, latch, problem, signUp, type User, use } from "./support.tsx";
+import { api, clerkOf, failure, intercept, latch, problem, signUp, stack, type User, use } from "./support.tsx";
 
 /** All hooks of the resource, once the first page has been read. */
 async function itemsOf(user: User, pageSize = 50) {
@@ -429,4 +430,33 @@ test("a first page that cannot be read is an error until loadMore retries it", a
   isRejected = false;
   act(() => result.current.loadMore());
   await waitFor(() => expect(result.current).toMatchObject({ error: null, status: "Exhausted" }));
+});
+
+test("a server calls every operation of a resource, and its first page is a browser's", async () => {
+  const ada = await signUp();
+  const server = serverApi({ baseUrl: stack.api, getToken: ada.token });
+  // The stack's resource has the operations of document.ts.
+  const [list, one] = [PATH as "/items", `${PATH}/{id}` as "/items/{id}"];
+  const body = (title: string) => creation(title) as { title: string };
+  const { id, version } = await server.post(list, { body: body("1") });
+  await server.post(list, { body: body("2") });
+  expect(titleOf(await server.get(one, { id }))).toBe("1");
+  const change = { id, version, body: titled("one") };
+  expect(titleOf(await server.patch(one, change))).toBe("one");
+  expect(await failure(server.patch(one, change))).toMatchObject({ code: "version_mismatch", status: 412 });
+
+  const preloaded = await server.preloadList(list, { pageSize: 1 });
+  const { result } = use(() => useItems({ preloaded }), clerkOf(ada));
+  expect(result.current.items.map(titleOf)).toEqual(["2"]);
+  expect(result.current.status).toBe("CanLoadMore");
+  await waitFor(() => {
+    act(() => result.current.loadMore());
+    expect(result.current.items.map(titleOf)).toEqual(["2", "one"]);
+  });
+
+  expect(await server.delete(one, { id })).toBeUndefined();
+  const eve = serverApi({ baseUrl: stack.api, getToken: (await signUp()).token });
+  const [first] = await stored(ada);
+  expect(await failure(eve.get(one, { id: first?.id ?? "" }))).toMatchObject({ code: "not_found" });
+  expect(await stored(ada)).toHaveLength(1);
 });

@@ -1,7 +1,8 @@
 import { useAuth } from "@clerk/react";
 import { expect, expectTypeOf, test } from "vitest";
 
-import { type ApiProviderProps, createResourceHooks, type ErrorCode, type Listed } from "../src/index.ts";
+import { type ApiProviderProps, createResourceHooks, type ErrorCode, type Item, type Listed } from "../src/index.ts";
+import type { PreloadedList, ServerApi } from "../src/server.ts";
 
 const items = createResourceHooks("/items", "items");
 const notes = createResourceHooks("/boards/{board}/notes", "notes", { isPinned: false });
@@ -19,7 +20,9 @@ test("a list has the document's items", () => {
   type Shown = ReturnType<typeof items.useList>["items"][number];
   expectTypeOf<Shown["title"]>().toEqualTypeOf<string>();
   expectTypeOf<Shown>().toExtend<Listed<{ title: string; version: number }>>();
-  expectTypeOf<Parameters<typeof items.useList>>().toEqualTypeOf<[options?: { readonly pageSize?: number }]>();
+  expectTypeOf<Parameters<typeof items.useList>>().toEqualTypeOf<
+    [options?: { readonly pageSize?: number; readonly preloaded?: PreloadedList<"/items"> | null }]
+  >();
 });
 
 test("unknown paths and list members do not compile", () => {
@@ -83,4 +86,44 @@ test("members that a creation can omit need a default", () => {
   createResourceHooks("/boards/{board}/notes", "notes");
   // @ts-expect-error: isPinned is a boolean
   createResourceHooks("/boards/{board}/notes", "notes", { isPinned: "no" });
+});
+
+test("the server's operations are the document's", () => {
+  const calls = async (api: ServerApi) => {
+    const page = await api.get("/items", { query: { limit: 5 } });
+    expectTypeOf(page.items).toEqualTypeOf<Item<"/items">[]>();
+    const id = "018f0000-0000-7000-8000-000000000000";
+    expectTypeOf(await api.get("/items/{id}", { id })).toEqualTypeOf<Item<"/items">>();
+    expectTypeOf(await api.post("/items", { body: { title: "Plans" } })).toEqualTypeOf<Item<"/items">>();
+    await api.patch("/items/{id}", { id, version: 1, body: { title: "Plans" } });
+    expectTypeOf(await api.delete("/items/{id}", { id })).toEqualTypeOf<undefined>();
+    // @ts-expect-error: the id is missing
+    await api.get("/items/{id}");
+    // @ts-expect-error: the body is missing
+    await api.post("/items");
+    // @ts-expect-error: the document has no such member
+    await api.post("/items", { body: { text: "" } });
+    // @ts-expect-error: the operation has no such parameter
+    await api.get("/items", { query: { page: 2 } });
+    // @ts-expect-error: the document has no such operation
+    await api.put("/items", {});
+    // @ts-expect-error: the document has no such operation
+    await api.delete("/boards/{board}/notes/{id}", { board: id, id });
+  };
+  expect(calls).toBeTypeOf("function");
+});
+
+test("a preloaded list is one of the same path", () => {
+  expectTypeOf<Awaited<ReturnType<typeof preloadItems>>>().toEqualTypeOf<PreloadedList<"/items"> | null>();
+  const preloadItems = (api: ServerApi) => api.preloadList("/items", { pageSize: 5 });
+  const calls = (api: ServerApi, list: PreloadedList<"/boards/{board}/notes">) => [
+    api.preloadList("/boards/{board}/notes", { board: "018f0000-0000-7000-8000-000000000000" }),
+    // @ts-expect-error: the board is missing
+    api.preloadList("/boards/{board}/notes"),
+    // @ts-expect-error: the path lists no items
+    api.preloadList("/items/{id}", { id: "018f0000-0000-7000-8000-000000000000" }),
+    // @ts-expect-error: it lists the items of another path
+    items.useList({ preloaded: list }),
+  ];
+  expect(calls).toBeTypeOf("function");
 });
