@@ -17,6 +17,8 @@ FUNCTION ?= chats
 EVENT ?= list-chats
 # The web workspace's npm, with the Node of infra/tools/node.txt.
 NPM := PATH=$(CURDIR)/$(TOOLS)/node/bin:$$PATH npm --prefix web --silent
+# How many changes `make latency` measures.
+CHANGES ?= 200
 # How long each fuzz target runs.
 SECONDS_EACH ?= 30
 
@@ -96,6 +98,11 @@ fuzz: $(TOOLS)/cargo-fuzz/bin/cargo-fuzz ## Fuzz the parsers of untrusted input 
 .PHONY: bench
 bench: $(TOOLS)/aws-lambda-ric/installed ## Run the benchmarks and write docs/benchmarks.md (QUICK=1: only test that they run)
 	cargo run --quiet --profile driver --package bench
+
+.PHONY: latency
+latency: $(TOOLS)/cargo-lambda/installed $(TOOLS)/web/installed ## Measure how soon a change shows in another window (CHANGES=200)
+	cargo build --workspace --bins
+	MEASURE=$(CHANGES) CHROMIUM=$$(web/testing/browser) $(NPM) test --workspace app -- latency
 
 .PHONY: profile
 profile: ## Count a request's CPU instructions by component and write docs/benchmarks/profile.md; needs valgrind

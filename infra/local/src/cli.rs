@@ -75,6 +75,9 @@ enum Command {
         /// Do not rebuild and reload code that is edited
         #[arg(long)]
         no_reload: bool,
+        /// Run the functions' release build, as on AWS; its compilation takes minutes
+        #[arg(long)]
+        release: bool,
         /// Start without the example application
         #[arg(long)]
         api_only: bool,
@@ -231,10 +234,11 @@ impl Cli {
     /// Runs the command.
     pub async fn run(self) -> Result<()> {
         match self.command {
-            Command::Run { settings, fresh, no_reload, api_only, until_stdin_closes, limits } => {
+            Command::Run { settings, fresh, no_reload, release, api_only, until_stdin_closes, limits } => {
                 let Settings { ports, origins, data } = settings;
                 let (folder, reload) = (data.folder(), !no_reload);
-                let options = Options { ports, limits, origins, folder, fresh, reload, api_only, until_stdin_closes };
+                let options =
+                    Options { ports, limits, origins, folder, fresh, reload, release, api_only, until_stdin_closes };
                 stack::run(options).await
             }
             Command::User { instance, command } => Backend::of(instance)?.user(command).await,

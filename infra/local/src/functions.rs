@@ -58,7 +58,13 @@ pub(crate) struct Functions {
 impl Functions {
     /// Starts the built functions where web pages cannot reach the Runtime API and its events. `environment` is for all of
     /// them, and `folder` for links to their sources. With `reload`, edited code is rebuilt and reloaded.
-    pub(crate) async fn start(environment: &BTreeMap<String, String>, folder: &Path, reload: bool) -> Result<Self> {
+    /// `release` is as in [`build`].
+    pub(crate) async fn start(
+        environment: &BTreeMap<String, String>,
+        folder: &Path,
+        reload: bool,
+        release: bool,
+    ) -> Result<Self> {
         let address = free_address().await?;
         let (ip, port) = (address.ip().to_string(), address.port().to_string());
         let mut watch = Command::new(program());
@@ -76,6 +82,7 @@ impl Functions {
         if !reload {
             watch.arg("--ignore-changes");
         }
+        watch.args(release.then_some("--release"));
         // Variables of the developer's shell for Clerk or AWS must not reach the local functions.
         for (name, _) in std::env::vars() {
             if ["AWS_", "CLERK_"].iter().any(|prefix| name.starts_with(prefix)) {
@@ -244,14 +251,16 @@ fn below(system: &mut System, root: Pid) -> Vec<(Pid, u64)> {
     found.into_iter().filter_map(|pid| Some((pid, system.process(pid)?.start_time()))).collect()
 }
 
-/// Starts to build the functions as cargo-lambda does, so that its first request does not wait for the compiler.
-pub(crate) fn build(template: &Template) -> Result<Child> {
+/// Starts to build the functions as cargo-lambda does, so that its first request does not wait for the compiler. With
+/// `release`, their release build.
+pub(crate) fn build(template: &Template, release: bool) -> Result<Child> {
     let program = program();
     if !program.exists() {
         bail!("{} is missing. Run `make run`, which installs it", program.display());
     }
     let mut cargo = Command::new("cargo");
     cargo.arg("build").args(template.functions.iter().flat_map(|function| ["--bin", function.binary.as_str()]));
+    cargo.args(release.then_some("--release"));
     cargo.current_dir(workspace()).stdin(Stdio::null()).process_group(0);
     cargo.spawn().context("cargo cannot be started")
 }

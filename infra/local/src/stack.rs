@@ -70,6 +70,8 @@ pub(crate) struct Options {
     pub(crate) folder: PathBuf,
     pub(crate) fresh: bool,
     pub(crate) reload: bool,
+    /// With the functions' release build.
+    pub(crate) release: bool,
     /// Without the application.
     pub(crate) api_only: bool,
     pub(crate) until_stdin_closes: bool,
@@ -94,7 +96,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     };
     tokio::pin!(stop);
 
-    let Options { mut ports, limits, ref folder, fresh, reload, api_only, .. } = options;
+    let Options { mut ports, limits, ref folder, fresh, reload, release, api_only, .. } = options;
     let web_listener = if api_only { None } else { Some(listen(&mut ports.web, "WEB_PORT").await?) };
     let dynamodb_listener = listen(&mut ports.dynamodb, "DYNAMODB_PORT").await?;
     let clerk_listener = listen(&mut ports.clerk, "CLERK_PORT").await?;
@@ -133,7 +135,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let dynamodb = dynamodb::serve_guarded(dynamodb_listener, database, access_key.clone(), used).await?;
     let issuing = clerk.serve(clerk_listener);
 
-    let mut build = functions::build(&template)?;
+    let mut build = functions::build(&template, release)?;
     let built = tokio::select! {
         built = build.wait() => built?,
         () = &mut stop => {
@@ -144,7 +146,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     if !built.success() {
         bail!("the functions do not build");
     }
-    let mut functions = Functions::start(&environment, folder, reload).await?;
+    let mut functions = Functions::start(&environment, folder, reload, release).await?;
     let router = api::router(&template, functions.address(), ports.api, origins.clone());
     let mut serving = JoinSet::new();
     serving.spawn(async move { axum::serve(api_listener, router).await });
