@@ -31,25 +31,25 @@ const MIN_MODULUS_BYTES: usize = 256;
 
 /// RSA public keys in PEM, one after the other while they are being rotated. Dashboards and `.env` files often have line
 /// breaks as the two characters `\n`. None if there is no key, or anything else.
-pub(crate) fn pem_keys(text: &str) -> Option<Vec<DecodingKey>> {
+pub(crate) fn pem_keys(text: &str) -> Option<Vec<Arc<DecodingKey>>> {
     let pems = pem::parse_many(text.replace("\\n", "\n")).ok().filter(|pems| !pems.is_empty())?;
     let key = |pem: &pem::Pem| {
         let key = DecodingKey::from_rsa_pem(pem::encode(pem).as_bytes()).ok()?;
         // The key's DER contains the modulus and little else.
-        key.try_get_as_bytes().is_ok_and(|der| der.len() > MIN_MODULUS_BYTES).then_some(key)
+        key.try_get_as_bytes().is_ok_and(|der| der.len() > MIN_MODULUS_BYTES).then(|| Arc::new(key))
     };
     pems.iter().map(key).collect()
 }
 
 pub(crate) enum KeySource {
     /// Keys from the configuration: no request is made.
-    Pem(Vec<DecodingKey>),
+    Pem(Vec<Arc<DecodingKey>>),
     /// The issuer's published keys.
     Jwks(Url),
 }
 
 pub(crate) enum Keys {
-    Given(Vec<DecodingKey>),
+    Given(Vec<Arc<DecodingKey>>),
     Published(Published),
 }
 
@@ -62,7 +62,7 @@ impl Keys {
     }
 
     /// The keys that a token whose header names `kid` may be signed with. PEM has no key ids, so all configured keys qualify.
-    pub(crate) async fn find(&self, kid: Option<&str>, now: SystemTime) -> Result<Vec<DecodingKey>, VerifyError> {
+    pub(crate) async fn find(&self, kid: Option<&str>, now: SystemTime) -> Result<Vec<Arc<DecodingKey>>, VerifyError> {
         match self {
             Self::Given(keys) => Ok(keys.clone()),
             Self::Published(published) => Ok(vec![published.find(kid.ok_or(TokenError::UnknownKey)?, now).await?]),
@@ -82,7 +82,7 @@ pub(crate) struct Published {
 
 #[derive(Default)]
 struct Cache {
-    keys: HashMap<String, DecodingKey>,
+    keys: HashMap<String, Arc<DecodingKey>>,
     /// When the fetch of these keys began.
     fetched: Option<SystemTime>,
     attempt: Option<Attempt>,
@@ -100,7 +100,7 @@ fn within(since: Option<SystemTime>, span: Duration, now: SystemTime) -> bool {
 }
 
 impl Published {
-    async fn find(&self, kid: &str, now: SystemTime) -> Result<DecodingKey, VerifyError> {
+    async fn find(&self, kid: &str, now: SystemTime) -> Result<Arc<DecodingKey>, VerifyError> {
         let mut over = {
             let mut cache = lock(&self.cache);
             let fresh = within(cache.fetched, FRESH_FOR, now);
@@ -198,7 +198,7 @@ struct KeySet {
     keys: Vec<serde_json::Value>,
 }
 
-async fn fetch(url: &Url) -> Result<HashMap<String, DecodingKey>, FetchError> {
+async fn fetch(url: &Url) -> Result<HashMap<String, Arc<DecodingKey>>, FetchError> {
     // Built for each fetch: fetches are rare, and a pooled connection does not survive a freeze.
     let client =
         reqwest::Client::builder().timeout(FETCH_TIMEOUT).redirect(reqwest::redirect::Policy::none()).build()?;
@@ -220,7 +220,7 @@ async fn fetch(url: &Url) -> Result<HashMap<String, DecodingKey>, FetchError> {
 }
 
 /// The id and the key, if it is an RSA key for signatures.
-fn signing_key(jwk: serde_json::Value) -> Option<(String, DecodingKey)> {
+fn signing_key(jwk: serde_json::Value) -> Option<(String, Arc<DecodingKey>)> {
     let jwk: Jwk = serde_json::from_value(jwk).ok()?;
     let signs = matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature));
     let rsa = match &jwk.algorithm {
@@ -230,5 +230,5 @@ fn signing_key(jwk: serde_json::Value) -> Option<(String, DecodingKey)> {
         _ => false,
     };
     let key = DecodingKey::from_jwk(&jwk).ok()?;
-    Some((jwk.common.key_id?, key)).filter(|_| signs && rsa)
+    Some((jwk.common.key_id?, Arc::new(key))).filter(|_| signs && rsa)
 }

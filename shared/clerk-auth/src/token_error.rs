@@ -47,7 +47,7 @@ pub enum TokenError {
 }
 
 /// Why a token could not be verified.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
     /// The token is invalid.
     #[error(transparent)]

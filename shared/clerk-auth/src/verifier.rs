@@ -1,7 +1,12 @@
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, crypto};
+use lru::LruCache;
 use serde::{Deserialize, Deserializer};
 
 use crate::{
@@ -19,6 +24,9 @@ const MAX_TOKEN_BYTES: usize = 8 * 1024;
 /// The tolerated difference between the issuer's clock and ours, the same as in Clerk's SDKs.
 const LEEWAY: Duration = Duration::from_secs(5);
 
+/// The number of tokens whose signature is remembered, most recently used. A token and its claims take some 2 KB.
+const VERIFIED_TOKENS: NonZeroUsize = NonZeroUsize::new(256).unwrap();
+
 /// Values of the header `cat`, which names the type of a Clerk token.
 const CATEGORY_SESSION: &str = "cl_B7d4PD111AAA";
 const CATEGORY_TEMPLATE: &str = "cl_B7d4PD222AAA";
@@ -35,12 +43,24 @@ const MACHINE_PREFIX: &str = "mch_";
 ///   years and outlive the session they were issued in. Without an audience, a token that was issued for any other
 ///   service would be accepted here as well.
 /// - Never machine tokens: they identify no user, and all data here belongs to users.
+///
+/// A browser sends the same token for up to a minute. So the signatures of accepted tokens are remembered, by the whole
+/// token and as long as the key that made them is valid. The claims and their times are checked for each request.
 pub struct Verifier {
     issuer: String,
     keys: Keys,
     authorized_parties: Vec<String>,
     audience: Option<String>,
     max_lifetime: Duration,
+    verified: Mutex<LruCache<Box<str>, Arc<SignedToken>>>,
+}
+
+/// What a signature was verified for.
+struct SignedToken {
+    header: UnverifiedHeader,
+    claims: Claims,
+    /// The key that made the signature.
+    key: Arc<DecodingKey>,
 }
 
 impl Verifier {
@@ -52,6 +72,7 @@ impl Verifier {
             authorized_parties: config.authorized_parties,
             audience: config.audience,
             max_lifetime: config.max_token_lifetime,
+            verified: Mutex::new(LruCache::new(VERIFIED_TOKENS)),
         }
     }
 
@@ -60,33 +81,52 @@ impl Verifier {
     /// jsonwebtoken parses the header and verifies the signature. Its `decode` would parse header and claims again, and
     /// validate the claims by rules that differ from Clerk's and by a clock that tests cannot set.
     pub async fn verify(&self, token: &str, now: SystemTime) -> Result<Identity, VerifyError> {
+        if let Some(verified) = self.verified(token) {
+            let keys = self.keys.find(verified.header.kid.as_deref(), now).await?;
+            if keys.iter().any(|key| Arc::ptr_eq(key, &verified.key)) {
+                return Ok(self.check(&verified, now)?);
+            }
+        }
         let header = UnverifiedHeader::of(token)?;
         header.check()?;
         // The other members of the header must have the types that the RFCs require.
         jsonwebtoken::decode_header(token).map_err(|_| TokenError::Malformed)?;
         let keys = self.keys.find(header.kid.as_deref(), now).await?;
-        let claims = Self::signed_claims(token, &keys)?;
-        Ok(self.check(&header, claims, now)?)
+        let (claims, key) = Self::signed_claims(token, keys)?;
+        let signed = SignedToken { header, claims, key };
+        let identity = self.check(&signed, now)?;
+        self.lock_verified().put(token.into(), Arc::new(signed));
+        Ok(identity)
     }
 
-    /// The claims, if one of `keys` has signed them.
-    fn signed_claims(token: &str, keys: &[DecodingKey]) -> Result<Claims, TokenError> {
+    fn verified(&self, token: &str) -> Option<Arc<SignedToken>> {
+        self.lock_verified().get(token).map(Arc::clone)
+    }
+
+    /// Nothing panics while holding the lock, which is held only for an operation of the map.
+    fn lock_verified(&self) -> MutexGuard<'_, LruCache<Box<str>, Arc<SignedToken>>> {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The claims, and the one of `keys` that has signed them.
+    fn signed_claims(token: &str, keys: Vec<Arc<DecodingKey>>) -> Result<(Claims, Arc<DecodingKey>), TokenError> {
         let (message, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
-        let mut signed = false;
+        let mut signer = None;
         for key in keys {
-            let verified = crypto::verify(signature, message.as_bytes(), key, Algorithm::RS256);
-            signed |= verified.map_err(|_| TokenError::Malformed)?;
+            let verified = crypto::verify(signature, message.as_bytes(), &key, Algorithm::RS256);
+            if verified.map_err(|_| TokenError::Malformed)? {
+                signer = Some(key);
+            }
         }
-        if !signed {
-            return Err(TokenError::BadSignature);
-        }
+        let signer = signer.ok_or(TokenError::BadSignature)?;
         let (_, claims) = message.split_once('.').ok_or(TokenError::Malformed)?;
         let claims = BASE64_URL_SAFE_NO_PAD.decode(claims).map_err(|_| TokenError::Malformed)?;
         let Object(claims) = serde_json::from_slice(&claims).map_err(|_| TokenError::Malformed)?;
-        Ok(claims)
+        Ok((claims, signer))
     }
 
-    fn check(&self, header: &UnverifiedHeader, claims: Claims, now: SystemTime) -> Result<Identity, TokenError> {
+    fn check(&self, token: &SignedToken, now: SystemTime) -> Result<Identity, TokenError> {
+        let SignedToken { header, claims, key: _ } = token;
         let session = match header.cat.as_deref() {
             None | Some(CATEGORY_SESSION) => claims.sid.is_some(),
             Some(CATEGORY_TEMPLATE) => false,
@@ -95,20 +135,21 @@ impl Verifier {
         if claims.sub.starts_with(MACHINE_PREFIX) || (!session && self.audience.is_none()) {
             return Err(TokenError::UnsupportedTokenType);
         }
-        let actor = claims.act.map(|Object(Actor { sub })| sub);
-        let ids = [Some(&claims.sub), claims.sid.as_ref(), actor.as_ref()];
+        let actor = claims.act.as_ref().map(|Object(Actor { sub })| sub);
+        let ids = [Some(&claims.sub), claims.sid.as_ref(), actor];
         if !ids.into_iter().flatten().all(|id| is_valid_id(id)) {
             return Err(TokenError::Malformed);
         }
         if claims.iss != self.issuer && normalize(&claims.iss) != self.issuer {
             return Err(TokenError::WrongIssuer);
         }
-        if !self.authorized_parties.is_empty() && !claims.azp.is_some_and(|azp| self.authorized_parties.contains(&azp))
+        if !self.authorized_parties.is_empty()
+            && !claims.azp.as_ref().is_some_and(|azp| self.authorized_parties.contains(azp))
         {
             return Err(TokenError::UnauthorizedParty);
         }
         if let Some(audience) = &self.audience
-            && !claims.aud.is_some_and(|aud| aud.contains(audience))
+            && !claims.aud.as_ref().is_some_and(|aud| aud.contains(audience))
         {
             return Err(TokenError::WrongAudience);
         }
@@ -127,20 +168,20 @@ impl Verifier {
         if claims.sid.is_some() && lifetime > self.max_lifetime.as_secs_f64() {
             return Err(TokenError::LifetimeTooLong);
         }
-        if claims.sts.is_some_and(|status| status != "active") {
+        if claims.sts.as_ref().is_some_and(|status| status != "active") {
             return Err(TokenError::PendingSession);
         }
 
         Ok(Identity {
-            user_id: claims.sub,
-            session_id: claims.sid,
+            user_id: claims.sub.clone(),
+            session_id: claims.sid.clone(),
             issuer: self.issuer.clone(),
             issued_at: milliseconds(claims.iat),
-            email: claims.email.and_then(present_text),
-            first_name: claims.first_name.and_then(present_text),
-            last_name: claims.last_name.and_then(present_text),
-            actor,
-            organization: claims.organization,
+            email: claims.email.clone().and_then(present_text),
+            first_name: claims.first_name.clone().and_then(present_text),
+            last_name: claims.last_name.clone().and_then(present_text),
+            actor: actor.cloned(),
+            organization: claims.organization.clone(),
         })
     }
 }

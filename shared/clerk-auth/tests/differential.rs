@@ -19,7 +19,7 @@ use std::{
 };
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use clerk_auth::{Config, TokenError, Verifier, VerifyError};
+use clerk_auth::{Config, Identity, TokenError, Verifier, VerifyError};
 use proptest::{prelude::*, sample::select, strategy::ValueTree, test_runner::TestRunner};
 use serde_json::{Map, Value, json};
 use signing_key::SigningKey;
@@ -863,10 +863,19 @@ async fn tokens_that_clerk_rejects_are_rejected_and_stricter_rules_are_listed() 
     let mut only_reason: BTreeMap<&str, usize> = STRICTER.iter().map(|reason| (reason.name, 0)).collect();
     for (token, results) in tokens.iter().zip(results) {
         for ((settings, verifier), clerk) in SETTINGS.iter().zip(&ours).zip(results) {
-            let our = verifier.verify(&token.text, UNIX_EPOCH + token.now).await.map_err(|error| match error {
-                VerifyError::Token(error) => error,
-                VerifyError::KeysUnavailable | VerifyError::KeyUndecided => panic!("the key was given"),
-            });
+            let verify = async || {
+                verifier.verify(&token.text, UNIX_EPOCH + token.now).await.map_err(|error| match error {
+                    VerifyError::Token(error) => error,
+                    VerifyError::KeysUnavailable | VerifyError::KeyUndecided => panic!("the key was given"),
+                })
+            };
+            let first = verify().await;
+            // Now an accepted token is remembered.
+            let our = verify().await;
+            let user = |outcome: &Result<Identity, TokenError>| {
+                outcome.as_ref().map(|identity| identity.user_id().to_owned()).map_err(|error| *error)
+            };
+            assert_eq!(user(&first), user(&our), "{}", token.changes);
             let Settings { parties, audience } = settings;
             let fault = match (clerk, our) {
                 (Ok(theirs), Ok(ours)) => {

@@ -207,6 +207,31 @@ async fn withdrawn_keys_expire_with_the_next_fetch() {
 }
 
 #[tokio::test]
+async fn remembered_tokens_expire_with_their_key() {
+    let (old, new) = (key(), key());
+    let issuer = Issuer::publishing(json!([old.jwk()])).await;
+    let verifier = issuer.verifier();
+    let fetched = NOW + 3590;
+    assert!(outcome(&issuer, &verifier, &old, NOW).await.is_ok());
+    let token = issuer.token(&old, fetched);
+    let verify = async |now| verifier.verify(&token, at(now)).await.map(drop);
+    assert_eq!(verify(fetched).await, Ok(()));
+    // Another key has the same id.
+    let mut jwk = new.jwk();
+    jwk["kid"] = old.jwk()["kid"].clone();
+    issuer.publish(json!([jwk]));
+    assert_eq!(verify(NOW + 3601).await, Ok(()), "stale keys stay in use");
+    issuer.wait_for_requests(2).await;
+    // The token of an unknown key waits for the fetch.
+    assert!(outcome(&issuer, &verifier, &new, NOW + 3602).await.is_err());
+    assert_eq!(verify(NOW + 3603).await, Err(TokenError::BadSignature.into()));
+    // A key that is published again is a new one, with which the token is verified again.
+    issuer.publish(json!([old.jwk()]));
+    assert!(outcome(&issuer, &verifier, &key(), NOW + 3620).await.is_err());
+    assert_eq!(verify(NOW + 3621).await, Ok(()));
+}
+
+#[tokio::test]
 async fn unknown_kids_do_not_delay_known_keys() {
     let (known, unknown) = (key(), key());
     let issuer = Issuer::publishing(json!([known.jwk()])).await;

@@ -707,3 +707,43 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// One verifier for all requests, and a new one for each, which remembers nothing.
+    #[test]
+    fn remembered_tokens_change_no_decision(requests in prop::collection::vec((any::<Index>(), 0..600_u64), 1..40)) {
+        static TOKENS: LazyLock<(SigningKey, Vec<String>)> = LazyLock::new(|| {
+            let (key, other) = (new_key(), new_key());
+            let changes = [
+                json!({}),
+                json!({ "sub": "user_eve", "email": "eve@example.com", "o": { "id": "org_1" } }),
+                json!({ "iat": NOW + 20, "nbf": NOW + 20, "exp": NOW + 80 }),
+                json!({ "iat": null }),
+                json!({ "exp": NOW + 30, "sts": "pending" }),
+            ];
+            let mut tokens: Vec<String> =
+                changes.into_iter().map(|changes| sign(&key, &header(), &with(claims(), changes))).collect();
+            tokens.push(sign(&other, &header(), &claims()));
+            // The claims of one token with the signature of another.
+            let (message, _) = tokens[0].rsplit_once('.').expect("three parts");
+            let (_, signature) = tokens[1].rsplit_once('.').expect("three parts");
+            tokens.push(format!("{message}.{signature}"));
+            (key, tokens)
+        });
+        let (key, tokens) = &*TOKENS;
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let one = verifier(key, &[]);
+        for (token, quarter_seconds) in requests {
+            let token = token.get(tokens);
+            let at = now() + Duration::from_secs(quarter_seconds) / 4 - Duration::from_secs(30);
+            let decide = |verifier: &Verifier| {
+                let identity = runtime.block_on(verifier.verify(token, at))?;
+                let organization = identity.organization();
+                Ok::<_, VerifyError>((format!("{identity:?}"), identity.email().map(str::to_owned), organization))
+            };
+            prop_assert_eq!(decide(&one), decide(&verifier(key, &[])));
+        }
+    }
+}
