@@ -18,7 +18,7 @@ EVENT ?= list-chats
 # The web workspace's npm, with the Node of infra/tools/node.txt.
 NPM := PATH=$(CURDIR)/$(TOOLS)/node/bin:$$PATH npm --prefix web --silent
 # How many changes `make latency` measures.
-CHANGES ?= 200
+CHANGES ?= 150
 # How long each fuzz target runs.
 SECONDS_EACH ?= 30
 
@@ -100,7 +100,7 @@ bench: $(TOOLS)/aws-lambda-ric/installed ## Run the benchmarks and write docs/be
 	cargo run --quiet --profile driver --package bench
 
 .PHONY: latency
-latency: $(TOOLS)/cargo-lambda/installed $(TOOLS)/web/installed ## Measure how soon a change shows in another window (CHANGES=200)
+latency: $(TOOLS)/cargo-lambda/installed $(TOOLS)/web/installed ## Measure how soon a change shows in another window (CHANGES=150)
 	cargo build --workspace --bins
 	MEASURE=$(CHANGES) CHROMIUM=$$(web/testing/browser) $(NPM) test --workspace app -- latency
 

@@ -17,8 +17,8 @@ use crate::live;
 pub(crate) enum Subject {
     /// This project's functions.
     Cubby,
-    /// A function that makes one bare query with the SDK.
-    Query,
+    /// A function that makes one bare request with the SDK.
+    Sdk,
     /// A function that does nothing.
     Floor,
     /// The same API in TypeScript.
@@ -26,14 +26,14 @@ pub(crate) enum Subject {
 }
 
 impl Subject {
-    pub(crate) const ALL: [Self; 4] = [Self::Cubby, Self::Query, Self::Floor, Self::Node];
+    pub(crate) const ALL: [Self; 4] = [Self::Cubby, Self::Sdk, Self::Floor, Self::Node];
     /// Those that serve every call.
     pub(crate) const COMPLETE: [Self; 2] = [Self::Cubby, Self::Node];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Cubby => "Cubby",
-            Self::Query => "query floor",
+            Self::Sdk => "SDK floor",
             Self::Floor => "floor",
             Self::Node => "Node",
         }
@@ -55,7 +55,7 @@ const RUST: [(Subject, &str, &str); 6] = [
     (Subject::Cubby, "profile", "profile"),
     (Subject::Cubby, live::CONNECT, live::CONNECT),
     (Subject::Cubby, live::NOTIFY, live::NOTIFY),
-    (Subject::Query, "chats", "query"),
+    (Subject::Sdk, "chats", "query"),
     (Subject::Floor, "chats", "floor"),
 ];
 

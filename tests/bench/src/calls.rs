@@ -27,6 +27,14 @@ pub(crate) const LIST_10: Call = Call {
     requests: 2,
 };
 
+pub(crate) const GET: Call = Call {
+    name: "get",
+    event: |fixture, _| event(fixture, &reader(10), "GET", &format!("/chats/{}", chat_id(3)), None),
+    is_correct: |body| body["id"] == chat_id(3) && body["title"] == "Chat 3",
+    requests: 1,
+    ..LIST_10
+};
+
 /// Needs a number that no other creation had.
 pub(crate) const CREATE: Call = Call {
     name: "create",
@@ -48,13 +56,7 @@ pub(crate) const CALLS: [Call; 6] = [
         is_correct: |body| has_chats(body, 100),
         ..LIST_10
     },
-    Call {
-        name: "get",
-        event: |fixture, _| event(fixture, &reader(10), "GET", &format!("/chats/{}", chat_id(3)), None),
-        is_correct: |body| body["id"] == chat_id(3) && body["title"] == "Chat 3",
-        requests: 1,
-        ..LIST_10
-    },
+    GET,
     CREATE,
     Call {
         name: "update",

@@ -130,7 +130,7 @@ impl Fixture {
             ("CLERK_JWT_KEY", &key),
             ("CLERK_AUTHORIZED_PARTIES", ORIGIN),
             ("QUERY_USER", &user),
-            // Cubby and the query floor trust only these roots, Node also its own.
+            // Cubby and the SDK floor trust only these roots, Node also its own.
             ("AWS_CA_BUNDLE", &with_amazon),
             ("NODE_EXTRA_CA_CERTS", &own),
         ];

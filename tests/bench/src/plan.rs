@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::{
     builds::{Programs, Subject},
-    calls::{CALLS, Call, LIST_10},
+    calls::{CALLS, Call, GET, LIST_10},
     live::{Connections, Round},
     measure::{Bench, Cold, Repeats, Rounds, Setting, Warm},
     network::{Consumption, Network},
@@ -20,7 +20,7 @@ pub(crate) struct Plan {
     /// Rounds of cold starts without a quota, and with one.
     pub(crate) cold: usize,
     pub(crate) cold_limited: usize,
-    /// Warm lists of 10: without a quota, from a distant database, with a quota.
+    /// Warm reads of a chat, and lists of 10: without a quota, from a distant database, with a quota.
     pub(crate) warm: Repeats,
     pub(crate) distant: Repeats,
     pub(crate) limited: Repeats,
@@ -33,12 +33,12 @@ pub(crate) struct Plan {
 /// The plan of the committed document.
 pub(crate) const FULL: Plan = Plan {
     is_quick: false,
-    cold: 12,
-    cold_limited: 5,
-    warm: Repeats { rounds: 5, warmup: 200, requests: 800 },
+    cold: 20,
+    cold_limited: 10,
+    warm: Repeats { rounds: 10, warmup: 200, requests: 800 },
     distant: Repeats { rounds: 5, warmup: 50, requests: 100 },
-    limited: Repeats { rounds: 3, warmup: 100, requests: 60 },
-    others: Repeats { rounds: 3, warmup: 100, requests: 200 },
+    limited: Repeats { rounds: 6, warmup: 100, requests: 60 },
+    others: Repeats { rounds: 6, warmup: 100, requests: 200 },
     live: Repeats { rounds: 10, warmup: 100, requests: 100 },
 };
 
@@ -57,7 +57,7 @@ pub(crate) const QUICK: Plan = Plan {
 pub(crate) const PLAIN: Setting = Setting { network: Network::Plain, memory: None };
 pub(crate) const DISTANT: Setting = Setting { network: Network::Distant, memory: None };
 /// Over TLS, with the processor time of: a whole processor, the template's memory size, and Lambda's smallest.
-pub(crate) const ONE_PROCESSOR: Setting = Setting { network: Network::Tls, memory: Some(1769) };
+const ONE_PROCESSOR: Setting = Setting { network: Network::Tls, memory: Some(1769) };
 const TEMPLATE: Setting = Setting { network: Network::Tls, memory: Some(512) };
 pub(crate) const SMALLEST: Setting = Setting { network: Network::Tls, memory: Some(128) };
 
@@ -104,9 +104,11 @@ impl Plan {
 
         let mut warm = Vec::new();
         for call in &CALLS {
-            let is_list_10 = call.name == LIST_10.name;
-            let (subjects, repeats) =
-                if is_list_10 { (&Subject::ALL[..], self.warm) } else { (&Subject::COMPLETE[..], self.others) };
+            let (subjects, repeats) = match call.name {
+                name if name == LIST_10.name => (&Subject::ALL[..], self.warm),
+                name if name == GET.name => (&[Subject::Cubby, Subject::Sdk, Subject::Node][..], self.warm),
+                _ => (&Subject::COMPLETE[..], self.others),
+            };
             warm.push(Measured { call, setting: PLAIN, rounds: bench.warm(subjects, call, PLAIN, repeats).await? });
         }
         let others = limited.into_iter().map(|setting| (setting, self.limited));

@@ -13,8 +13,7 @@ use crate::{
     report,
 };
 
-const PROGRAMS: [(Subject, &str); 3] =
-    [(Subject::Cubby, "chats"), (Subject::Query, "query"), (Subject::Floor, "floor")];
+const PROGRAMS: [(Subject, &str); 3] = [(Subject::Cubby, "chats"), (Subject::Sdk, "query"), (Subject::Floor, "floor")];
 /// Requests of two runs. The difference between their counts excludes the start.
 const FEW: usize = 100;
 const MANY: usize = 600;

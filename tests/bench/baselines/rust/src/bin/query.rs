@@ -1,9 +1,10 @@
-//! The query floor: one user's list of chats by the SDK's bare query, without authentication.
+//! The SDK floor: one user's list of chats by the SDK's bare query, or a chat by its bare `GetItem`, without
+//! authentication.
 
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use mimalloc::MiMalloc;
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 #[global_allocator]
@@ -20,6 +21,12 @@ struct Chat {
     version: u64,
 }
 
+#[derive(Deserialize)]
+struct Event {
+    #[serde(rename = "rawPath")]
+    path: String,
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let (config, _) = aws::sdk_config("DYNAMODB", |name| std::env::var(name).ok());
@@ -31,13 +38,22 @@ async fn main() -> Result<(), Error> {
             .consistent_read(true)
             .scan_index_forward(false)
     };
+    let attributes = "chatId, title, createdAt, updatedAt, version";
     // Connects while the function starts, as Cubby does.
     query("-".to_owned()).limit(1).send().await?;
 
-    lambda_runtime::run(service_fn(async |_: LambdaEvent<IgnoredAny>| {
-        let query = query(user.clone()).projection_expression("chatId, title, createdAt, updatedAt, version").limit(11);
-        let chats: Vec<Chat> = serde_dynamo::from_items(query.send().await?.items.unwrap_or_default())?;
-        let body = serde_json::to_string(&json!({ "chats": chats, "cursor": null }))?;
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<Event>| {
+        let body = if let Some(id) = event.payload.path.strip_prefix("/chats/") {
+            let get = client.get_item().table_name(&table).projection_expression(attributes).consistent_read(true);
+            let get =
+                get.key("userId", AttributeValue::S(user.clone())).key("chatId", AttributeValue::S(id.to_owned()));
+            let chat: Option<Chat> = get.send().await?.item.map(serde_dynamo::from_item).transpose()?;
+            serde_json::to_string(&chat)?
+        } else {
+            let query = query(user.clone()).projection_expression(attributes).limit(11);
+            let chats: Vec<Chat> = serde_dynamo::from_items(query.send().await?.items.unwrap_or_default())?;
+            serde_json::to_string(&json!({ "chats": chats, "cursor": null }))?
+        };
         let headers = json!({ "content-type": "application/json" });
         Ok::<Value, Error>(json!({ "statusCode": 200, "headers": headers, "body": body, "isBase64Encoded": false }))
     }))
