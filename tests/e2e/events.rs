@@ -136,6 +136,30 @@ async fn malformed_events_do_not_stop_the_function() {
     assert_eq!(invoke(function, &good).await.body["statusCode"], 200, "the function is running");
 }
 
+/// API Gateway passes on what a client writes into these.
+#[tokio::test]
+async fn forwarded_headers_change_nothing() {
+    let (ada, sample) = (User::sign_up("Ada"), Sample::first());
+    let forwarded = json!({
+        "forwarded": "for=203.0.113.9;host=evil.example;proto=http", "x-forwarded-for": "203.0.113.9",
+        "x-forwarded-host": "evil.example", "x-forwarded-port": "1", "x-forwarded-proto": "http",
+        "x-http-method-override": "DELETE", "x-original-url": "/profile", "x-real-ip": "203.0.113.9",
+        "x-rewrite-url": "/profile",
+    });
+    let mut created = event("POST", &sample.path, &ada.token());
+    created["body"] = sample.create.to_string().into();
+    for event in [created, event("GET", &sample.path, &ada.token()), event("GET", "/elsewhere", &ada.token())] {
+        let plain = invoke(&sample.function, &event).await;
+        let mut event = event;
+        event["headers"].as_object_mut().expect("headers").extend(forwarded.as_object().expect("headers").clone());
+        let answer = invoke(&sample.function, &event).await;
+        assert_eq!(answer.body["statusCode"], plain.body["statusCode"], "{answer:?}");
+        let text = answer.body.to_string();
+        assert!(!text.contains("evil.example") && !text.contains("203.0.113.9"), "{text}");
+    }
+    assert!(!Stack::log().contains("203.0.113.9"));
+}
+
 #[tokio::test]
 async fn logs_hold_no_tokens_texts_or_email_addresses() {
     let (ada, sample) = (User::sign_up("Ada"), Sample::first());
