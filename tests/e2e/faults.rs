@@ -19,13 +19,13 @@ use axum::{
 };
 use http_body::{Body as HttpBody, Frame};
 use serde_json::{Value, json};
-use test_support::{Engine, Runtime, in_memory};
+use test_support::{Engine, Runtime, SigningKey, in_memory};
 use tokio::{process::Command, sync::Notify, time::sleep};
 
 use crate::{
     events::{connect_event, event},
     sample::{Sample, contains, items},
-    stack::program,
+    stack::{now, program},
     standalone::{ISSUER, serve, signed_in, start},
 };
 
@@ -33,7 +33,7 @@ const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 
 /// A fault that the proxy injects into a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
+pub(crate) enum Fault {
     /// DynamoDB throttles it.
     Throttled,
     /// DynamoDB fails.
@@ -50,16 +50,20 @@ enum Fault {
     Slow,
     /// The request does not take effect until the test releases it.
     Held,
+    /// The function is killed before the request takes effect.
+    KilledBefore,
+    /// The function is killed after the request has taken effect.
+    KilledAfter,
 }
 
 /// A fault, the operation that has it (any, if empty), and how often.
-type Plan = Option<(Fault, &'static str, usize)>;
+pub(crate) type Plan = Option<(Fault, &'static str, usize)>;
 
 struct Proxy {
     engine: String,
     http: reqwest::Client,
     plan: Mutex<Plan>,
-    /// Notified when a request is held and when it is released.
+    /// Notified when a request is held, also until its function is killed, and when it is released.
     held: Notify,
     released: Notify,
     calls: Mutex<Vec<Call>>,
@@ -142,6 +146,15 @@ async fn relay(State(proxy): State<Arc<Proxy>>, method: Method, uri: Uri, header
             proxy.released.notified().await;
             proxy.forward(headers, body).await
         }
+        Some(Fault::KilledBefore) => {
+            proxy.held.notify_one();
+            std::future::pending().await
+        }
+        Some(Fault::KilledAfter) => {
+            drop(proxy.forward(headers, body).await);
+            proxy.held.notify_one();
+            std::future::pending().await
+        }
         Some(Fault::Slow) => {
             sleep(Duration::from_secs(1)).await;
             proxy.forward(headers, body).await
@@ -159,7 +172,22 @@ pub(crate) struct Stack {
     webhook: Runtime,
     live_connect: Runtime,
     live_notify: Runtime,
+    url: String,
+    key: SigningKey,
     token: String,
+}
+
+/// Starts a function behind the proxy at `url`.
+async fn start_behind(url: &str, function: &str, key: &SigningKey) -> Runtime {
+    let url = format!("{url}/{function}");
+    let pem = key.public_key_pem().expect("it has a public half");
+    let variables = [
+        ("AWS_ENDPOINT_URL", url.as_str()),
+        ("CLERK_ISSUER", ISSUER),
+        ("CLERK_JWT_KEY", &pem),
+        ("CLERK_WEBHOOK_SIGNING_SECRET_ARN", "WebhookSecret"),
+    ];
+    start(function, &variables).await
 }
 
 impl Stack {
@@ -177,17 +205,7 @@ impl Stack {
         let url = serve(Router::new().fallback(relay).with_state(Arc::clone(&proxy))).await;
 
         let (key, token) = signed_in(&json!({}));
-        let pem = key.public_key_pem().expect("it has a public half");
-        let start = async |function| {
-            let url = format!("{url}/{function}");
-            let variables = [
-                ("AWS_ENDPOINT_URL", url.as_str()),
-                ("CLERK_ISSUER", ISSUER),
-                ("CLERK_JWT_KEY", &pem),
-                ("CLERK_WEBHOOK_SIGNING_SECRET_ARN", "WebhookSecret"),
-            ];
-            start(function, &variables).await
-        };
+        let start = async |function| start_behind(&url, function, &key).await;
         Self {
             resource: start(&sample.function).await,
             profile: start("profile").await,
@@ -197,8 +215,15 @@ impl Stack {
             sample: sample.clone(),
             proxy,
             engine,
+            url,
+            key,
             token,
         }
+    }
+
+    /// Signs in a user, whose calls follow.
+    pub(crate) fn sign_in(&mut self, user: &str) {
+        self.token = self.key.session_token(ISSUER, user, "sess_1", now(), &json!({})).expect("signed");
     }
 
     /// Loses the response of the next request for `operation`.
@@ -206,8 +231,13 @@ impl Stack {
         self.plan(Some((Fault::ResponseLost, operation, 1)));
     }
 
-    fn plan(&self, plan: Plan) {
+    pub(crate) fn plan(&self, plan: Plan) {
         *self.proxy.plan.lock().expect("no test fails while it holds this") = plan;
+    }
+
+    /// What is left of the plan.
+    pub(crate) fn planned(&self) -> Plan {
+        *self.proxy.plan.lock().expect("no test fails while it holds this")
     }
 
     /// All requests that the functions have made so far.
@@ -222,6 +252,15 @@ impl Stack {
 
     /// The same, with the header If-Match unless it is empty.
     pub(crate) async fn call_if(&self, method: &str, path: &str, body: Value, if_match: &str) -> (u64, Value) {
+        let event = self.event(method, path, body, if_match);
+        let function = if path == "/profile" { &self.profile } else { &self.resource };
+        let (status, headers, body) = function.invoke(event).await;
+        let status = status.as_u64().expect("a status");
+        assert_eq!(status == 503, headers.contains_key("retry-after"), "{method} {path}: {headers:?}");
+        (status, body)
+    }
+
+    fn event(&self, method: &str, path: &str, body: Value, if_match: &str) -> Value {
         let mut event = event(method, path, &self.token);
         if !body.is_null() {
             event["body"] = body.to_string().into();
@@ -229,11 +268,26 @@ impl Stack {
         if !if_match.is_empty() {
             event["headers"]["if-match"] = if_match.into();
         }
-        let function = if path == "/profile" { &self.profile } else { &self.resource };
-        let (status, headers, body) = function.invoke(event).await;
-        let status = status.as_u64().expect("a status");
-        assert_eq!(status == 503, headers.contains_key("retry-after"), "{method} {path}: {headers:?}");
-        (status, body)
+        event
+    }
+
+    /// A call to the resource. Returns None if its function was killed, which then is started again.
+    pub(crate) async fn call_unless_killed(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: Value,
+        if_match: &str,
+    ) -> Option<(u64, Value)> {
+        self.proxy.calls.lock().expect("no test fails while it holds this").clear();
+        let outcome = tokio::select! {
+            outcome = self.call_if(method, path, body, if_match) => Some(outcome),
+            () = self.proxy.held.notified() => None,
+        };
+        if outcome.is_none() {
+            self.resource = start_behind(&self.url, &self.sample.function, &self.key).await;
+        }
+        outcome
     }
 
     pub(crate) async fn deliver(&self, body: Value) -> u64 {

@@ -24,6 +24,7 @@ mod live;
 mod managed_instances;
 mod permissions;
 mod profile;
+mod random_faults;
 mod reconcile;
 mod requests;
 mod resource;

@@ -25,10 +25,23 @@ where
             return Ok(Self(Precondition::Exists));
         }
         let fields: Option<Vec<&str>> = fields.map(|field| field.to_str().ok()).collect();
-        match fields.and_then(|fields| parse(&fields.join(","))) {
-            Some(precondition) => Ok(Self(precondition)),
+        match fields.and_then(|fields| Self::parse(&fields.join(","))) {
+            Some(precondition) => Ok(precondition),
             None => Err(session_problem_or(malformed(), parts, state).await),
         }
+    }
+}
+
+impl IfMatch {
+    /// The precondition of the header's value, unless the value is malformed.
+    pub fn parse(field: &str) -> Option<Self> {
+        if field.trim() == "*" {
+            return Some(Self(Precondition::Exists));
+        }
+        let tags: Option<Vec<&str>> = field.split(',').map(entity_tag).collect();
+        let tags = tags.filter(|tags| tags.len() <= MAX_TAGS)?;
+        // A tag that this API did not issue is valid, but matches no item.
+        Some(Self(Precondition::VersionIn(tags.into_iter().filter_map(version).collect())))
     }
 }
 
@@ -37,16 +50,6 @@ fn malformed() -> Problem {
         Code::InvalidIfMatch,
         "The If-Match header is malformed. Send an ETag exactly as received, quotes included, or *.",
     )
-}
-
-fn parse(field: &str) -> Option<Precondition> {
-    if field.trim() == "*" {
-        return Some(Precondition::Exists);
-    }
-    let tags: Option<Vec<&str>> = field.split(',').map(entity_tag).collect();
-    let tags = tags.filter(|tags| tags.len() <= MAX_TAGS)?;
-    // A tag that this API did not issue is valid, but matches no item.
-    Some(Precondition::VersionIn(tags.into_iter().filter_map(version).collect()))
 }
 
 /// An entity tag, weak or strong (RFC 9110, section 8.8.3).
@@ -69,6 +72,7 @@ mod tests {
 
     #[test]
     fn if_match_follows_rfc_9110() {
+        let parse = |field: &str| IfMatch::parse(field).map(|if_match| if_match.0);
         let versions = |versions: &[u64]| Some(Precondition::VersionIn(versions.to_vec()));
         let cases = [
             ("*", Some(Precondition::Exists)),

@@ -19,12 +19,13 @@ use clerk_auth::Event;
 use proptest::{
     prelude::*,
     sample::Index,
-    test_runner::{TestCaseResult, TestRunner},
+    test_runner::{RngAlgorithm, TestCaseResult, TestRng, TestRunner},
 };
 use serde_json::{Value, json};
 use store::{Error, Profile, ProfileUpdate, Profiles, WriteSession};
 use support::{Fixture, erase, event, identity_at};
 use tokio::{runtime::Runtime, task::JoinSet};
+use torture::Campaign;
 
 const USERS: [&str; 2] = ["user_ada", "user_eve"];
 const SESSIONS: [&str; 2] = ["sess_1", "sess_2"];
@@ -212,22 +213,26 @@ fn last_announced(history: &[Happening], user: &str) -> Option<bool> {
     last.all(|other| other == active).then_some(active)
 }
 
-/// Runs 48 cases, or `CASES`, on all processors: a case makes one request after the other.
+/// Runs the recorded failures, and then 48 cases on all processors: a case makes one request after the other.
 fn converges<S: Strategy>(
     strategy: impl Fn() -> S + Sync,
     test: impl AsyncFn(&Case, S::Value) -> TestCaseResult + Sync,
 ) {
-    let cases: u32 = std::env::var("CASES").map_or(48, |cases| cases.parse().expect("CASES is a number"));
-    let lanes =
-        std::thread::available_parallelism().map_or(1, |processors| u32::try_from(processors.get()).unwrap_or(1));
-    let config = ProptestConfig { source_file: Some(file!()), ..ProptestConfig::with_cases(cases.div_ceil(lanes)) };
-    let worlds = Worlds::new();
+    let (campaign, worlds) = (Campaign::new(48), Worlds::new());
+    let case = |values| worlds.runtime.block_on(test(&worlds.next_case(), values));
+    let recorded = ProptestConfig { source_file: Some(file!()), ..ProptestConfig::with_cases(0) };
+    if let Err(error) = TestRunner::new(recorded).run(&strategy(), case) {
+        panic!("{error}");
+    }
     std::thread::scope(|scope| {
-        for _ in 0..lanes {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
-                let case = |values| worlds.runtime.block_on(test(&worlds.next_case(), values));
-                if let Err(error) = TestRunner::new(config.clone()).run(&strategy(), case) {
-                    panic!("{error}");
+                while let Some(number) = campaign.next() {
+                    let random = TestRng::from_seed(RngAlgorithm::ChaCha, &number.seed());
+                    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1) };
+                    if let Err(error) = TestRunner::new_with_rng(config, random).run(&strategy(), case) {
+                        campaign.fail(number, error);
+                    }
                 }
             });
         }
