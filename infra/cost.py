@@ -17,6 +17,8 @@ TRACES = 5.00 / 1e6  # X-Ray
 METRIC, ALARM_METRIC, DASHBOARD = 0.30, 0.10, 3.00  # CloudWatch
 SECRET, KMS_REQUESTS = 0.40, 0.03 / 1e4
 CONNECTION_MINUTES, MESSAGES = 0.25 / 1e6, 1.00 / 1e6  # API Gateway, WebSocket API
+CLOUDFRONT_REQUESTS = 1.00 / 1e6
+WAF_FIXED, WAF_REQUESTS = 5.00 + 1.00, 0.60 / 1e6  # AWS WAF, a web ACL with one rule
 CONVEX_SEAT = 25  # Professional
 # Included calls, GB stored and GB of database I/O, and the price of each beyond.
 STARTER = ((1e6, 2.20 / 1e6), (0.5, 0.22), (1, 0.22))
@@ -38,11 +40,15 @@ BILLED_MS, COLD_SHARE, COLD_MS, MEMORY_GB = 10, 0.01, 150, 0.5
 HEADER_BYTES = 500
 BUSY_SECONDS = 22 * 8 * 3600  # in which a month's requests come; only traces depend on it
 METRICS = 20  # of the stack's own, in an hour with traffic
-ALARM_METRICS, ROLES_AND_TABLES = 43, 11  # of template.yaml with chats
+ALARM_METRICS, ROLES_AND_TABLES = 46, 11  # of template.yaml with chats
 DEVELOPERS = 3
 CONVEX_LIST_GB, CONVEX_CALL_GB = 13e-6, 1e-6  # that a call reads or writes, with the session check
 MONTH = 1_000_000, 50_000, 10_000 * 50 * 0.4e3 / 1e9  # requests, webhooks, GB stored of 10,000 users
 OPENINGS, CHANGES, KEEP_ALIVE_MINUTES, FORCED_HOURS = 5, 20, 9, 2  # of a WebSocket, a day
+FLOOD = 1000  # requests a second, all month
+URL_RATE = 10  # requests a second that a function URL accepts for each concurrent execution
+REJECTED_MS, REJECTED_BYTES = 2, 200  # of a request without a valid token or signature
+API_RATE, WEBHOOK_CONCURRENCY, EDGE_RATE = 100, 5, 600 / 60  # RequestsPerSecond, WebhookConcurrency, RequestsPerMinute
 
 
 def mean(column):
@@ -53,9 +59,9 @@ def duration(invocations, ms=BILLED_MS):
     return invocations * (ms + COLD_SHARE * COLD_MS) / 1000 * MEMORY_GB * GB_SECONDS
 
 
-def traced(requests):
+def traced(requests, seconds=BUSY_SECONDS):
     """One a second and 5% of the others, of requests that come at random."""
-    first = BUSY_SECONDS * (1 - math.exp(-requests / BUSY_SECONDS))
+    first = seconds * (1 - math.exp(-requests / seconds))
     return first + 0.05 * (requests - first)
 
 
@@ -110,6 +116,33 @@ def live(hours):
     }
 
 
+def flood():
+    """Requests a second that cost, and dollars a month."""
+    seconds = HOURS * 3600
+
+    def rejected(rate, api=True):
+        requests = rate * seconds
+        log_bytes = FUNCTION_LOG + LAMBDA_LOGS + (API_LOG if api else 0)
+        sent_bytes = HEADER_BYTES + REJECTED_BYTES
+        each = INVOCATIONS + REJECTED_MS / 1000 * MEMORY_GB * GB_SECONDS + (REQUESTS if api else 0)
+        each += (log_bytes * LOG_GB + sent_bytes * SENT_GB) / GB
+        return rate, requests * each + traced(requests, seconds) * TRACES
+
+    def with_session(rate):
+        use = usage(rate * seconds)
+        use["X-Ray"] = traced(rate * seconds, seconds) * TRACES
+        return rate, sum(use.values())
+
+    passed = CLOUDFRONT_REQUESTS * EDGE_RATE * seconds + WAF_FIXED + WAF_REQUESTS * FLOOD * seconds
+    return {
+        "webhooks, no limit": rejected(FLOOD, api=False),
+        f"webhooks, WebhookConcurrency={WEBHOOK_CONCURRENCY}": rejected(WEBHOOK_CONCURRENCY * URL_RATE, api=False),
+        "API, without a token": rejected(API_RATE),
+        "API, with a session": with_session(API_RATE),
+        "API with infra/edge.yaml": (EDGE_RATE, passed + rejected(EDGE_RATE)[1]),
+    }
+
+
 def table(title, *columns, total=True):
     print(f"{title}")
     for line in columns[0]:
@@ -133,3 +166,6 @@ table("Usage and fixed, a month: Cubby; Convex Starter; Convex Professional", *c
 durations = {f"billed {ms} ms": duration(1_000_000, ms) for ms in (5, 10, 20, 100)}
 table("Lambda, duration of a million requests", durations, total=False)
 table("Live updates, 1,000 users, a month: 2; 8; 24 hours a day", live(2), live(8), live(24))
+floods = flood()
+columns = [{name: row[column] for name, row in floods.items()} for column in range(2)]
+table("A flood of 1,000 requests a second from one address, a month: accepted a second; dollars", *columns, total=False)
