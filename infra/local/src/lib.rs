@@ -14,6 +14,7 @@ pub mod dynamodb;
 mod files;
 mod functions;
 mod guard;
+mod next;
 mod proxy;
 mod reconcile;
 mod samples;

@@ -23,6 +23,8 @@ use crate::{
     clerk::{self, Clerk, Secrets},
     dynamodb, files,
     functions::{self, Functions, Invoker, url_path, workspace},
+    next::{self, Next},
+    proxy::Proxy,
     streams::Streams,
     template::Template,
     web,
@@ -74,6 +76,8 @@ pub(crate) struct Options {
     pub(crate) release: bool,
     /// Without the application.
     pub(crate) api_only: bool,
+    /// With the Next.js application in place of the example application.
+    pub(crate) next: bool,
     pub(crate) until_stdin_closes: bool,
 }
 
@@ -96,7 +100,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     };
     tokio::pin!(stop);
 
-    let Options { mut ports, limits, ref folder, fresh, reload, release, api_only, .. } = options;
+    let Options { mut ports, limits, ref folder, fresh, reload, release, api_only, next, .. } = options;
     let web_listener = if api_only { None } else { Some(listen(&mut ports.web, "WEB_PORT").await?) };
     let dynamodb_listener = listen(&mut ports.dynamodb, "DYNAMODB_PORT").await?;
     let clerk_listener = listen(&mut ports.clerk, "CLERK_PORT").await?;
@@ -122,9 +126,10 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let clerk = Clerk::load(folder, issuer(ports), origins.clone(), format!("{api}{webhook}"))?;
     let database_url = format!("http://127.0.0.1:{}", ports.dynamodb);
     let mut environment = environment(ports, &origins, clerk.secrets(), &access_key, database_url);
-    if let Ok(key) = std::env::var(web::PUBLISHABLE_KEY) {
+    let name = if next { next::PUBLISHABLE_KEY } else { web::PUBLISHABLE_KEY };
+    if let Ok(key) = std::env::var(name) {
         // Users sign in with Clerk itself, so the functions must accept its tokens.
-        environment.insert("CLERK_ISSUER".to_owned(), web::issuer(&key)?);
+        environment.insert("CLERK_ISSUER".to_owned(), web::issuer(name, &key)?);
     }
     environment.extend(template.functions.iter().flat_map(|function| function.tables.clone()));
     let live = format!("127.0.0.1:{}/{}", ports.live, template.websocket_api.stage);
@@ -158,18 +163,28 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let _polling = streams.poll(&invoker, &is_used);
     let ready = async {
         let application = async {
-            match web_listener {
-                Some(listener) => {
-                    Ok(Some(web::serve(listener, &web::build(folder, &api, &live, &clerk).await?, &clerk, origins)?))
-                }
-                None => Ok(None),
-            }
+            let server =
+                if next { Some(Next::start(ports.web, &api, &live, &issuer(ports), &clerk).await?) } else { None };
+            let Some(listener) = web_listener else { return Ok((None, None)) };
+            let application = match &server {
+                Some(server) => Proxy::to(server.address).router(),
+                None => web::router(&web::build(folder, &api, &live, &clerk).await?)?,
+            };
+            Ok((Some(web::serve(listener, application, &clerk, origins)?), server))
         };
-        let (_application, ()) = tokio::try_join!(application, functions.ready(&template))?;
+        let ((_application, mut next), ()) = tokio::try_join!(application, functions.ready(&template))?;
         clerk.resume();
         greet(ports, &webhook, &live, invoke, folder, api_only);
-        let status = functions.ended().await?;
-        bail!("cargo-lambda has stopped ({status})")
+        let next = async {
+            match &mut next {
+                Some(next) => next.ended().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            status = functions.ended() => bail!("cargo-lambda has stopped ({})", status?),
+            error = next => Err(error),
+        }
     };
     let outcome = tokio::select! {
         outcome = ready => outcome,

@@ -26,13 +26,14 @@ const CLERK_PACKAGES: &str = ".tools/clerk-browser/node_modules";
 /// If it is set, the application uses this instance of Clerk.
 pub(crate) const PUBLISHABLE_KEY: &str = "VITE_CLERK_PUBLISHABLE_KEY";
 
-/// The issuer in a publishable key: `pk_test_` or `pk_live_`, and in base64 a host and a dollar sign.
-pub(crate) fn issuer(key: &str) -> Result<String> {
+/// The issuer in the publishable key that the variable `name` has: `pk_test_` or `pk_live_`, and in base64 a host and a
+/// dollar sign.
+pub(crate) fn issuer(name: &str, key: &str) -> Result<String> {
     let encoded = key.strip_prefix("pk_test_").or_else(|| key.strip_prefix("pk_live_"));
     let host = encoded.and_then(|encoded| BASE64_STANDARD_NO_PAD.decode(encoded.trim_end_matches('=')).ok());
     let host = host.and_then(|host| String::from_utf8(host).ok());
     let host = host.as_deref().and_then(|host| host.strip_suffix('$'));
-    let host = host.with_context(|| format!("{PUBLISHABLE_KEY} is not a publishable key of Clerk"))?;
+    let host = host.with_context(|| format!("{name} is not a publishable key of Clerk"))?;
     Ok(format!("https://{host}"))
 }
 
@@ -67,30 +68,32 @@ pub(crate) async fn build(folder: &Path, api: &str, live: &str, clerk: &Clerk) -
     Ok(built)
 }
 
-/// Serves the built application to pages of `origins`, until the task is dropped or aborted.
+/// Serves a router to pages of `origins`, with the development Clerk, until the task is dropped or aborted.
 pub(crate) fn serve(
     listener: TcpListener,
-    built: &Path,
+    application: Router,
     clerk: &Arc<Clerk>,
     origins: Vec<String>,
 ) -> Result<JoinHandle<std::io::Result<()>>> {
-    let router = router(listener.local_addr()?.port(), built, clerk, origins)?;
+    let router = with_clerk(listener.local_addr()?.port(), application, clerk, origins);
     Ok(tokio::spawn(async move { axum::serve(listener, router).await }))
 }
 
-/// The application, with the headers of a deployment, and the development Clerk. The application handles all paths except
-/// those of files.
-pub(crate) fn router(port: u16, built: &Path, clerk: &Arc<Clerk>, origins: Vec<String>) -> Result<Router> {
+/// The built application, with the headers of a deployment. It handles all paths except those of files.
+pub(crate) fn router(built: &Path) -> Result<Router> {
     // Without folders: the redirect to a folder's path with a slash would make `//assets` another host.
     let files = ServeDir::new(built).append_index_html_on_directories(false);
     let files = files.fallback(ServeFile::new(built.join("index.html")));
-    let application =
-        Router::new().fallback_service(files).layer(middleware::map_response_with_state(headers(built)?, with_headers));
+    Ok(Router::new().fallback_service(files).layer(middleware::map_response_with_state(headers(built)?, with_headers)))
+}
+
+/// An application on a port, and the development Clerk under `/clerk`.
+pub(crate) fn with_clerk(port: u16, application: Router, clerk: &Arc<Clerk>, origins: Vec<String>) -> Router {
     let router = Router::new()
         .nest("/clerk", clerk.frontend(&workspace().join(CLERK_PACKAGES)))
         .fallback_service(application)
         .layer(middleware::from_fn(with_defaults));
-    Ok(Guard::web(port, origins).layer(router))
+    Guard::web(port, origins).layer(router)
 }
 
 /// The headers of every response, from the file `_headers` of static hosts: a pattern of paths, and below it an indented
@@ -134,10 +137,10 @@ mod tests {
 
     #[test]
     fn a_publishable_key_names_its_issuer() {
-        let found = issuer("pk_test_Y2xlcmsuZXhhbXBsZS5jb20k").ok();
+        let found = issuer("KEY", "pk_test_Y2xlcmsuZXhhbXBsZS5jb20k").ok();
         assert_eq!(found.as_deref(), Some("https://clerk.example.com"));
         for key in ["", "sk_test_Y2xlcmsuZXhhbXBsZS5jb20k", "pk_test_", "pk_test_Y2xlcms", "pk_test_?"] {
-            assert!(issuer(key).is_err(), "{key}");
+            assert!(issuer("KEY", key).is_err(), "{key}");
         }
     }
 }

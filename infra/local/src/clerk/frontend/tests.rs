@@ -130,7 +130,8 @@ impl Browser<'_> {
             request = request.header("cookie", cookies.join("; "));
         }
         let Instance { clerk, folder } = self.instance;
-        let router = web::router(3000, folder.path(), clerk, clerk.origins.clone()).expect("the application is built");
+        let application = web::router(folder.path()).expect("the application is built");
+        let router = web::with_clerk(3000, application, clerk, clerk.origins.clone());
         let answer = send(router, request.body(Body::from(form.to_owned())).expect("a request")).await;
         for cookie in answer.headers.get_all("set-cookie") {
             let (name, rest) = cookie.to_str().expect("ASCII").split_once('=').expect("a name");

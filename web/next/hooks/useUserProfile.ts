@@ -1,0 +1,1 @@
+export { useUserProfile } from "cubby-client";
