@@ -1,9 +1,9 @@
 //! The Next.js application in place of the example application. Its server listens where web pages cannot reach it, and the
 //! stack forwards requests to it.
 
-use std::{net::SocketAddr, process::Stdio, time::Duration};
+use std::{future::pending, net::SocketAddr, process::Stdio, time::Duration};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use tokio::{
     net::TcpStream,
     process::{Child, ChildStdin, Command},
@@ -20,7 +20,7 @@ pub(crate) const PUBLISHABLE_KEY: &str = "NEXT_PUBLIC_CLERK_PUBLISHABLE_KEY";
 const PROGRAM: &str = include_str!("next.mjs");
 
 /// How long the server may take until it listens.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A server of the built application.
 pub(crate) struct Next {
@@ -80,10 +80,18 @@ impl Next {
     }
 
     /// Waits until the server ends, and returns that as an error.
-    pub(crate) async fn ended(&mut self) -> anyhow::Error {
+    async fn ended(&mut self) -> anyhow::Error {
         match self.process.wait().await {
-            Ok(status) => anyhow::anyhow!("Next.js has stopped ({status}). See its output above"),
+            Ok(status) => anyhow!("Next.js has stopped ({status}). See its output above"),
             Err(error) => error.into(),
         }
+    }
+}
+
+/// Waits until the server ends, if there is one, and returns that as an error.
+pub(crate) async fn ended(server: Option<&mut Next>) -> anyhow::Error {
+    match server {
+        Some(server) => server.ended().await,
+        None => pending().await,
     }
 }

@@ -172,18 +172,12 @@ pub(crate) async fn run(options: Options) -> Result<()> {
             };
             Ok((Some(web::serve(listener, application, &clerk, origins)?), server))
         };
-        let ((_application, mut next), ()) = tokio::try_join!(application, functions.ready(&template))?;
+        let ((_application, mut server), ()) = tokio::try_join!(application, functions.ready(&template))?;
         clerk.resume();
         greet(ports, &webhook, &live, invoke, folder, api_only);
-        let next = async {
-            match &mut next {
-                Some(next) => next.ended().await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             status = functions.ended() => bail!("cargo-lambda has stopped ({})", status?),
-            error = next => Err(error),
+            error = next::ended(server.as_mut()) => Err(error),
         }
     };
     let outcome = tokio::select! {
