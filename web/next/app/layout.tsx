@@ -1,4 +1,4 @@
-import "../../app/src/styles.css";
+import "./styles.css";
 
 import { ClerkProvider, UserButton } from "@clerk/nextjs";
 import type { ReactNode } from "react";
