@@ -1,6 +1,7 @@
 //! A development Clerk: users sign up and sign in, and it issues session tokens and sends webhooks.
 
 mod frontend;
+mod organizations;
 mod routes;
 mod state;
 mod webhooks;

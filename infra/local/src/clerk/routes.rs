@@ -1,10 +1,10 @@
 //! A part of Clerk's Frontend and Backend APIs, with Clerk's paths and formats.
 //!
 //! Clerk does not have two of the routes: `/v1/sessions/{id}/end` does what a sign-out in a browser does, and
-//! `/v1/webhooks/{id}` waits for the delivery of an event. `PATCH /v1/instance` accepts a setting that Clerk has only in
-//! its dashboard, `single_session_mode`.
+//! `/v1/webhooks/{id}` waits for the delivery of an event. `PATCH /v1/instance` accepts settings that Clerk has only in its
+//! dashboard: `single_session_mode`, and `roles`, which lists the custom permissions of each role.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Clerk, frontend,
+    Clerk, frontend, organizations,
     state::{self, Session, Status, User, new_id, now_ms},
     webhooks,
 };
@@ -42,6 +42,8 @@ pub(crate) fn router(clerk: Arc<Clerk>) -> Router {
         .route("/v1/sessions/{id}/refresh", post(refresh_session))
         .route("/v1/sessions/{id}/revoke", post(revoke_session))
         .route("/v1/sessions/{id}/end", post(end_session))
+        .route("/v1/organizations", post(organizations::create_organization))
+        .route("/v1/organizations/{id}/memberships", post(organizations::add_member))
         .route("/v1/webhooks/{id}", get(read_webhook))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&clerk), authorized));
     Router::new()
@@ -223,11 +225,21 @@ async fn read_instance(State(clerk): Clerks) -> Json<Value> {
 
 #[derive(Deserialize)]
 struct InstanceBody {
-    single_session_mode: bool,
+    single_session_mode: Option<bool>,
+    roles: Option<BTreeMap<String, Vec<String>>>,
 }
 
 async fn update_instance(State(clerk): Clerks, Json(body): Json<InstanceBody>) -> ClerkResult {
-    clerk.change(|state| state.has_several_sessions = !body.single_session_mode)?;
+    for permission in body.roles.iter().flat_map(BTreeMap::values).flatten() {
+        if permission.strip_prefix("org:").and_then(|rest| rest.split_once(':')).is_none() {
+            let message = format!("{permission} is not a permission. Write it as org:<feature>:<permission>.");
+            return Err(ClerkError::form("roles", "form_param_format_invalid", message));
+        }
+    }
+    clerk.change(|state| {
+        state.has_several_sessions = body.single_session_mode.map_or(state.has_several_sessions, |single| !single);
+        state.roles.extend(body.roles.unwrap_or_default());
+    })?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -293,13 +305,15 @@ async fn delete_user(State(clerk): Clerks, Path(id): Path<String>) -> ClerkResul
 /// Deletes a user, and ends their sessions.
 pub(super) fn delete(clerk: &Arc<Clerk>, id: &str) -> ClerkResult {
     let removed = clerk.change(|state| {
+        let memberships = organizations::leave_all(state, id);
         state.users.remove(id)?;
         state.pictures.remove(id);
-        Some(close_sessions(state, id, Status::Removed))
+        Some((close_sessions(state, id, Status::Removed), memberships))
     })?;
-    let sessions = removed.ok_or_else(|| not_found("user", id))?;
+    let (sessions, memberships) = removed.ok_or_else(|| not_found("user", id))?;
     let user = json!({ "id": id, "object": "user", "deleted": true });
     let mut events: Vec<_> = sessions.into_iter().map(|session| ("session.removed", session)).collect();
+    events.extend(memberships.into_iter().map(|membership| ("organizationMembership.deleted", membership)));
     events.push(("user.deleted", user.clone()));
     announce(clerk, user, &events)
 }
@@ -330,7 +344,12 @@ async fn list_sessions(State(clerk): Clerks, Query(OfUser { user_id }): Query<Of
 }
 
 /// Opens a session, in the browser with the cookie `client` if there is one. The caller announces it.
-pub(super) fn sign_in(clerk: &Clerk, user_id: String, client: Option<String>) -> Result<Session, ClerkError> {
+pub(super) fn sign_in(
+    clerk: &Clerk,
+    user_id: String,
+    client: Option<String>,
+    organization: Option<String>,
+) -> Result<Session, ClerkError> {
     may_sign_in(clerk, &user_id)?;
     let now = now_ms();
     let (id, status) = (new_id("sess"), Status::Active);
@@ -338,14 +357,28 @@ pub(super) fn sign_in(clerk: &Clerk, user_id: String, client: Option<String>) ->
         let browser = client.as_ref().and_then(|client| state.clients.get(client));
         // Clerk has a client for every session, also for one that no browser has opened.
         let client_id = browser.map_or_else(|| new_id("client"), |browser| browser.id.clone());
-        let session = Session { id, user_id, client, client_id, status, created_at: now, updated_at: now };
+        let session =
+            Session { id, user_id, client, client_id, organization, status, created_at: now, updated_at: now };
         state.sessions.insert(session.id.clone(), session.clone());
         session
     })?)
 }
 
-async fn create_session(State(clerk): Clerks, Json(OfUser { user_id }): Json<OfUser>) -> ClerkResult {
-    let session = sign_in(&clerk, user_id, None)?;
+#[derive(Deserialize)]
+struct NewSession {
+    user_id: String,
+    active_organization_id: Option<String>,
+}
+
+async fn create_session(
+    State(clerk): Clerks,
+    Json(NewSession { user_id, active_organization_id }): Json<NewSession>,
+) -> ClerkResult {
+    if let Some(id) = &active_organization_id {
+        let is_member = clerk.read(|state| state.membership(id, &user_id).is_some());
+        is_member.then_some(()).ok_or_else(|| not_found("organization of this user", id))?;
+    }
+    let session = sign_in(&clerk, user_id, None, active_organization_id)?;
     announce(&clerk, session.json(), &[("session.created", session.json())])
 }
 
@@ -363,8 +396,19 @@ async fn create_token(State(clerk): Clerks, Path(id): Path<String>) -> ClerkResu
     Ok(Json(json!({ "object": "token", "jwt": token(&clerk, &id, clerk.origin())? })).into_response())
 }
 
-/// A fresh token of a session, for a front end's origin.
+/// A fresh token of a session with its active organization, for a front end's origin.
 pub(super) fn token(clerk: &Clerk, id: &str, origin: &str) -> Result<String, ClerkError> {
+    let organization = clerk.read(|state| state.sessions.get(id)?.organization.clone());
+    token_with(clerk, id, origin, organization.as_deref())
+}
+
+/// A fresh token of a session, with an organization if the user is a member.
+pub(super) fn token_with(
+    clerk: &Clerk,
+    id: &str,
+    origin: &str,
+    organization: Option<&str>,
+) -> Result<String, ClerkError> {
     let session = clerk.read(|state| state.sessions.get(id).cloned()).ok_or_else(|| not_found("session", id))?;
     if session.status != Status::Active {
         let message = format!("The session {id} has ended. Sign in again.");
@@ -373,7 +417,11 @@ pub(super) fn token(clerk: &Clerk, id: &str, origin: &str) -> Result<String, Cle
     let user = may_sign_in(clerk, &session.user_id)?;
     // The claims that docs/clerk.md adds to the session token.
     let User { email, first_name, last_name, .. } = &user;
-    let extra = json!({ "azp": origin, "email": email, "firstName": first_name, "lastName": last_name });
+    let claims = clerk.read(|state| organizations::claims(state, &user.id, organization?)).unwrap_or_default();
+    let extra = json!({
+        "azp": origin, "email": email, "firstName": first_name, "lastName": last_name, "o": claims["o"],
+        "fea": claims["fea"],
+    });
     Ok(clerk.key.session_token(&clerk.issuer, &user.id, &session.id, now_ms() / 1000, &extra)?)
 }
 

@@ -1,4 +1,4 @@
-//! Users, sessions and undelivered webhooks, stored between runs.
+//! Users, sessions, organizations and undelivered webhooks, stored between runs.
 
 use std::{
     collections::BTreeMap,
@@ -129,6 +129,9 @@ pub(crate) struct Session {
     /// The id of that browser.
     #[serde(default)]
     pub(crate) client_id: String,
+    /// The id of its active organization. It counts only while the user is a member.
+    #[serde(default)]
+    pub(crate) organization: Option<String>,
     pub(crate) status: Status,
     pub(crate) created_at: u64,
     pub(crate) updated_at: u64,
@@ -141,7 +144,8 @@ impl Session {
         json!({
             "id": self.id, "object": "session", "user_id": self.user_id, "client_id": self.client_id,
             "status": self.status, "expire_at": self.created_at + WEEK, "abandon_at": self.created_at + 4 * WEEK,
-            "created_at": self.created_at, "updated_at": self.updated_at,
+            "last_active_organization_id": self.organization, "created_at": self.created_at,
+            "updated_at": self.updated_at,
         })
     }
 }
@@ -202,6 +206,48 @@ pub(crate) struct Picture {
     pub(crate) content: String,
 }
 
+/// An organization.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Organization {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) slug: String,
+    /// The user that created it.
+    pub(crate) created_by: String,
+    pub(crate) created_at: u64,
+    pub(crate) updated_at: u64,
+}
+
+impl Organization {
+    /// The organization in the format of Clerk's Backend API and webhooks.
+    pub(crate) fn json(&self) -> Value {
+        json!({
+            "id": self.id, "object": "organization", "name": self.name, "slug": self.slug, "image_url": null,
+            "has_image": false, "created_by": self.created_by, "max_allowed_memberships": MAX_MEMBERS,
+            "admin_delete_enabled": true, "public_metadata": {}, "private_metadata": {},
+            "created_at": self.created_at, "updated_at": self.updated_at,
+        })
+    }
+}
+
+/// The role of an organization's creator.
+pub(crate) const ADMIN: &str = "org:admin";
+/// The role of a member that was added without another.
+pub(crate) const MEMBER: &str = "org:member";
+/// How many members an organization can have, by Clerk's default.
+pub(crate) const MAX_MEMBERS: usize = 5;
+
+/// A user's membership of an organization.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Membership {
+    pub(crate) id: String,
+    pub(crate) organization_id: String,
+    pub(crate) user_id: String,
+    pub(crate) role: String,
+    pub(crate) created_at: u64,
+    pub(crate) updated_at: u64,
+}
+
 /// An undelivered webhook.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Message {
@@ -220,11 +266,43 @@ pub(crate) struct State {
     /// The pictures of users, by the user's id.
     #[serde(default)]
     pub(crate) pictures: BTreeMap<String, Picture>,
+    #[serde(default)]
+    pub(crate) organizations: BTreeMap<String, Organization>,
+    #[serde(default)]
+    pub(crate) memberships: BTreeMap<String, Membership>,
+    /// The custom permissions of each role.
+    #[serde(default)]
+    pub(crate) roles: BTreeMap<String, Vec<String>>,
     /// Whether a browser can have several sessions at once. By default, it has one, as with Clerk.
     #[serde(default)]
     pub(crate) has_several_sessions: bool,
     /// Webhooks that have not been delivered yet.
     pub(crate) outbox: BTreeMap<String, Message>,
+}
+
+impl State {
+    /// A user's membership of an organization.
+    pub(crate) fn membership(&self, organization_id: &str, user_id: &str) -> Option<&Membership> {
+        let is = |one: &&Membership| one.organization_id == organization_id && one.user_id == user_id;
+        self.memberships.values().find(is)
+    }
+
+    /// The members of an organization, the oldest first.
+    pub(crate) fn members(&self, organization_id: &str) -> impl Iterator<Item = &Membership> {
+        self.memberships.values().filter(move |membership| membership.organization_id == organization_id)
+    }
+
+    /// The permissions of a role: Clerk's own, and the custom ones.
+    pub(crate) fn permissions(&self, role: &str) -> Vec<&str> {
+        const MANAGE: [&str; 3] = ["org:sys_profile:manage", "org:sys_profile:delete", "org:sys_memberships:manage"];
+        let own = MANAGE.iter().filter(|_| role == ADMIN).chain(&["org:sys_memberships:read"]).copied();
+        own.chain(self.custom_permissions(role)).collect()
+    }
+
+    /// The permissions of a role that session tokens have: only the custom ones.
+    pub(crate) fn custom_permissions(&self, role: &str) -> impl Iterator<Item = &str> {
+        self.roles.get(role).into_iter().flatten().map(String::as_str)
+    }
 }
 
 /// The state and its file.

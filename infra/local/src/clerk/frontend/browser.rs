@@ -110,7 +110,7 @@ impl Browser {
     /// Opens a session of a user.
     pub(super) fn enter(&mut self, user_id: &str) -> Result<String, ClerkError> {
         self.change(|_| ())?;
-        let session = sign_in(&self.clerk, user_id.to_owned(), self.cookie.clone())?;
+        let session = sign_in(&self.clerk, user_id.to_owned(), self.cookie.clone(), None)?;
         self.change(|client| {
             client.signed_in_at = now_ms();
             client.last_active = Some(session.id.clone());

@@ -3,7 +3,7 @@
 use axum::{Json, extract::State};
 use serde_json::{Value, json};
 
-use crate::clerk::routes::Clerks;
+use crate::clerk::{routes::Clerks, state::MAX_MEMBERS};
 
 pub(super) async fn read(State(clerk): Clerks) -> Json<Value> {
     let is_single = !clerk.read(|state| state.has_several_sessions);
@@ -36,10 +36,14 @@ pub(super) async fn read(State(clerk): Clerks) -> Json<Value> {
                 "password": other(false), "phone_number": other(false), "username": other(false),
                 "web3_wallet": other(false),
             },
-            "actions": { "delete_self": true, "create_organization": false },
+            "actions": { "delete_self": true, "create_organization": true },
             "sign_up": { "mode": "public", "progressive": true, "captcha_enabled": false, "legal_consent_enabled": false },
             "social": {},
         },
-        "organization_settings": { "enabled": false },
+        "organization_settings": {
+            "enabled": true, "max_allowed_memberships": MAX_MEMBERS, "force_organization_selection": false,
+            "actions": { "admin_delete": true }, "slug": { "disabled": false },
+            "domains": { "enabled": false, "enrollment_modes": [], "default_role": null },
+        },
     }))
 }

@@ -1,21 +1,26 @@
-//! Users, sessions, sign-ins and sign-ups in the format of the Frontend API. It has more members than that of the Backend API
+//! Users, sessions, organizations, sign-ins and sign-ups in the format of the Frontend API. It has more members than that of the Backend API
 //! and of webhooks.
 
 use serde_json::{Value, json};
 
 use super::{Browser, needs_code};
 use crate::clerk::{
+    organizations,
     routes::{ClerkError, token},
-    state::{Session, SignIn, SignUp, Status, User, now_ms},
+    state::{Membership, Organization, Session, SignIn, SignUp, State, Status, User, now_ms},
 };
 
 /// How long a code is valid, as Clerk writes it. Here it does not expire.
 const CODE_LIFETIME: u64 = 10 * 60 * 1000;
-/// The picture of users without one. By the name, Clerk's components know that it cannot be removed.
+/// The picture of users and organizations without one. By the name, Clerk's components know that it cannot be removed.
 pub(super) const DEFAULT_PICTURE: &str = "/avatar_placeholder.svg";
 
+fn default_picture(browser: &Browser) -> String {
+    format!("{}/clerk{DEFAULT_PICTURE}", browser.origin)
+}
+
 fn picture(browser: &Browser, user: &User) -> String {
-    user.image_url.clone().unwrap_or_else(|| format!("{}/clerk{DEFAULT_PICTURE}", browser.origin))
+    user.image_url.clone().unwrap_or_else(|| default_picture(browser))
 }
 
 /// `base` with the members of `more`.
@@ -27,16 +32,39 @@ fn with(mut base: Value, more: Value) -> Value {
 }
 
 pub(super) fn user(browser: &Browser, user: &User) -> Value {
+    let organizations = browser.clerk.read(|state| {
+        let own = state.memberships.values().filter(|one| one.user_id == user.id);
+        own.filter_map(|one| membership(browser, state, one)).collect::<Vec<_>>()
+    });
     with(
         user.json(),
         json!({
             "image_url": picture(browser, user), "primary_phone_number_id": null, "primary_web3_wallet_id": null,
             "phone_numbers": [], "web3_wallets": [], "external_accounts": [], "enterprise_accounts": [], "passkeys": [],
-            "organization_memberships": [], "password_enabled": false, "totp_enabled": false,
+            "organization_memberships": organizations, "password_enabled": false, "totp_enabled": false,
             "backup_code_enabled": false, "two_factor_enabled": false, "delete_self_enabled": true,
-            "create_organization_enabled": false,
+            "create_organization_enabled": true,
         }),
     )
+}
+
+pub(super) fn organization(browser: &Browser, state: &State, organization: &Organization) -> Value {
+    with(
+        organization.json(),
+        json!({
+            "image_url": default_picture(browser), "members_count": state.members(&organization.id).count(),
+            "pending_invitations_count": 0,
+        }),
+    )
+}
+
+/// A membership. None if its organization or its user was deleted.
+pub(super) fn membership(browser: &Browser, state: &State, member: &Membership) -> Option<Value> {
+    let own = state.organizations.get(&member.organization_id)?;
+    let user = state.users.get(&member.user_id)?;
+    let frontend =
+        json!({ "organization": organization(browser, state, own), "public_user_data": public_user(browser, user) });
+    Some(with(organizations::membership(state, own, member), frontend))
 }
 
 /// The public part of a user.
@@ -53,11 +81,14 @@ pub(super) fn session(browser: &Browser, session: &Session, owner: &User) -> Res
     } else {
         Value::Null
     };
+    let organization = session.organization.as_ref();
+    let organization =
+        organization.filter(|id| browser.clerk.read(|state| state.membership(id, &session.user_id).is_some()));
     Ok(with(
         session.json(),
         json!({
             "user": user(browser, owner), "public_user_data": public_user(browser, owner), "last_active_token": token,
-            "last_active_at": now_ms(), "last_active_organization_id": null, "actor": null, "tasks": null,
+            "last_active_at": now_ms(), "last_active_organization_id": organization, "actor": null, "tasks": null,
             "factor_verification_age": [0, -1],
         }),
     ))

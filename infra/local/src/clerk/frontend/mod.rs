@@ -9,6 +9,7 @@ mod environment;
 mod handshake;
 mod json;
 mod me;
+mod organizations;
 mod picture;
 mod scripts;
 mod sessions;
@@ -24,7 +25,7 @@ use axum::{
     body::Bytes,
     extract::{FromRequest, Request, rejection::BytesRejection},
     http::{Method, StatusCode, Uri},
-    routing::{get, post},
+    routing::{delete, get, patch, post},
 };
 use tower::ServiceExt;
 use url::form_urlencoded;
@@ -42,7 +43,7 @@ pub(super) fn router(clerk: &Arc<Clerk>, packages: &Path) -> Router {
         .route("/v1/environment", get(environment::read))
         .route("/v1/client", get(sessions::read_client).delete(sessions::sign_out))
         .route("/v1/client/handshake", get(handshake::handshake))
-        .route("/v1/client/sessions", axum::routing::delete(sessions::sign_out))
+        .route("/v1/client/sessions", delete(sessions::sign_out))
         .route("/v1/client/sessions/{id}", get(sessions::read))
         .route("/v1/client/sessions/{id}/touch", post(sessions::touch))
         .route("/v1/client/sessions/{id}/tokens", post(sessions::create_token))
@@ -61,6 +62,22 @@ pub(super) fn router(clerk: &Arc<Clerk>, packages: &Path) -> Router {
         .route(picture::PATH, get(picture::read))
         .route("/v1/me/sessions/active", get(me::sessions))
         .route("/v1/me/sessions/{id}/revoke", post(me::revoke))
+        .route("/v1/me/organization_memberships", get(organizations::memberships))
+        .route("/v1/me/organization_memberships/{id}", delete(organizations::leave))
+        .route("/v1/me/organization_invitations", get(organizations::none))
+        .route("/v1/me/organization_suggestions", get(organizations::none))
+        .route("/v1/organizations", post(organizations::create))
+        .route(
+            "/v1/organizations/{id}",
+            get(organizations::read).patch(organizations::update).delete(organizations::delete),
+        )
+        .route("/v1/organizations/{id}/memberships", get(organizations::members))
+        .route(
+            "/v1/organizations/{id}/memberships/{user_id}",
+            patch(organizations::update_member).delete(organizations::remove_member),
+        )
+        .route("/v1/organizations/{id}/invitations", get(organizations::none))
+        .route("/v1/organizations/{id}/roles", get(organizations::roles))
         .merge(scripts::router(packages))
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)

@@ -8,11 +8,16 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::{Browser, json};
+use super::{Browser, Form, json};
 use crate::clerk::{
     routes::{self, ClerkResult},
     state::Status,
 };
+
+/// The parameter with the organization that becomes active.
+const ACTIVE: &str = "active_organization_id";
+/// The parameter with the organization of a token.
+const OF_TOKEN: &str = "organization_id";
 
 fn uncached(body: Value) -> Response {
     ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
@@ -27,16 +32,24 @@ pub(super) async fn read(browser: Browser, Path(id): Path<String>) -> ClerkResul
     Ok(uncached(json!({ "response": json::session(&browser, &session, &user)?, "client": null })))
 }
 
-/// A page uses the session.
-pub(super) async fn touch(mut browser: Browser, Path(id): Path<String>) -> ClerkResult {
+/// A page uses the session, and names its active organization.
+pub(super) async fn touch(mut browser: Browser, Path(id): Path<String>, form: Form) -> ClerkResult {
+    browser.session(&id)?;
+    if form.has(ACTIVE) {
+        let organization = form.text(ACTIVE);
+        browser.clerk.change(|state| Some(state.sessions.get_mut(&id)?.organization = organization))?;
+    }
     let (session, user) = browser.session(&id)?;
     browser.change(|client| client.last_active = Some(id))?;
     browser.respond(&json::session(&browser, &session, &user)?)
 }
 
-pub(super) async fn create_token(browser: Browser, Path(id): Path<String>) -> ClerkResult {
-    browser.session(&id)?;
-    Ok(uncached(json!({ "object": "token", "jwt": routes::token(&browser.clerk, &id, &browser.origin)? })))
+/// A token with the organization of the page, which may differ from that of another tab.
+pub(super) async fn create_token(browser: Browser, Path(id): Path<String>, form: Form) -> ClerkResult {
+    let (session, _) = browser.session(&id)?;
+    let organization = if form.has(OF_TOKEN) { form.text(OF_TOKEN) } else { session.organization };
+    let token = routes::token_with(&browser.clerk, &id, &browser.origin, organization.as_deref())?;
+    Ok(uncached(json!({ "object": "token", "jwt": token })))
 }
 
 pub(super) async fn end(browser: Browser, Path(id): Path<String>) -> ClerkResult {
