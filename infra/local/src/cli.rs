@@ -120,6 +120,27 @@ enum Command {
         /// The user's id
         #[arg(long)]
         user: String,
+        /// The id of an organization that the user is a member of; it becomes the session's active one
+        #[arg(long)]
+        organization: Option<String>,
+    },
+    /// Create organizations and add members
+    Organization {
+        #[command(flatten)]
+        instance: Instance,
+        #[command(subcommand)]
+        command: OrganizationCommand,
+    },
+    /// Set the custom permissions of a role in organizations
+    Role {
+        #[command(flatten)]
+        instance: Instance,
+        /// The role, such as org:admin
+        #[arg(long)]
+        key: String,
+        /// All its custom permissions, comma-separated, such as org:notes:unpin
+        #[arg(long, value_delimiter = ',')]
+        permissions: Vec<String>,
     },
     /// Print the signing secret of the webhooks, to send your own
     WebhookSecret {
@@ -212,6 +233,30 @@ enum UserCommand {
     },
 }
 
+#[derive(Subcommand)]
+enum OrganizationCommand {
+    /// Create an organization and print its id
+    Create {
+        #[arg(long)]
+        name: String,
+        /// The id of the user that becomes its admin
+        #[arg(long)]
+        user: String,
+    },
+    /// Add a user to an organization
+    Add {
+        /// The organization's id
+        #[arg(long)]
+        id: String,
+        /// The user's id
+        #[arg(long)]
+        user: String,
+        /// The user's role
+        #[arg(long, default_value = "org:member")]
+        role: String,
+    },
+}
+
 #[derive(Args)]
 struct Details {
     /// First name
@@ -256,16 +301,22 @@ impl Cli {
             }
             Command::User { instance, command } => Backend::of(instance)?.user(command).await,
             Command::SignIn { instance, user } => {
-                println!("{}", Backend::of(instance)?.sign_in(&user).await?);
+                println!("{}", Backend::of(instance)?.sign_in(&user, None).await?);
                 Ok(())
             }
             Command::SignOut { instance, session } => {
                 let path = format!("/v1/sessions/{session}/end");
                 Backend::of(instance)?.change(Method::POST, &path, None).await.map(drop)
             }
-            Command::Token { instance, user } => {
-                println!("{}", Backend::of(instance)?.token(&user).await?);
+            Command::Token { instance, user, organization } => {
+                println!("{}", Backend::of(instance)?.token(&user, organization.as_deref()).await?);
                 Ok(())
+            }
+            Command::Organization { instance, command } => Backend::of(instance)?.organization(command).await,
+            Command::Role { instance, key, permissions } => {
+                let body = json!({ "roles": { key: permissions } });
+                let backend = Backend::of(instance)?;
+                backend.send(backend.http.patch(backend.url("/v1/instance")).json(&body)).await.map(drop)
             }
             Command::WebhookSecret { data } => {
                 println!("{}", secrets(&data.folder())?.webhook_secret);
@@ -382,8 +433,24 @@ impl Backend {
         self.change(method, &path, body).await.map(drop)
     }
 
-    async fn sign_in(&self, user_id: &str) -> Result<String> {
-        let session = self.change(Method::POST, "/v1/sessions", Some(json!({ "user_id": user_id }))).await?;
+    async fn organization(&self, command: OrganizationCommand) -> Result<()> {
+        match command {
+            OrganizationCommand::Create { name, user } => {
+                let body = json!({ "name": name, "created_by": user });
+                let organization = self.change(Method::POST, "/v1/organizations", Some(body)).await?;
+                println!("{}", text(&organization, "id")?);
+            }
+            OrganizationCommand::Add { id, user, role } => {
+                let path = format!("/v1/organizations/{id}/memberships");
+                self.change(Method::POST, &path, Some(json!({ "user_id": user, "role": role }))).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn sign_in(&self, user_id: &str, organization: Option<&str>) -> Result<String> {
+        let body = json!({ "user_id": user_id, "active_organization_id": organization });
+        let session = self.change(Method::POST, "/v1/sessions", Some(body)).await?;
         Ok(text(&session, "id")?.to_owned())
     }
 
@@ -398,20 +465,24 @@ impl Backend {
                 self.change(Method::POST, "/v1/users", Some(body)).await?;
                 eprintln!("signed up {}, the user of the samples", samples::USER);
             }
-            token = self.token(samples::USER).await?;
+            token = self.token(samples::USER, None).await?;
         }
         samples::fill(&sample, &token, &self.secrets.webhook_secret)
     }
 
-    async fn token(&self, user_id: &str) -> Result<String> {
+    /// A token of an active session with this active organization.
+    async fn token(&self, user_id: &str, organization: Option<&str>) -> Result<String> {
         let request = self.http.get(self.url("/v1/sessions")).query(&[("user_id", user_id)]);
         let sessions: Value = self.send(request).await?.json().await?;
         let sessions = sessions.as_array().map(Vec::as_slice).unwrap_or_default();
-        let session =
-            match sessions.iter().find(|session| session.get("status").is_some_and(|status| status == "active")) {
-                Some(session) => text(session, "id")?.to_owned(),
-                None => self.sign_in(user_id).await?,
-            };
+        let wanted = |session: &&Value| {
+            let member = |name| session.get(name).and_then(Value::as_str);
+            member("status") == Some("active") && member("last_active_organization_id") == organization
+        };
+        let session = match sessions.iter().find(wanted) {
+            Some(session) => text(session, "id")?.to_owned(),
+            None => self.sign_in(user_id, organization).await?,
+        };
         let request = self.http.post(self.url(&format!("/v1/sessions/{session}/tokens")));
         let token: Value = self.send(request).await?.json().await?;
         Ok(text(&token, "jwt")?.to_owned())

@@ -88,6 +88,8 @@ codes! {
     AccountInactive = UNAUTHORIZED "account_inactive",
     /// The body does not match the session token's claims.
     ClaimMismatch = FORBIDDEN "claim_mismatch",
+    /// The user's role in the active organization does not grant the permission that `permission` names.
+    PermissionMissing = FORBIDDEN "permission_missing",
     /// The user has no such item.
     NotFound = NOT_FOUND "not_found",
     /// The API has no such path.

@@ -114,6 +114,10 @@ fn response(codes: &[Code]) -> Response {
         let version = ObjectBuilder::new().schema_type(Type::Integer).description(Some("The current version."));
         own = own.property("version", version).required("version");
     }
+    if codes.contains(&Code::PermissionMissing) {
+        let permission = ObjectBuilder::new().schema_type(Type::String).description(Some("The missing permission."));
+        own = own.property("permission", permission).required("permission");
+    }
     let schema = AllOfBuilder::new().item(Ref::from_schema_name(Problem::name())).item(own).build();
     let mut response = ResponseBuilder::new()
         .description(lines.join("\n"))

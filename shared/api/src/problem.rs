@@ -38,6 +38,15 @@ impl Problem {
         Self::new(Code::NotFound, "No such item.")
     }
 
+    /// 403: the user's role in the active organization does not grant a permission, for example `org:billing:manage`.
+    pub fn permission_missing(permission: &str) -> Self {
+        Self::new(
+            Code::PermissionMissing,
+            format!("This requires the permission {permission}. Select an organization that grants it to you."),
+        )
+        .member("permission", permission)
+    }
+
     /// 500: an internal error.
     pub fn internal(cause: impl Into<String>) -> Self {
         Self::new(Code::Internal, "Internal error. It has been logged.").caused_by(cause)

@@ -35,6 +35,18 @@ impl Auth {
 /// session check.
 pub struct ReadSession(store::ReadSession);
 
+impl ReadSession {
+    /// Rejects users whose role in the active organization does not grant a permission, for example `org:billing:manage`.
+    pub async fn require(&self, permission: &str) -> Result<(), Problem> {
+        if self.identity().has_permission(permission) {
+            return Ok(());
+        }
+        // A session that has ended is the first reason.
+        self.check().await?;
+        Err(Problem::permission_missing(permission))
+    }
+}
+
 impl Deref for ReadSession {
     type Target = store::ReadSession;
 
@@ -59,6 +71,16 @@ where
 /// Extracts the session of a handler that writes. Its token is verified and the session checked, or the request is
 /// rejected.
 pub struct WriteSession(store::WriteSession);
+
+impl WriteSession {
+    /// Rejects users whose role in the active organization does not grant a permission, for example `org:billing:manage`.
+    pub fn require(&self, permission: &str) -> Result<(), Problem> {
+        if self.identity().has_permission(permission) {
+            return Ok(());
+        }
+        Err(Problem::permission_missing(permission))
+    }
+}
 
 impl Deref for WriteSession {
     type Target = store::WriteSession;

@@ -33,6 +33,7 @@ use tower::ServiceExt;
 use utoipa::ToSchema;
 
 const ISSUER: &str = "https://clerk.example.com";
+const PERMISSION: &str = "org:billing:manage";
 
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 struct Trip {
@@ -91,6 +92,7 @@ fn router() -> OpenApiRouter<Tables> {
         .routes(routes!(pinned))
         .route("/counts", axum::routing::get(counts))
         .route("/trips/{trip}/late-session/{id}", axum::routing::get(late_session))
+        .route("/billing", axum::routing::get(read_billing).post(change_billing))
 }
 
 problems!(PinProblems: InvalidId, InvalidIfMatch, NotFound, VersionMismatch);
@@ -150,6 +152,16 @@ async fn late_session(
     Ok(StatusCode::NO_CONTENT)
 }
 
+async fn read_billing(session: ReadSession) -> Result<StatusCode, Problem> {
+    session.require(PERMISSION).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn change_billing(session: WriteSession) -> Result<StatusCode, Problem> {
+    session.require(PERMISSION)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 struct Function {
     client: Client,
     router: Router,
@@ -185,9 +197,21 @@ impl Function {
     }
 
     fn authorization(&self, user: &str) -> String {
+        self.authorization_with(user, &json!({}))
+    }
+
+    fn authorization_with(&self, user: &str, claims: &Value) -> String {
         let now = UNIX_EPOCH.elapsed().expect("after 1970").as_secs();
-        let token = self.key.session_token(ISSUER, user, "sess_1", now, &json!({})).expect("signed");
+        let token = self.key.session_token(ISSUER, user, "sess_1", now, claims).expect("signed");
         format!("Bearer {token}")
+    }
+
+    /// Ends the session of a user's tokens.
+    async fn end_session(&self, user: &str) {
+        let end = self.client.put_item().table_name("SessionsTable");
+        let end = end.item("userId", AttributeValue::S(user.to_owned()));
+        let end = end.item("sessionId", AttributeValue::S("sess_1".to_owned()));
+        end.item("expiresAt", AttributeValue::N(u32::MAX.to_string())).send().await.expect("written");
     }
 
     async fn call(&self, user: &str, method: &str, path: &str, body: Value) -> (StatusCode, Value) {
@@ -282,10 +306,7 @@ async fn every_route_requires_a_token() {
 async fn invalid_requests_are_401_without_a_valid_session_whatever_the_order_of_arguments() {
     let function = Function::start().await;
     let id = store::Id::new();
-    let end = function.client.put_item().table_name("SessionsTable");
-    let end = end.item("userId", AttributeValue::S("user_eve".to_owned()));
-    let end = end.item("sessionId", AttributeValue::S("sess_1".to_owned()));
-    end.item("expiresAt", AttributeValue::N(u32::MAX.to_string())).send().await.expect("written");
+    function.end_session("user_eve").await;
     for (path, if_match, code) in [
         (format!("/trips/1/late-session/{id}"), "*", "invalid_id"),
         (format!("/trips/{id}/late-session/1"), "*", "invalid_id"),
@@ -307,6 +328,34 @@ async fn invalid_requests_are_401_without_a_valid_session_whatever_the_order_of_
     }
     let path = format!("/trips/{id}/late-session/{id}");
     assert_eq!(function.call("user_ada", "GET", &path, json!({ "name": "Alps" })).await.0, 204);
+}
+
+#[tokio::test]
+async fn only_the_active_organizations_role_grants_permissions() {
+    let function = Function::start().await;
+    function.end_session("user_eve").await;
+    let organization = |permissions: &str, mask: &str| {
+        let claims = json!({ "id": "org_1", "slg": "acme", "rol": "admin", "per": permissions, "fpm": mask });
+        json!({ "o": claims, "fea": "o:billing" })
+    };
+    let granted = organization("read,manage", "2");
+    for method in ["GET", "POST"] {
+        let call = async |user: &str, claims: &Value| {
+            let request = Request::builder().method(method).uri("/billing");
+            let request = request.header(header::AUTHORIZATION, function.authorization_with(user, claims));
+            let (status, problem) = function.send(request, Value::Null).await;
+            (status.as_u16(), problem)
+        };
+        assert_eq!(call("user_ada", &granted).await.0, 204, "{method}");
+        let malformed = organization("manage", "-1");
+        for claims in [json!({}), organization("read,manage", "1"), malformed, json!({ "o": "org_1" })] {
+            let (status, problem) = call("user_ada", &claims).await;
+            assert_eq!((status, &problem["code"]), (403, &json!("permission_missing")), "{method} {claims}");
+            assert_eq!(problem["permission"], PERMISSION);
+        }
+        let (status, problem) = call("user_eve", &json!({})).await;
+        assert_eq!((status, &problem["code"]), (401, &json!("session_ended")), "{method}");
+    }
 }
 
 #[tokio::test]

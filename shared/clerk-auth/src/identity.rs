@@ -71,6 +71,12 @@ impl Identity {
     pub fn organization(&self) -> Result<Option<Organization>, MalformedOrganization> {
         self.organization.parse()
     }
+
+    /// Whether the user's role in the active organization grants a permission, for example `org:billing:manage`. Without an
+    /// active organization, or with malformed claims, nothing is granted.
+    pub fn has_permission(&self, permission: &str) -> bool {
+        self.organization().is_ok_and(|found| found.is_some_and(|organization| organization.has_permission(permission)))
+    }
 }
 
 /// A pseudonym for logs: the first 16 hexadecimal digits of the SHA-256 of Clerk's user id. It can be computed from an id

@@ -34,6 +34,11 @@ impl Organization {
     pub fn permissions(&self) -> &[String] {
         &self.permissions
     }
+
+    /// Whether the role grants a permission, for example `org:billing:manage`.
+    pub fn has_permission(&self, permission: &str) -> bool {
+        self.permissions.iter().any(|granted| granted == permission)
+    }
 }
 
 /// The organization claims of a token are malformed. They grant nothing.
@@ -163,6 +168,15 @@ mod tests {
         let names: Vec<String> = (0..60).map(|number| format!("p{number}")).collect();
         let highest = (1_u128 << 59).to_string();
         assert_eq!(permissions("o:a", &names.join(","), &highest), Ok(vec!["org:a:p59".to_owned()]));
+    }
+
+    #[test]
+    fn permissions_are_compared_as_a_whole() {
+        let organization = packed("o:billing", "manage", "1").ok().flatten().expect("an organization");
+        assert!(organization.has_permission("org:billing:manage"));
+        for other in ["org:billing:read", "org:billing", "billing:manage", "org:billing:manage:all", ""] {
+            assert!(!organization.has_permission(other), "{other}");
+        }
     }
 
     #[test]
