@@ -98,8 +98,8 @@ impl Copy {
         printed
     }
 
-    /// Runs end-to-end tests of the copy.
-    fn test(&self, which: &[&str]) {
+    /// Runs end-to-end tests of the copy, and returns what they print.
+    fn test(&self, which: &[&str]) -> String {
         // `make openapi` updates the documents.
         let made = Command::new(env!("CARGO"))
             .args(["test", "--offline", "--quiet", "--workspace", "--test", "openapi"])
@@ -113,6 +113,7 @@ impl Copy {
         arguments.extend(which);
         let ran = self.cargo(&arguments);
         assert!(ran.contains("resource::"), "{ran}");
+        ran
     }
 
     /// How many lines of files are not blank.
@@ -154,9 +155,9 @@ fn blocks(guide: &str) -> Vec<(&str, &str)> {
 
 /// The lines that the guide changes, each before and after: the `-` and `+` lines take turns.
 fn diff(guide: &str) -> Vec<(&str, &str)> {
-    let (_, diff) = guide.split_once("```diff\n").expect("the guide has a diff");
-    let (diff, _) = diff.split_once("```").expect("it ends");
-    let lines: Vec<_> = diff.lines().map(|line| line[1..].trim()).collect();
+    let diffs = guide.split("```diff\n").skip(1).map(|rest| rest.split_once("```").expect("it ends").0);
+    let lines: Vec<_> = diffs.flat_map(str::lines).map(|line| line[1..].trim()).collect();
+    assert!(!lines.is_empty(), "the guide has no diff");
     lines.chunks(2).map(|pair| (pair[0], pair[1])).collect()
 }
 
@@ -187,8 +188,11 @@ fn a_team_adds_a_resource_and_removes_chats() {
         copy.replace("functions/notes/src/lib.rs", before, after);
     }
 
+    copy.apply("tests/e2e/unpin.rs", &file("tests/e2e/guide/unpin.rs"));
+    copy.replace("tests/e2e/main.rs", "mod tools;", "mod tools;\nmod unpin;");
     copy.remove("chats");
-    copy.test(&ALL);
+    let ran = copy.test(&ALL);
+    assert!(ran.contains("unpin::only_users_with_the_permission_unpin_notes ... ok"), "{ran}");
     // Its test is the one of all routes in the document: no token, no response.
     let document = fs::read_to_string(copy.0.join("docs/openapi.json")).expect("it is written");
     assert!(

@@ -9,6 +9,8 @@ const WORKSPACE = path.resolve(import.meta.dirname, "../..");
 export interface Place {
   readonly ports: Readonly<Record<keyof typeof PARTS, string>>;
   readonly data: string;
+  /** Variables of the environment in which it runs. */
+  readonly environment?: NodeJS.ProcessEnv;
 }
 
 /** The names of the parts in the output of a stack. */
@@ -44,7 +46,7 @@ export async function newPlace(): Promise<Place> {
 /** Starts the stack, which `cargo build --workspace --bins` has built, and waits until it is ready. */
 export async function start(place: Place, ...options: string[]): Promise<Stack> {
   const { data } = place;
-  const environment: NodeJS.ProcessEnv = { ...process.env, ...place.ports, LOCAL_DATA: data };
+  const environment = { ...process.env, ...place.environment, ...place.ports, LOCAL_DATA: data };
   const program = path.join(WORKSPACE, "target/debug/local");
   // It stops when its standard input closes, however this process ends.
   const stack = spawn(program, ["run", "--no-reload", "--until-stdin-closes", ...options], {
@@ -112,5 +114,5 @@ export async function clerk(
     const { delivered } = (await webhook.json()) as { delivered: boolean };
     if (!delivered) throw new Error(`the webhook ${id} was not delivered`);
   }
-  return (await response.json()) as Record<string, string>;
+  return response.status === 204 ? {} : ((await response.json()) as Record<string, string>);
 }

@@ -16,6 +16,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     routing::post,
 };
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use local::clerk::{Clerk, ORIGIN};
 use serde_json::{Value, json};
 use tokio::{
@@ -162,6 +163,35 @@ async fn sign_up_sign_in_and_sign_out_send_webhooks() {
     clerk.succeeds(&["user", "delete", "--id", "user_ada"]).await;
     let (_, deleted) = clerk.delivery().await;
     assert_eq!((&deleted["type"], &deleted["data"]["deleted"]), (&json!("user.deleted"), &json!(true)));
+}
+
+#[tokio::test]
+async fn tokens_of_members_have_their_organization() {
+    let mut clerk = Instance::start(folder(), &[]).await;
+    for user in ["ada", "eve"] {
+        let (id, email) = (format!("user_{user}"), format!("{user}@example.com"));
+        clerk.succeeds(&["user", "create", "--id", &id, "--email", &email]).await;
+        clerk.delivery().await;
+    }
+    let id = clerk.succeeds(&["organization", "create", "--name", "Acme", "--user", "user_ada"]).await;
+    let mut kinds = [clerk.delivery().await.1, clerk.delivery().await.1].map(|event| event["type"].to_string());
+    kinds.sort();
+    assert_eq!(kinds, ["\"organization.created\"", "\"organizationMembership.created\""]);
+    let token = ["token", "--user", "user_eve", "--organization", &id];
+    assert!(clerk.fails(&token).await.contains("organization"));
+    clerk.succeeds(&["organization", "add", "--id", &id, "--user", "user_eve"]).await;
+    assert_eq!(clerk.delivery().await.1["data"]["role"], "org:member");
+    clerk.succeeds(&["role", "--key", "org:member", "--permissions", "org:notes:read,org:notes:unpin"]).await;
+    let claims = claims(&clerk.succeeds(&token).await);
+    assert_eq!(claims["o"], json!({ "id": id, "slg": "acme", "rol": "member", "per": "read,unpin", "fpm": "3" }));
+    let session = &claims["sid"];
+    assert_eq!(&self::claims(&clerk.succeeds(&token).await)["sid"], session, "the session is used again");
+    assert_eq!(self::claims(&clerk.succeeds(&["token", "--user", "user_eve"]).await)["o"], json!(null));
+}
+
+fn claims(token: &str) -> Value {
+    let claims = BASE64_URL_SAFE_NO_PAD.decode(token.split('.').nth(1).expect("claims")).expect("base64");
+    serde_json::from_slice(&claims).expect("JSON")
 }
 
 #[tokio::test]

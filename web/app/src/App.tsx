@@ -14,6 +14,9 @@ import { ProfilePage } from "./pages/ProfilePage.tsx";
 /** The server has ended the session that Clerk still has in this browser. `SignIn` continues a pending one. */
 const ENDED: readonly ErrorCode[] = ["session_ended", "account_inactive"];
 
+/** The page on which a signed-in user signs in as another one, if Clerk allows several sessions in a browser. */
+const ADD_ACCOUNT = "/add-account";
+
 /** The screens, depending on whether the server has accepted the user. */
 export function App() {
   return (
@@ -25,7 +28,10 @@ export function App() {
         <SignedOut />
       </Unauthenticated>
       <Authenticated>
-        <Dashboard />
+        <Switch>
+          <Route path={ADD_ACCOUNT} component={AddAccount} />
+          <Route component={Dashboard} />
+        </Switch>
       </Authenticated>
     </>
   );
@@ -81,8 +87,16 @@ function Account() {
   return (
     <div className="account">
       <span className="name">{user?.fullName || user?.primaryEmailAddress?.emailAddress}</span>
-      <UserButton />
+      <UserButton signInUrl={ADD_ACCOUNT} />
     </div>
+  );
+}
+
+function AddAccount() {
+  return (
+    <main className="sign-in">
+      <SignIn routing="hash" withSignUp />
+    </main>
   );
 }
 

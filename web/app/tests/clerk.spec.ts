@@ -1,13 +1,13 @@
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 
-import { clerk } from "../../testing/stack.ts";
 import {
   enter,
   expect,
   isSignedIn,
   newUser,
   newWindow,
+  openUserMenu,
   type Page,
   signIn,
   signOut,
@@ -15,12 +15,11 @@ import {
   stack,
   submit,
   test,
-  token,
 } from "./support.ts";
 
 /** Opens the user's account in Clerk's component. */
 async function manageAccount(page: Page) {
-  await page.getByRole("button", { name: "Open user menu" }).click();
+  await openUserMenu(page);
   await page.getByRole("button", { name: "Manage account" }).click();
   await expect(page.getByRole("heading", { name: "Profile details" })).toBeVisible();
 }
@@ -103,15 +102,6 @@ test("a user deletes their account in Clerk's component", async ({ page }) => {
   await expect(page).toHaveURL(/\/sign-in/);
   await enter(page, ada.email);
   await expect(page.getByText(`No account has the email address ${ada.email}.`).first()).toBeVisible();
-});
-
-test("a banned user is signed out, and cannot sign in", async ({ page, context }) => {
-  const ada = await signUp(page);
-  const { sub } = JSON.parse(Buffer.from((await token(context)).split(".")[1] ?? "", "base64url").toString());
-  await clerk(stack(), `/v1/users/${sub}/ban`);
-  await expect(page).toHaveURL(/\/sign-in/);
-  await enter(page, ada.email);
-  await expect(page.getByText("is banned").first()).toBeVisible();
 });
 
 test("a second user of the same tab sees nothing of the first", async ({ page }) => {

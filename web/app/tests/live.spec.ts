@@ -2,7 +2,7 @@ import type { WebSocketRoute } from "@playwright/test";
 
 import { clerk } from "../../testing/stack.ts";
 import { newChat, rename, titles } from "./chats.ts";
-import { expect, newUser, newWindow, type Page, signIn, signUp, stack, test, token } from "./support.ts";
+import { claims, expect, newUser, newWindow, type Page, signIn, signUp, stack, test, token } from "./support.ts";
 
 /** The frames that a page receives, and whether its socket is open. */
 function watchSocket(page: Page) {
@@ -51,7 +51,7 @@ test("what a user does in one window shows in their other one, and no message re
 test("a profile that changes in Clerk shows", async ({ signedIn: page, context }) => {
   await page.getByRole("link", { name: "Your Profile" }).click();
   await expect(page.getByRole("region", { name: "Profile" })).toContainText("Ada");
-  const { sub } = JSON.parse(Buffer.from((await token(context)).split(".")[1] ?? "", "base64url").toString());
+  const { sub } = await claims(context);
   await clerk(stack(), `/v1/users/${sub}`, { first_name: "Augusta" }, "PATCH");
   await expect(page.getByRole("region", { name: "Profile" })).toContainText("Augusta");
 });
@@ -65,7 +65,7 @@ test("a sign-out elsewhere signs this window out, and leaves the user's other wi
   await signIn(phone, user);
   const socket = await open;
   const closed = socket.waitForEvent("close");
-  const { sid } = JSON.parse(Buffer.from((await token(phone.context())).split(".")[1] ?? "", "base64url").toString());
+  const { sid } = await claims(phone.context());
   await clerk(stack(), `/v1/sessions/${sid}/revoke`);
   await closed;
   await expect(phone).toHaveURL(/\/sign-in/);

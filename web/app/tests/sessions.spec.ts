@@ -2,7 +2,21 @@ import type { BrowserContext } from "@playwright/test";
 
 import { clerk, newPlace, start } from "../../testing/stack.ts";
 import { countDisappearances, newChat, rename, titles } from "./chats.ts";
-import { expect, newUser, reject, signOut, signUp, stack, test, token } from "./support.ts";
+import {
+  claims,
+  enter,
+  expect,
+  isSignedIn,
+  newUser,
+  newWindow,
+  reject,
+  signIn,
+  signOut,
+  signUp,
+  stack,
+  test,
+  token,
+} from "./support.ts";
 
 test("a token that expires during a session is replaced while everything stays on the screen", async ({ page }) => {
   await page.clock.install();
@@ -14,14 +28,87 @@ test("a token that expires during a session is replaced while everything stays o
     if (sent && request.method() !== "OPTIONS") tokens.push(sent);
   });
   const disappearances = await countDisappearances(page);
-  await rename(page, "New Chat", "1");
-  await expect(page.getByText("Saving…")).toHaveCount(0);
-  await page.clock.fastForward("02:00");
-  await rename(page, "1", "2");
-  await expect(page.getByText("Saving…")).toHaveCount(0);
-  await expect(titles(page)).toHaveText(["2"]);
-  expect(new Set(tokens).size).toBeGreaterThan(1);
+  for (const [minute, title] of ["1", "2", "3"].entries()) {
+    await rename(page, minute ? String(minute) : "New Chat", title);
+    await expect(page.getByText("Saving…")).toHaveCount(0);
+    await page.clock.fastForward("01:01");
+  }
+  await expect(titles(page)).toHaveText(["3"]);
+  // A token is valid for one minute.
+  expect(new Set(tokens).size).toBeGreaterThanOrEqual(3);
   expect(await disappearances()).toBe(0);
+});
+
+test("a tab that has slept for a night shows what has changed, and its user's changes are made", async ({
+  page,
+  context,
+  browser,
+}) => {
+  await page.clock.install();
+  const ada = await signUp(page);
+  await newChat(page, "Evening");
+  const phone = await newWindow(browser);
+  await signIn(phone, ada);
+  await context.setOffline(true);
+  await newChat(phone, "Night");
+  // Timers that are due run once, as after a computer has slept.
+  await page.clock.fastForward("09:00:00");
+  await context.setOffline(false);
+  await expect(titles(page)).toHaveText(["Night", "Evening"]);
+  await newChat(page, "Morning");
+  await expect(titles(phone)).toHaveText(["Morning", "Night", "Evening"]);
+  await phone.context().close();
+});
+
+test("a tab whose session ended while it slept is signed out", async ({ page, context }) => {
+  await page.clock.install();
+  await signUp(page);
+  await newChat(page, "Secret");
+  const { sid } = await claims(context);
+  await context.setOffline(true);
+  await clerk(stack(), `/v1/sessions/${sid}/revoke`);
+  await page.clock.fastForward("09:00:00");
+  await context.setOffline(false);
+  await expect(page).toHaveURL(/\/sign-in/);
+  await expect(page.getByText("Secret")).toHaveCount(0);
+});
+
+/** The session tokens in a browser's cookies. */
+const sessionCookies = async (context: BrowserContext) =>
+  (await context.cookies()).filter(({ name, value }) => name.startsWith("__session") && value);
+
+test("a handshake gives a browser whose token cookies have expired new ones", async ({ signedIn: page, context }) => {
+  const handshake = (path: string) =>
+    `${stack().web}/clerk/v1/client/handshake?redirect_url=${encodeURIComponent(`${stack().web}${path}`)}`;
+  await page.goto("about:blank");
+  await context.clearCookies({ name: /^__session/ });
+  expect(await sessionCookies(context)).toEqual([]);
+  // Without the application, whose SDK writes these cookies, too.
+  await page.goto(handshake("/icon.svg"));
+  await expect(page).toHaveURL(`${stack().web}/icon.svg`);
+  expect(await sessionCookies(context)).toHaveLength(2);
+  await page.goto(handshake("/profile"));
+  await expect(page.getByRole("region", { name: "Profile" })).toBeVisible();
+
+  const { sid } = await claims(context);
+  await clerk(stack(), `/v1/sessions/${sid}/revoke`);
+  await page.goto("about:blank");
+  await page.goto(handshake("/icon.svg"));
+  expect(await sessionCookies(context)).toEqual([]);
+  await page.goto(handshake("/profile"));
+  await expect(page).toHaveURL(/\/sign-in/);
+});
+
+test("a browser whose cookies have expired is signed in or out, depending on which", async ({
+  signedIn: page,
+  context,
+}) => {
+  await context.clearCookies({ name: /^__(session|refresh|client_uat)/ });
+  await page.reload();
+  await isSignedIn(page);
+  await context.clearCookies({ name: "__client" });
+  await page.reload();
+  await expect(page).toHaveURL(/\/sign-in/);
 });
 
 test("a token that the server rejects is replaced once, while everything stays on the screen", async ({
@@ -55,18 +142,41 @@ test("a sign-out in one tab signs the other out", async ({ signedIn: page, conte
   await expect(other).toHaveURL(/\/sign-in/);
 });
 
+/** Changes the user of a browser in Clerk. */
+async function change(context: BrowserContext, method: string, action = "") {
+  const { sub } = await claims(context);
+  return clerk(stack(), `/v1/users/${sub}${action}`, {}, method);
+}
+
 /** Revokes the session of a page in Clerk. */
 async function revoke(context: BrowserContext): Promise<void> {
-  const payload = (await token(context)).split(".")[1] ?? "";
-  const { sid } = JSON.parse(Buffer.from(payload, "base64url").toString()) as { sid: string };
+  const { sid } = await claims(context);
   await clerk(stack(), `/v1/sessions/${sid}/revoke`);
 }
 
-test("a session that is revoked elsewhere ends at once", async ({ signedIn: page, context }) => {
-  await newChat(page, "Secret");
-  await revoke(context);
-  await expect(page).toHaveURL(/\/sign-in/);
-});
+for (const [event, end] of [
+  ["a session that is revoked", revoke],
+  ["the session of a user that is banned", async (context) => void (await change(context, "POST", "/ban"))],
+  ["the session of a user that is deleted", async (context) => void (await change(context, "DELETE"))],
+] satisfies [string, (context: BrowserContext) => Promise<void>][]) {
+  test(`${event} elsewhere ends at once in every tab, and stays ended`, async ({ page, context }) => {
+    const ada = await signUp(page);
+    await newChat(page, "Secret");
+    const other = await context.newPage();
+    await other.goto(`${stack().web}/profile`);
+    await expect(other.getByRole("region", { name: "Profile" })).toContainText(ada.email);
+    await end(context);
+    for (const tab of [page, other]) {
+      await expect(tab).toHaveURL(/\/sign-in/);
+      await tab.goto(stack().web);
+      await expect(tab).toHaveURL(/\/sign-in/);
+      await expect(tab.getByText("Secret")).toHaveCount(0);
+    }
+    await enter(page, ada.email);
+    if (end === revoke) await expect(titles(page)).toHaveText(["Secret"]);
+    else await expect(page.getByText(/is banned|No account has/).first()).toBeVisible();
+  });
+}
 
 test("without live updates, a session that is revoked elsewhere ends with the next call", async ({ page, context }) => {
   await page.routeWebSocket(stack().live, () => {});

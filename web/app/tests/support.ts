@@ -73,9 +73,12 @@ export async function isSignedIn(page: Page) {
   await expect(page.locator(".spinner")).toHaveCount(0);
 }
 
+/** Opens the menu of Clerk's component for the user. */
+export const openUserMenu = (page: Page) => page.getByRole("button", { name: "Open user menu" }).click();
+
 /** Signs the user out with Clerk's component. */
 export async function signOut(page: Page) {
-  await page.getByRole("button", { name: "Open user menu" }).click();
+  await openUserMenu(page);
   await page.getByRole("button", { name: "Sign out" }).click();
 }
 
@@ -84,11 +87,13 @@ export const test = base.extend<{ requestsElsewhere: string[]; signedIn: Page; v
   requestsElsewhere: [
     async ({ browser, context }, use) => {
       const [urls, missing]: [string[], string[]] = [[], []];
+      const note = (request: { url(): string }) => {
+        const { hostname, protocol } = new URL(request.url());
+        if (/^(http|ws)s?:$/.test(protocol) && !LOCAL_HOSTS.includes(hostname)) urls.push(request.url());
+      };
       const watch = async (watched: BrowserContext) => {
-        watched.on("request", (request) => {
-          const { hostname, protocol } = new URL(request.url());
-          if (/^(http|ws)s?:$/.test(protocol) && !LOCAL_HOSTS.includes(hostname)) urls.push(request.url());
-        });
+        watched.on("request", note);
+        watched.on("page", (page) => page.on("websocket", note));
         watched.on("response", (response) => {
           if (response.status() === 404 && response.url().includes("/clerk/")) missing.push(response.url());
         });
@@ -122,7 +127,7 @@ export const test = base.extend<{ requestsElsewhere: string[]; signedIn: Page; v
 });
 
 /** Records the violations of the content security policy on every page of a context. */
-export async function watchForViolations(context: BrowserContext, violations: string[]): Promise<void> {
+async function watchForViolations(context: BrowserContext, violations: string[]): Promise<void> {
   await context.exposeBinding("noteViolation", (_, violation: string) => violations.push(violation));
   await context.addInitScript(() => {
     const { noteViolation } = window as unknown as { noteViolation: (violation: string) => void };
@@ -137,6 +142,11 @@ export async function token(context: BrowserContext, { web } = stack()): Promise
   const client = await (await context.request.get(`${web}/clerk/v1/client`)).json();
   const session = client.response.last_active_session_id;
   return (await (await context.request.post(`${web}/clerk/v1/client/sessions/${session}/tokens`)).json()).jwt;
+}
+
+/** The claims of the signed-in user's session token. */
+export async function claims(context: BrowserContext, running = stack()): Promise<Record<string, string>> {
+  return JSON.parse(Buffer.from((await token(context, running)).split(".")[1] ?? "", "base64url").toString());
 }
 
 /** Holds requests of a method until `release` is called. `arrived` resolves when one has arrived. */

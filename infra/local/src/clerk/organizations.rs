@@ -106,16 +106,19 @@ pub(super) fn create(
     body: OrganizationBody,
     user_id: &str,
 ) -> Result<(Organization, [(&'static str, Value); 2]), ClerkError> {
-    let slug = body.slug()?;
+    let given = body.slug()?;
     let name = body.name.filter(|name| !name.is_empty()).ok_or_else(|| {
         ClerkError::form("name", "form_param_missing", "An organization must have a name.".to_owned())
     })?;
     let now = now_ms();
     let id = new_id("org");
-    let slug = slug.or_else(|| slug_of(&name)).unwrap_or_else(|| id.replace('_', "-"));
-    let organization =
+    let slug = given.clone().or_else(|| slug_of(&name)).unwrap_or_else(|| id.replace('_', "-"));
+    let mut organization =
         Organization { id, name, slug, created_by: user_id.to_owned(), created_at: now, updated_at: now };
     let member = clerk.change(|state| {
+        if given.is_none() && check_slug(state, &organization).is_err() {
+            organization.slug = format!("{}-{now}", organization.slug);
+        }
         check_slug(state, &organization)?;
         let member = join(state, &organization, user_id, ADMIN)?;
         state.organizations.insert(organization.id.clone(), organization.clone());

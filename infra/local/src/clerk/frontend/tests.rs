@@ -456,6 +456,198 @@ async fn banned_and_deleted_users_are_signed_out() {
     deleted.is_error(StatusCode::UNPROCESSABLE_ENTITY, "form_identifier_not_found");
 }
 
+/// A user with an organization, in its browser.
+struct Admin<'a> {
+    browser: Browser<'a>,
+    organization: String,
+    session: String,
+}
+
+impl<'a> Admin<'a> {
+    async fn new(clerk: &'a Instance) -> Self {
+        let mut browser = clerk.browser();
+        let session = browser.sign_up("ada@example.com").await;
+        let created = browser.post("/v1/organizations", "name=Acme+%26+Co&slug=").await;
+        let organization = text(&created.body["response"]["id"]);
+        Self { browser, organization, session }
+    }
+
+    /// Adds a user as a member, and returns their browser, session and id.
+    async fn add(&self, email: &str) -> (Browser<'a>, String, String) {
+        let clerk = self.browser.instance;
+        let mut browser = clerk.browser();
+        let session = browser.sign_up(email).await;
+        let user = text(&browser.get("/v1/me").await.body["response"]["id"]);
+        let path = format!("/v1/organizations/{}/memberships", self.organization);
+        let added = clerk.backend("POST", &path, &json!({ "user_id": user, "role": "org:member" })).await;
+        assert_eq!(added.status, StatusCode::OK, "{}", added.body);
+        (browser, session, user)
+    }
+}
+
+/// Makes an organization the active one, and returns the session.
+async fn select(browser: &mut Browser<'_>, session: &str, organization: &str) -> Value {
+    let form = format!("active_organization_id={organization}");
+    browser.post(&format!("/v1/client/sessions/{session}/touch"), &form).await.body["response"].clone()
+}
+
+#[tokio::test]
+async fn users_create_organizations_and_switch_between_them() {
+    let clerk = Instance::new();
+    let Admin { mut browser, organization, session } = Admin::new(&clerk).await;
+    assert_eq!(clerk.kinds()[2..], ["organization.created", "organizationMembership.created"]);
+    let (_, member) = clerk.events().pop().expect("an event");
+    assert_eq!((&member["organization"]["slug"], &member["role"]), (&json!("acme-co"), &json!("org:admin")));
+    assert_eq!(member["public_user_data"]["identifier"], "ada@example.com");
+    let own = &browser.get("/v1/me").await.body["response"]["organization_memberships"][0];
+    assert_eq!((&own["organization"]["id"], &own["organization"]["members_count"]), (&json!(organization), &json!(1)));
+    let second = browser.post("/v1/organizations", "name=Second").await.body["response"]["id"].clone();
+    let page = browser.get("/v1/me/organization_memberships?paginated=true&limit=1&offset=1").await.body;
+    assert_eq!(page["response"]["total_count"], 2);
+    assert_eq!(page["response"]["data"][0]["organization"]["id"], second);
+    for list in ["organization_invitations", "organization_suggestions"] {
+        let none = browser.get(&format!("/v1/me/{list}?limit=10&offset=0")).await.body;
+        assert_eq!(none["response"], json!({ "data": [], "total_count": 0 }), "{list}");
+    }
+
+    let selected = select(&mut browser, &session, &organization).await;
+    assert_eq!(selected["last_active_organization_id"], json!(organization));
+    let expected = json!({ "id": organization, "slg": "acme-co", "rol": "admin" });
+    assert_eq!(claims(&selected["last_active_token"]["jwt"])["o"], expected);
+    let tokens = format!("/v1/client/sessions/{session}/tokens");
+    assert_eq!(claims(&browser.post(&tokens, "").await.body["jwt"])["o"], expected);
+    // The page of another tab has another organization, or none.
+    let other = format!("organization_id={}", text(&second));
+    assert_eq!(claims(&browser.post(&tokens, &other).await.body["jwt"])["o"]["slg"], "second");
+    assert_eq!(claims(&browser.post(&tokens, "organization_id=").await.body["jwt"])["o"], json!(null));
+    let none = select(&mut browser, &session, "").await;
+    assert_eq!(none["last_active_organization_id"], json!(null));
+
+    let namesake = browser.post("/v1/organizations", "name=Second").await.body["response"]["slug"].clone();
+    assert!(text(&namesake).starts_with("second-"), "{namesake}");
+
+    for (form, parameter, code) in [
+        ("name=", "name", "form_param_missing"),
+        ("name=A&slug=acme-co", "slug", "form_identifier_exists"),
+        ("name=A&slug=A+b", "slug", "form_param_format_invalid"),
+    ] {
+        let answer = browser.post("/v1/organizations", form).await;
+        answer.is_error(StatusCode::UNPROCESSABLE_ENTITY, code);
+        assert_eq!(answer.body["errors"][0]["meta"]["param_name"], parameter);
+    }
+}
+
+#[tokio::test]
+async fn tokens_have_the_custom_permissions_of_the_role() {
+    let clerk = Instance::new();
+    let admin = Admin::new(&clerk).await;
+    let (mut eve, of_eve, _) = admin.add("eve@example.com").await;
+    let Admin { mut browser, organization, session } = admin;
+    let roles = json!({ "org:admin": ["org:notes:unpin", "org:billing:read", "org:notes:read"] });
+    assert_eq!(clerk.backend("PATCH", "/v1/instance", &json!({ "roles": roles })).await.status, StatusCode::NO_CONTENT);
+    let claims_of = |session: &Value| claims(&session["last_active_token"]["jwt"]);
+    let admins = claims_of(&select(&mut browser, &session, &organization).await);
+    assert_eq!((&admins["o"]["per"], &admins["o"]["fpm"]), (&json!("unpin,read"), &json!("3,2")));
+    assert_eq!(admins["fea"], "o:notes,o:billing");
+    let members = claims_of(&select(&mut eve, &of_eve, &organization).await);
+    assert_eq!(
+        (&members["o"]["rol"], &members["o"]["per"], &members["fea"]),
+        (&json!("member"), &json!(null), &json!(null))
+    );
+    // Clerk's components also know Clerk's own permissions.
+    let own = &browser.get("/v1/me").await.body["response"]["organization_memberships"][0]["permissions"];
+    assert!(own.as_array().is_some_and(|own| own.contains(&json!("org:sys_memberships:manage"))), "{own}");
+    let known = browser.get(&format!("/v1/organizations/{organization}/roles?limit=20&offset=0")).await.body;
+    let keys = known["response"]["data"].as_array().expect("roles").iter().map(|role| text(&role["key"]));
+    assert_eq!(keys.collect::<Vec<_>>(), ["org:admin", "org:member"]);
+
+    let malformed = json!({ "roles": { "org:admin": ["notes:unpin"] } });
+    let answer = clerk.backend("PATCH", "/v1/instance", &malformed).await;
+    answer.is_error(StatusCode::UNPROCESSABLE_ENTITY, "form_param_format_invalid");
+}
+
+#[tokio::test]
+async fn members_leave_and_an_admin_stays() {
+    let clerk = Instance::new();
+    let admin = Admin::new(&clerk).await;
+    let (mut eve, of_eve, eves_id) = admin.add("eve@example.com").await;
+    let Admin { mut browser, organization, .. } = admin;
+    assert_eq!(select(&mut eve, &of_eve, &organization).await["last_active_organization_id"], json!(organization));
+    let leave = format!("/v1/me/organization_memberships/{organization}?_method=DELETE");
+    let last = browser.post(&leave, "").await;
+    last.is_error(StatusCode::BAD_REQUEST, "organization_minimum_permissions_needed");
+
+    let left = eve.post(&leave, "").await;
+    assert_eq!(left.body["response"]["deleted"], true);
+    let session = &left.body["client"]["sessions"][0];
+    assert_eq!(session["last_active_organization_id"], json!(null));
+    assert_eq!(claims(&session["last_active_token"]["jwt"])["o"], json!(null));
+    assert_eq!(session["user"]["organization_memberships"], json!([]));
+    let (kind, member) = clerk.events().pop().expect("an event");
+    assert_eq!(kind, "organizationMembership.deleted");
+    assert_eq!(member["public_user_data"]["user_id"], json!(eves_id));
+    let stale = select(&mut eve, &of_eve, &organization).await;
+    assert_eq!(stale["last_active_organization_id"], json!(null));
+    eve.post(&leave, "").await.is_error(StatusCode::FORBIDDEN, "organization_not_found_or_unauthorized");
+}
+
+#[tokio::test]
+async fn only_admins_change_an_organization_and_its_members() {
+    let clerk = Instance::new();
+    let admin = Admin::new(&clerk).await;
+    let (mut eve, _, eves_id) = admin.add("eve@example.com").await;
+    let (_, _, bobs_id) = admin.add("bob@example.com").await;
+    let Admin { mut browser, organization, .. } = admin;
+    let mut stranger = clerk.browser();
+    stranger.sign_up("mallory@example.com").await;
+    let path = format!("/v1/organizations/{organization}");
+    let member = format!("{path}/memberships/{bobs_id}");
+    for (user, code) in [(&mut eve, "missing_permission"), (&mut stranger, "organization_not_found_or_unauthorized")] {
+        for change in [
+            format!("{path}?_method=PATCH"),
+            format!("{path}?_method=DELETE"),
+            format!("{member}?_method=DELETE"),
+            format!("{member}?_method=PATCH"),
+        ] {
+            user.post(&change, "name=Mine&role=org%3Aadmin").await.is_error(StatusCode::FORBIDDEN, code);
+        }
+    }
+    for read in ["", "/memberships", "/roles"] {
+        let read = format!("{path}{read}");
+        assert_eq!(eve.get(&read).await.status, StatusCode::OK, "{read}");
+        stranger.get(&read).await.is_error(StatusCode::FORBIDDEN, "organization_not_found_or_unauthorized");
+    }
+
+    let renamed = browser.post(&format!("{path}?_method=PATCH"), "name=Acme+Ltd").await;
+    assert_eq!(
+        (&renamed.body["response"]["name"], &renamed.body["response"]["slug"]),
+        (&json!("Acme Ltd"), &json!("acme-co"))
+    );
+    let promoted = browser.post(&format!("{path}/memberships/{eves_id}?_method=PATCH"), "role=org%3Aadmin").await;
+    assert_eq!(promoted.body["response"]["role_name"], "Admin");
+    browser.post(&format!("{member}?_method=DELETE"), "").await;
+    let members = eve.get(&format!("{path}/memberships")).await.body["response"].clone();
+    assert_eq!((&members["total_count"], &members["data"][1]["role"]), (&json!(2), &json!("org:admin")));
+    let before = clerk.kinds().len();
+    assert_eq!(eve.post(&format!("{path}?_method=DELETE"), "").await.body["response"]["deleted"], true);
+    let ended = ["organizationMembership.deleted", "organizationMembership.deleted", "organization.deleted"];
+    assert_eq!(clerk.kinds()[before..], ended);
+    assert_eq!(browser.get("/v1/me").await.body["response"]["organization_memberships"], json!([]));
+}
+
+#[tokio::test]
+async fn deleted_users_leave_their_organizations() {
+    let clerk = Instance::new();
+    let admin = Admin::new(&clerk).await;
+    let (mut eve, ..) = admin.add("eve@example.com").await;
+    let before = clerk.kinds().len();
+    eve.post("/v1/me?_method=DELETE", "").await;
+    assert_eq!(clerk.kinds()[before..], ["session.removed", "organizationMembership.deleted", "user.deleted"]);
+    let Admin { mut browser, organization, .. } = admin;
+    let members = browser.get(&format!("/v1/organizations/{organization}/memberships")).await.body;
+    assert_eq!(members["response"]["total_count"], 1);
+}
+
 #[tokio::test]
 async fn cookies_tell_servers_whether_a_user_is_signed_in() {
     let clerk = Instance::new();
