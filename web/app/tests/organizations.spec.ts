@@ -22,7 +22,7 @@ const openSwitcher = (page: Page) => page.getByRole("button", { name: "Open orga
 
 /** The organization in the page's next tokens, with the user's role. */
 const organization = async (page: Page) => {
-  const { o } = (await claims(page.context())) as { o?: { slg: string; rol: string } };
+  const { o } = await claims(page.context());
   return o && `${o.slg} ${o.rol}`;
 };
 
@@ -42,7 +42,7 @@ async function switchTo(page: Page, name: string) {
   await expect(page.getByRole("button", { name: "Open organization switcher" })).toContainText(name);
 }
 
-test("a user creates organizations and switches between them", async ({ page, context }) => {
+test("a user creates organizations and switches between them", async ({ page }) => {
   await signUp(page);
   await newChat(page, "Plans");
   await mountSwitcher(page);
@@ -61,7 +61,6 @@ test("a user creates organizations and switches between them", async ({ page, co
   await mountSwitcher(page);
   await switchTo(page, "Personal account");
   expect(await organization(page)).toBeUndefined();
-  expect((await claims(context)).sub).toMatch(/^user_/);
 });
 
 test("a member sees the other members and leaves, and the last admin cannot", async ({ page, browser }) => {
@@ -71,9 +70,9 @@ test("a member sees the other members and leaves, and the last admin cannot", as
   const name = unique("acme");
   await mountSwitcher(page);
   await create(page, name);
-  const { o } = (await claims(page.context())) as unknown as { o: { id: string } };
+  const { o } = await claims(page.context());
   const { sub } = await claims(phone.context());
-  await clerk(stack(), `/v1/organizations/${o.id}/memberships`, { user_id: sub, role: "org:member" });
+  await clerk(stack(), `/v1/organizations/${o?.id}/memberships`, { user_id: sub, role: "org:member" });
 
   await phone.reload();
   await mountSwitcher(phone);

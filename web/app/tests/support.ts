@@ -144,8 +144,15 @@ export async function token(context: BrowserContext, { web } = stack()): Promise
   return (await (await context.request.post(`${web}/clerk/v1/client/sessions/${session}/tokens`)).json()).jwt;
 }
 
+interface Claims {
+  readonly sub: string;
+  readonly sid: string;
+  /** The active organization, with the user's role. */
+  readonly o?: { readonly id: string; readonly slg: string; readonly rol: string };
+}
+
 /** The claims of the signed-in user's session token. */
-export async function claims(context: BrowserContext, running = stack()): Promise<Record<string, string>> {
+export async function claims(context: BrowserContext, running = stack()): Promise<Claims> {
   return JSON.parse(Buffer.from((await token(context, running)).split(".")[1] ?? "", "base64url").toString());
 }
 
