@@ -17,6 +17,9 @@ use super::{
     webhooks,
 };
 
+/// The type of an event, and its data.
+type Event = (&'static str, Value);
+
 /// A membership in the format of Clerk's Backend API and webhooks.
 pub(super) fn membership(state: &State, organization: &Organization, membership: &Membership) -> Value {
     let user = state.users.get(&membership.user_id).map(|user| {
@@ -41,7 +44,7 @@ pub(super) fn role_name(role: &str) -> String {
 
 /// The claims `o` and `fea` of a session token for an organization, in version 2, if the user is a member. A bit of `fpm` grants the permission
 /// that has its place in `per`, for the feature that has the number's place in `fea`.
-pub(super) fn claims(state: &State, user_id: &str, organization_id: &str) -> Option<Value> {
+pub(super) fn claims(state: &State, user_id: &str, organization_id: &str) -> Option<(Value, String)> {
     let membership = state.membership(organization_id, user_id)?;
     let organization = state.organizations.get(organization_id)?;
     let (mut features, mut names, mut granted) = (Vec::new(), Vec::new(), Vec::new());
@@ -58,13 +61,11 @@ pub(super) fn claims(state: &State, user_id: &str, organization_id: &str) -> Opt
     let masks: Vec<_> = masks.collect();
     let features: Vec<_> = features.iter().map(|feature| format!("o:{feature}")).collect();
     let (id, slug, role) = (&organization.id, &organization.slug, membership.role.trim_start_matches("org:"));
-    if names.is_empty() {
-        return Some(json!({ "o": { "id": id, "slg": slug, "rol": role } }));
+    let mut claim = json!({ "id": id, "slg": slug, "rol": role });
+    if let (Some(claim), false) = (claim.as_object_mut(), names.is_empty()) {
+        claim.extend([("per".to_owned(), names.join(",").into()), ("fpm".to_owned(), masks.join(",").into())]);
     }
-    Some(json!({
-        "o": { "id": id, "slg": slug, "rol": role, "per": names.join(","), "fpm": masks.join(",") },
-        "fea": features.join(","),
-    }))
+    Some((claim, features.join(",")))
 }
 
 /// The place of a value in a list, to which it is added if necessary.
@@ -105,7 +106,7 @@ pub(super) fn create(
     clerk: &Clerk,
     body: OrganizationBody,
     user_id: &str,
-) -> Result<(Organization, [(&'static str, Value); 2]), ClerkError> {
+) -> Result<(Organization, [Event; 2]), ClerkError> {
     let given = body.slug()?;
     let name = body.name.filter(|name| !name.is_empty()).ok_or_else(|| {
         ClerkError::form("name", "form_param_missing", "An organization must have a name.".to_owned())
@@ -228,7 +229,7 @@ pub(super) fn change_member(
     Ok(member)
 }
 
-/// Ends all memberships of a user, who is deleted.
+/// Ends all memberships of a user, for a deletion.
 pub(super) fn leave_all(state: &mut State, user_id: &str) -> Vec<Value> {
     let own = state.memberships.values().filter(|member| member.user_id == user_id);
     let left =

@@ -417,10 +417,11 @@ pub(super) fn token_with(
     let user = may_sign_in(clerk, &session.user_id)?;
     // The claims that docs/clerk.md adds to the session token.
     let User { email, first_name, last_name, .. } = &user;
-    let claims = clerk.read(|state| organizations::claims(state, &user.id, organization?)).unwrap_or_default();
+    let claims = clerk.read(|state| organizations::claims(state, &user.id, organization?));
+    let (organization, features) = claims.unzip();
     let extra = json!({
-        "azp": origin, "email": email, "firstName": first_name, "lastName": last_name, "o": claims["o"],
-        "fea": claims["fea"],
+        "azp": origin, "email": email, "firstName": first_name, "lastName": last_name, "o": organization,
+        "fea": features.filter(|features| !features.is_empty()),
     });
     Ok(clerk.key.session_token(&clerk.issuer, &user.id, &session.id, now_ms() / 1000, &extra)?)
 }

@@ -4,7 +4,7 @@ use axum::{
     Json,
     extract::{Path, Query},
     http::StatusCode,
-    response::IntoResponse,
+    response::{IntoResponse, Response},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -30,18 +30,18 @@ pub(super) struct Page {
 }
 
 impl Page {
-    fn of(self, items: Vec<Value>) -> ClerkResult {
+    fn of(self, items: Vec<Value>) -> Response {
         let total = items.len();
         let part = items.into_iter().skip(self.offset).take(self.limit.unwrap_or(usize::MAX));
         let page = json!({ "data": part.collect::<Vec<_>>(), "total_count": total });
-        Ok(Json(json!({ "response": page, "client": null })).into_response())
+        Json(json!({ "response": page, "client": null })).into_response()
     }
 }
 
 /// A list of what the development Clerk does not have, such as invitations.
 pub(super) async fn none(browser: Browser, Query(page): Query<Page>) -> ClerkResult {
     browser.current()?;
-    page.of(Vec::new())
+    Ok(page.of(Vec::new()))
 }
 
 /// The signed-in user's membership of an organization, which must grant a permission if one is given.
@@ -102,10 +102,11 @@ pub(super) async fn delete(browser: Browser, Path(id): Path<String>) -> ClerkRes
 /// The organizations of the user.
 pub(super) async fn memberships(browser: Browser, Query(page): Query<Page>) -> ClerkResult {
     let (_, user) = browser.current()?;
-    page.of(browser.clerk.read(|state| {
+    let items = browser.clerk.read(|state| {
         let own = state.memberships.values().filter(|member| member.user_id == user.id);
         own.filter_map(|member| json::membership(&browser, state, member)).collect()
-    }))
+    });
+    Ok(page.of(items))
 }
 
 pub(super) async fn leave(browser: Browser, Path(id): Path<String>) -> ClerkResult {
@@ -116,9 +117,11 @@ pub(super) async fn leave(browser: Browser, Path(id): Path<String>) -> ClerkResu
 
 pub(super) async fn members(browser: Browser, Path(id): Path<String>, Query(page): Query<Page>) -> ClerkResult {
     own(&browser, &id, None)?;
-    page.of(browser
-        .clerk
-        .read(|state| state.members(&id).filter_map(|member| json::membership(&browser, state, member)).collect()))
+    let items = browser.clerk.read(|state| {
+        let members = state.members(&id);
+        members.filter_map(|member| json::membership(&browser, state, member)).collect()
+    });
+    Ok(page.of(items))
 }
 
 pub(super) async fn update_member(
@@ -145,7 +148,7 @@ fn respond(browser: &Browser, member: &Membership) -> ClerkResult {
 /// The roles that a member can have, with their permissions.
 pub(super) async fn roles(browser: Browser, Path(id): Path<String>, Query(page): Query<Page>) -> ClerkResult {
     own(&browser, &id, None)?;
-    page.of(browser.clerk.read(|state| {
+    let items = browser.clerk.read(|state| {
         let mut roles = vec![ADMIN, MEMBER];
         roles.extend(state.roles.keys().map(String::as_str).filter(|role| ![ADMIN, MEMBER].contains(role)));
         let role = |role: &str| {
@@ -161,5 +164,6 @@ pub(super) async fn roles(browser: Browser, Path(id): Path<String>, Query(page):
             })
         };
         roles.into_iter().map(role).collect()
-    }))
+    });
+    Ok(page.of(items))
 }

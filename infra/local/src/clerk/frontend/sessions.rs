@@ -37,7 +37,11 @@ pub(super) async fn touch(mut browser: Browser, Path(id): Path<String>, form: Fo
     browser.session(&id)?;
     if form.has(ACTIVE) {
         let organization = form.text(ACTIVE);
-        browser.clerk.change(|state| Some(state.sessions.get_mut(&id)?.organization = organization))?;
+        browser.clerk.change(|state| {
+            if let Some(session) = state.sessions.get_mut(&id) {
+                session.organization = organization;
+            }
+        })?;
     }
     let (session, user) = browser.session(&id)?;
     browser.change(|client| client.last_active = Some(id))?;
