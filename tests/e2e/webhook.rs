@@ -106,6 +106,23 @@ async fn ignored_and_invalid_events_are_accepted() {
     }
 }
 
+#[test]
+fn events_of_organizations_are_accepted() {
+    let (ada, eve) = (User::sign_up("Ada"), User::sign_up("Eve"));
+    let delivered = |arguments: &[&str], kinds: &[&str]| {
+        let output = stack().run(arguments);
+        let printed = String::from_utf8_lossy(&output.stderr);
+        assert!(kinds.iter().all(|kind| printed.contains(&format!("{kind} delivered"))), "{printed}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    let create = ["organization", "create", "--name", "Acme", "--user", &ada.id];
+    let organization = delivered(&create, &["organization.created", "organizationMembership.created"]);
+    let add = ["organization", "add", "--id", &organization, "--user", &eve.id];
+    delivered(&add, &["organizationMembership.created"]);
+    // The user's deletion also ends the membership.
+    delivered(&["user", "delete", "--id", &eve.id], &["organizationMembership.deleted", "user.deleted"]);
+}
+
 #[tokio::test]
 async fn invalid_events_are_counted_for_the_alarm() {
     let answer = deliver(&json!({ "type": "user.deleted", "data": { "id": ["user_ada"] } })).await;
