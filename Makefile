@@ -172,11 +172,12 @@ $(TOOLS)/%/installed: infra/tools/%.txt
 	@touch $@
 
 .PHONY: lock
-lock: $(TOOLS)/uv/installed ## Write the lock files of infra/tools from its .in files (UPGRADE=1: newest versions)
+lock: $(TOOLS)/uv/installed $(TOOLS)/node/installed ## Write the lock files of infra/tools (UPGRADE=1: newest versions of the .in files)
 	@for tool in infra/tools/*.in; do \
 		$(TOOLS)/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --only-binary :all: --generate-hashes \
 			--no-header --no-emit-index-url $(if $(UPGRADE),--upgrade) --output-file $${tool%.in}.txt $$tool || exit 1; \
 	done
+	@cd infra/tools/clerk-browser && PATH=$(CURDIR)/$(TOOLS)/node/bin:$$PATH node lock.mjs
 
 # Packages of Clerk: clerk-backend has its verifier, for the differential test, and clerk-browser the scripts that its SDK
 # loads in a browser. The lock file of clerk-browser omits the packages' dependencies, which the scripts contain.

@@ -1,6 +1,6 @@
 import { clerk, newPlace, start } from "../../testing/stack.ts";
 import { newChat, titles } from "./chats.ts";
-import { enter, expect, isSignedIn, newUser, openUserMenu, type Page, signUp, test } from "./support.ts";
+import { enter, expect, isAccessible, isSignedIn, newUser, openUserMenu, type Page, signUp, test } from "./support.ts";
 
 /** Records each moment in which chats of one user are beside the name of another. Titles begin with the owner's name. */
 async function watchForMixtures(page: Page): Promise<() => Promise<string[]>> {
@@ -33,6 +33,8 @@ test("two users in one browser switch without a reload, and see only their own d
     await newChat(page, "Ada plans");
     await openUserMenu(page);
     await page.getByRole("button", { name: "Add account" }).click();
+    await expect(page.getByLabel("Email address")).toBeVisible();
+    await isAccessible(page);
     await enter(page, eve.email);
     await isSignedIn(page);
     await expect(page.getByRole("banner")).toContainText(eve.email);

@@ -6,6 +6,7 @@ import {
   claims,
   enter,
   expect,
+  isAccessible,
   isSignedIn,
   newUser,
   newWindow,
@@ -216,6 +217,7 @@ test("a sign-out that fails can be retried", async ({ page }) => {
   await page.route("**/clerk/v1/client/sessions?*", (route) => route.fulfill({ status: 500, json: { errors: [] } }));
   await page.reload();
   await expect(page.getByText("Couldn't sign you out.")).toBeVisible();
+  await isAccessible(page);
   await page.unroute("**/clerk/v1/client/sessions?*");
   await page.getByRole("button", { name: "Try again" }).click();
   await expect(page).toHaveURL(/\/sign-in/);

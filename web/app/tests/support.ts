@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import path from "node:path";
 
+import AxeBuilder from "@axe-core/playwright";
 import {
   type Browser,
   type BrowserContext,
@@ -80,6 +81,14 @@ export const openUserMenu = (page: Page) => page.getByRole("button", { name: "Op
 export async function signOut(page: Page) {
   await openUserMenu(page);
   await page.getByRole("button", { name: "Sign out" }).click();
+}
+
+/** Checks a page with axe-core, and checks that nothing is wider than the screen. */
+export async function isAccessible(page: Page) {
+  const { violations } = await new AxeBuilder({ page }).analyze();
+  expect(violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(" ")}`)).toEqual([]);
+  const beyond = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+  expect(beyond, "nothing is wider than the screen").toBeLessThanOrEqual(0);
 }
 
 /** Every test fails on a violation of the content security policy, and on a request that leaves the machine. */
