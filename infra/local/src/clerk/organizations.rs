@@ -42,8 +42,8 @@ pub(super) fn role_name(role: &str) -> String {
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
-/// The claims `o` and `fea` of a session token for an organization, in version 2, if the user is a member. A bit of `fpm` grants the permission
-/// that has its place in `per`, for the feature that has the number's place in `fea`.
+/// The claims `o` and `fea` of a session token in version 2, if the user is a member. `fpm` has a number for each feature in
+/// `fea`, whose bits, lowest first, select its permissions from `per`.
 pub(super) fn claims(state: &State, user_id: &str, organization_id: &str) -> Option<(Value, String)> {
     let membership = state.membership(organization_id, user_id)?;
     let organization = state.organizations.get(organization_id)?;
@@ -83,7 +83,7 @@ fn slug_of(text: &str) -> Option<String> {
 }
 
 /// What a request says about an organization.
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 pub(super) struct OrganizationBody {
     pub(super) name: Option<String>,
     pub(super) slug: Option<String>,

@@ -224,15 +224,14 @@ impl Organization {
         json!({
             "id": self.id, "object": "organization", "name": self.name, "slug": self.slug, "image_url": null,
             "has_image": false, "created_by": self.created_by, "max_allowed_memberships": MAX_MEMBERS,
-            "admin_delete_enabled": true, "public_metadata": {}, "private_metadata": {},
-            "created_at": self.created_at, "updated_at": self.updated_at,
+            "admin_delete_enabled": true, "public_metadata": {}, "created_at": self.created_at, "updated_at": self.updated_at,
         })
     }
 }
 
 /// The role of an organization's creator.
 pub(crate) const ADMIN: &str = "org:admin";
-/// The role of a member that was added without another.
+/// The role of other members.
 pub(crate) const MEMBER: &str = "org:member";
 /// How many members an organization can have, by Clerk's default.
 pub(crate) const MAX_MEMBERS: usize = 5;
