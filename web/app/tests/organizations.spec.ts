@@ -64,6 +64,7 @@ test("a user creates organizations and switches between them", async ({ page }) 
 });
 
 test("a member sees the other members and leaves, and the last admin cannot", async ({ page, browser }) => {
+  test.setTimeout(120_000);
   const [ada, eve] = [newUser("Ada"), newUser("Eve")];
   const phone = await newWindow(browser);
   await Promise.all([signUp(page, ada), signUp(phone, eve)]);

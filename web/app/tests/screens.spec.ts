@@ -22,6 +22,19 @@ for (const [device, options] of Object.entries(DEVICES)) {
       await page.screenshot({ path: path.join(IMAGES, `${screen}-${device}.png`), scale: "css" });
     }
 
+    test("pages of errors are accessible", async ({ signedIn: page }) => {
+      await page.goto(`${stack().web}/no/such/page`);
+      await expect(page.getByRole("heading", { name: "Page not found" })).toBeVisible();
+      await isAccessible(page);
+      for (const path of ["/chats*", "/profile"]) {
+        await page.route(`${stack().api}${path}`, reject(400, "invalid_query", "The query is invalid."));
+        await page.goto(stack().web);
+        await expect(page.getByRole("alert")).toContainText("The query is invalid.");
+        await isAccessible(page);
+        await page.unroute(`${stack().api}${path}`);
+      }
+    });
+
     test("every screen is accessible", async ({ page, context }) => {
       await page.goto(stack().web);
       await expect(page.getByRole("heading", { name: "Sign in" })).toBeVisible();
@@ -56,17 +69,6 @@ for (const [device, options] of Object.entries(DEVICES)) {
       await page.getByRole("link", { name: "Your Profile" }).click();
       await expect(page.getByRole("region", { name: "Profile" })).toBeVisible();
       await check(page, "profile");
-
-      await page.goto(`${stack().web}/no/such/page`);
-      await expect(page.getByRole("heading", { name: "Page not found" })).toBeVisible();
-      await isAccessible(page);
-      for (const path of ["/chats*", "/profile"]) {
-        await page.route(`${stack().api}${path}`, reject(400, "invalid_query", "The query is invalid."));
-        await page.goto(stack().web);
-        await expect(page.getByRole("alert")).toContainText("The query is invalid.");
-        await isAccessible(page);
-        await page.unroute(`${stack().api}${path}`);
-      }
 
       const list = await hold(page, "GET", "/chats*", (route) => route.continue());
       await page.goto(stack().web);
