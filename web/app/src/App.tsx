@@ -41,6 +41,7 @@ function SigningIn() {
   const { error, retry } = useAuthState();
   return (
     <main className="sign-in">
+      <h1 className="visually-hidden">Signing in</h1>
       <ConnectionNotice />
       {error ? <Notice onRetry={retry}>{error.message}</Notice> : <Spinner label="Signing you in" />}
     </main>
@@ -77,8 +78,12 @@ function SigningOut() {
     signOut().catch(() => setHasFailed(true));
   }, [signOut]);
   useEffect(attempt, [attempt]);
-  if (hasFailed) return <Notice onRetry={attempt}>Couldn't sign you out.</Notice>;
-  return <Spinner label="Signing you out" />;
+  return (
+    <>
+      <h1 className="visually-hidden">Signing out</h1>
+      {hasFailed ? <Notice onRetry={attempt}>Couldn't sign you out.</Notice> : <Spinner label="Signing you out" />}
+    </>
+  );
 }
 
 /** The name is beside the button: inside, it would contradict the button's label. */

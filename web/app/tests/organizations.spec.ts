@@ -100,5 +100,5 @@ async function leave(page: Page, name: string) {
   const dialog = page.getByRole("dialog");
   await dialog.getByRole("button", { name: "Leave organization" }).click();
   await dialog.getByRole("textbox").fill(name);
-  await dialog.getByRole("button", { name: "Leave organization" }).click();
+  await dialog.locator("form").getByRole("button", { name: "Leave organization" }).click();
 }
