@@ -136,7 +136,7 @@ export const test = base.extend<{ requestsElsewhere: string[]; signedIn: Page; v
 });
 
 /** Records the violations of the content security policy on every page of a context. */
-async function watchForViolations(context: BrowserContext, violations: string[]): Promise<void> {
+export async function watchForViolations(context: BrowserContext, violations: string[]): Promise<void> {
   await context.exposeBinding("noteViolation", (_, violation: string) => violations.push(violation));
   await context.addInitScript(() => {
     const { noteViolation } = window as unknown as { noteViolation: (violation: string) => void };
