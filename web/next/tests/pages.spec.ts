@@ -48,6 +48,14 @@ test("pages have the content security policy of the other application, with a no
   expect(nonces.size).toBe(6);
 });
 
+test("requests to another host, and requests of other sites, do not reach Next.js", async ({ request }) => {
+  const others = [{ host: "evil.test" }, { origin: "http://evil.test" }, { "sec-fetch-site": "cross-site" }];
+  for (const headers of others as Record<string, string>[]) {
+    const response = await request.get(`${stack().web}/sign-in`, { headers });
+    expect(response.status(), JSON.stringify(headers)).toBe(403);
+  }
+});
+
 plain("the policy blocks scripts without the nonce, and no page can be framed", async ({ page, context }) => {
   const violations: string[] = [];
   await watchForViolations(context, violations);
