@@ -76,6 +76,10 @@ test("a picture that a user uploads in Clerk's component is shown", async ({ sig
   await page.keyboard.press("Escape");
   await expect(shown).toHaveAttribute("src", /\/clerk\/pictures\//);
   await expect.poll(() => shown.evaluate((image) => (image as HTMLImageElement).naturalWidth)).toBeGreaterThan(1);
+  // Profiles accept only https URLs, and the local stack has no TLS.
+  await page.getByRole("link", { name: "Your Profile" }).click();
+  await expect(page.getByRole("region", { name: "Profile" })).toBeVisible();
+  await expect(page.locator("img.picture")).toHaveCount(0);
 });
 
 test("a user signs another browser out in Clerk's component", async ({ page, browser }) => {
