@@ -35,8 +35,19 @@ enum Call {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum IfMatch {
     Absent,
+    /// The version of a possible state, which [`Call::with_version`] replaces by its number.
     Current,
-    Wrong,
+    Version(u64),
+}
+
+impl Call {
+    fn with_version(self, version: u64) -> Self {
+        match self {
+            Self::Update(IfMatch::Current) => Self::Update(IfMatch::Version(version)),
+            Self::Delete(IfMatch::Current) => Self::Delete(IfMatch::Version(version)),
+            call => call,
+        }
+    }
 }
 
 /// A request for an item, and the fault that it meets.
@@ -48,7 +59,7 @@ struct Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let if_match = || select(vec![IfMatch::Absent, IfMatch::Current, IfMatch::Wrong]);
+    let if_match = || select(vec![IfMatch::Absent, IfMatch::Current, IfMatch::Version(1_000_000)]);
     let call = prop_oneof![
         3 => any::<bool>().prop_map(|other| Call::Create { other }),
         3 => if_match().prop_map(Call::Update),
@@ -87,7 +98,11 @@ impl State {
             }
             (Call::Create { other }, Some(_)) => (if self.created_as == Some(other) { 200 } else { 409 }, self.clone()),
             (_, None) => (404, self.clone()),
-            (Call::Update(IfMatch::Wrong) | Call::Delete(IfMatch::Wrong), _) => (412, self.clone()),
+            (Call::Update(IfMatch::Version(version)) | Call::Delete(IfMatch::Version(version)), _)
+                if version != self.version =>
+            {
+                (412, self.clone())
+            }
             (Call::Update(_), Some(members)) => {
                 let mut members = members.clone();
                 for (name, value) in sample.update.as_object().expect("a body is an object") {
@@ -153,11 +168,9 @@ impl Items {
 /// Sends a step's request. Returns None if the function was killed.
 async fn send(stack: &mut Stack, step: &Step, items: &Items, sample: &Sample) -> Option<(u64, Value)> {
     let (id, path) = (&items.ids[step.item], sample.item(&items.ids[step.item]));
-    let version = items.states[step.item].first().map_or(0, |state| state.version);
     let if_match = |if_match| match if_match {
-        IfMatch::Absent => String::new(),
-        IfMatch::Current => format!("\"{version}\""),
-        IfMatch::Wrong => "\"1000000\"".to_owned(),
+        IfMatch::Absent | IfMatch::Current => String::new(),
+        IfMatch::Version(version) => format!("\"{version}\""),
     };
     let (method, path, body, if_match) = match step.call {
         Call::Create { other } => {
@@ -182,11 +195,13 @@ async fn play(stack: &mut Stack, case: Case, sample: &Sample) -> Result<(), Stri
     for (number, step) in steps.iter().chain([&finally]).enumerate() {
         stack.sign_in(&format!("user_{}", case.number));
         stack.plan(step.plan);
-        let outcome = send(stack, step, &items, sample).await;
+        let version = items.states[step.item].first().map_or(0, |state| state.version);
+        let step = Step { call: step.call.with_version(version), ..step.clone() };
+        let outcome = send(stack, &step, &items, sample).await;
         let had_fault = stack.planned() != step.plan;
         stack.plan(None);
         let is_failure = matches!(outcome, None | Some((503, _)));
-        let checked = items.observe(step, outcome.as_ref(), sample);
+        let checked = items.observe(&step, outcome.as_ref(), sample);
         let checked =
             checked.and_then(|()| if is_failure && !had_fault { Err(format!("{outcome:?}")) } else { Ok(()) });
         checked.map_err(|wrong| format!("step {number}, {step:?}: {wrong}"))?;

@@ -7,9 +7,11 @@ use serde_json::Value;
 use store::Streams;
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Ok(batch) = Streams::new("UsersTable".to_owned(), "SessionsTable".to_owned()).read(bytes) {
-        let event: Value = serde_json::from_slice(bytes).unwrap();
-        let records = batch.users.iter().map(|user| user.records.len()).sum::<usize>() + batch.invalid.len();
-        assert_eq!(event["Records"].as_array().map(Vec::len), Some(records));
+    let batch = Streams::new("UsersTable".to_owned(), "SessionsTable".to_owned()).read(bytes);
+    let event: Value = serde_json::from_slice(bytes).unwrap_or_default();
+    // A list of the members' values without their names is read as well.
+    if let (Ok(batch), Some(records)) = (batch, event["Records"].as_array()) {
+        let read = batch.users.iter().map(|user| user.records.len()).sum::<usize>() + batch.invalid.len();
+        assert_eq!(records.len(), read);
     }
 });
