@@ -36,6 +36,7 @@ for (const [device, options] of Object.entries(DEVICES)) {
     });
 
     test("every screen is accessible", async ({ page, context }) => {
+      test.setTimeout(180_000);
       await page.goto(stack().web);
       await expect(page.getByRole("heading", { name: "Sign in" })).toBeVisible();
       await check(page, "sign-in");
