@@ -29,7 +29,7 @@ help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 .PHONY: run
-run: $(TOOLS)/cargo-lambda/installed $(TOOLS)/web/installed $(TOOLS)/clerk-browser/installed $(if $(NEXT),$(NEXT_BUILD)) ## Start everything on this machine (FRESH=1: with empty tables; NEXT=1: with web/next)
+run: $(TOOLS)/cargo-lambda/installed $(TOOLS)/web/installed $(TOOLS)/clerk-browser/installed $(TOOLS)/htmx/installed $(if $(NEXT),$(NEXT_BUILD)) ## Start everything on this machine (FRESH=1: with empty tables; NEXT=1: with web/next)
 	@cargo dev run $(if $(FRESH),--fresh) $(if $(NEXT),--next)
 
 .PHONY: test
@@ -40,14 +40,14 @@ test: $(TOOLS)/cargo-lambda/installed $(TOOLS)/clerk-backend/installed ## Run ev
 	@$(MAKE) --no-print-directory test-web
 
 .PHONY: test-web
-test-web: $(TOOLS)/cargo-lambda/installed $(TOOLS)/web/installed $(TOOLS)/clerk-browser/installed $(NEXT_BUILD) ## Run the tests of the client library and the applications
+test-web: $(TOOLS)/cargo-lambda/installed $(TOOLS)/web/installed $(TOOLS)/clerk-browser/installed $(TOOLS)/htmx/installed $(NEXT_BUILD) ## Run the tests of the client library and the applications
 	cargo build --workspace --bins
 	$(NPM) test --workspace client
 	@if browser=$$(web/testing/browser); then CHROMIUM=$$browser $(NPM) test --workspace app --workspace next; \
 	else echo "skipped the applications' tests: no Chromium was found; set CHROMIUM to the path of one"; fi
 
 .PHONY: images
-images: $(TOOLS)/cargo-lambda/installed $(TOOLS)/web/installed $(TOOLS)/clerk-browser/installed ## Take the screenshots in docs/images again
+images: $(TOOLS)/cargo-lambda/installed $(TOOLS)/web/installed $(TOOLS)/clerk-browser/installed $(TOOLS)/htmx/installed ## Take the screenshots in docs/images again
 	cargo build --workspace --bins
 	UPDATE_IMAGES=1 CHROMIUM=$$(web/testing/browser) $(NPM) test --workspace app -- screens
 
@@ -179,10 +179,11 @@ lock: $(TOOLS)/uv/installed $(TOOLS)/node/installed ## Write the lock files of i
 	done
 	@cd infra/tools/clerk-browser && PATH=$(CURDIR)/$(TOOLS)/node/bin:$$PATH node lock.mjs
 
-# Packages of Clerk: clerk-backend has its verifier, for the differential test, and clerk-browser the scripts that its SDK
-# loads in a browser. The lock file of clerk-browser omits the packages' dependencies, which the scripts contain.
-CLERK := clerk-backend clerk-browser
-$(CLERK:%=$(TOOLS)/%/installed): $(TOOLS)/%/installed: $(TOOLS)/node/installed infra/tools/%/package.json infra/tools/%/package-lock.json
+# Packages of npm: clerk-backend has Clerk's verifier, for the differential test, clerk-browser the scripts that Clerk's SDK
+# loads in a browser, and htmx the script of the local dashboard. The lock file of clerk-browser omits the packages'
+# dependencies, which the scripts contain.
+PACKAGES := clerk-backend clerk-browser htmx
+$(PACKAGES:%=$(TOOLS)/%/installed): $(TOOLS)/%/installed: $(TOOLS)/node/installed infra/tools/%/package.json infra/tools/%/package-lock.json
 	@echo "setting up $* in .tools"
 	@rm -rf $(@D)
 	@mkdir -p $(@D)

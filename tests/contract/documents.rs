@@ -222,3 +222,22 @@ fn costs_are_those_of_the_calculation() {
     let unknown: Vec<_> = stated.filter(|price| !known.contains(price)).collect();
     assert!(unknown.is_empty(), "neither prices nor results of infra/cost.py: {unknown:?}");
 }
+
+/// Every symptom leads to the checks that find it, and every check is part of the guide.
+#[test]
+fn troubleshooting_names_the_checks_of_the_doctor() {
+    let guide = file("docs/troubleshooting.md");
+    let mut named: BTreeSet<&&str> = BTreeSet::new();
+    for section in guide.split("\n## ").skip(1) {
+        let mut lines = section.lines().filter(|line| !line.is_empty());
+        let (title, checks) = (lines.next().expect("a title"), lines.next().unwrap_or_default());
+        let checks = if checks == "No check finds it." { "" } else { checks.strip_prefix("Checks: ").expect(title) };
+        for check in checks.split('`').skip(1).step_by(2) {
+            let known: Vec<_> = local::doctor::NAMES.iter().filter(|name| name.starts_with(check)).collect();
+            assert!(!known.is_empty(), "{title}: there is no check {check}");
+            named.extend(known);
+        }
+    }
+    let missing: Vec<_> = local::doctor::NAMES.iter().filter(|name| !named.contains(name)).collect();
+    assert!(missing.is_empty(), "docs/troubleshooting.md does not name {missing:?}");
+}

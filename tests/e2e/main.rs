@@ -14,6 +14,7 @@ mod connect;
 #[cfg(feature = "contract")]
 mod contract;
 mod docker;
+mod doctor;
 mod documents;
 mod events;
 mod faults;

@@ -72,6 +72,7 @@ impl Stack {
             .current_dir(workspace())
             .envs(["API_PORT", "CLERK_PORT", "DYNAMODB_PORT", "LIVE_PORT"].map(|port| (port, "0")))
             .env("WEB_PORT", "3000")
+            .env("LOGS", "json")
             .env("LOCAL_DATA", &data)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

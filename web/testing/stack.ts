@@ -26,6 +26,8 @@ const PARTS = {
 export interface Stack extends Place {
   readonly api: string;
   readonly clerk: string;
+  /** The URL of the local dashboard. */
+  readonly dashboard: string;
   readonly database: string;
   /** The URL of the WebSocket API. */
   readonly live: string;
@@ -80,6 +82,7 @@ export async function start(place: Place, ...options: string[]): Promise<Stack> 
     },
     api: url(PARTS.API_PORT),
     clerk: url(PARTS.CLERK_PORT),
+    dashboard: url("dashboard"),
     database: url(PARTS.DYNAMODB_PORT),
     live: url(PARTS.LIVE_PORT),
     web: url(PARTS.WEB_PORT),

@@ -10,8 +10,9 @@ use url::Url;
 
 use crate::{
     clerk::{Secrets, WEBHOOKS_HEADER},
-    docker, dynamodb, files,
+    docker, doctor, dynamodb, files,
     functions::{url_path, workspace},
+    logs,
     reconcile::{Defaults, Reconcile},
     samples::{self, Sample},
     scaffold::NewResource,
@@ -87,6 +88,9 @@ enum Command {
         /// Also stop when standard input is closed, which happens when the parent process ends
         #[arg(long)]
         until_stdin_closes: bool,
+        /// How to print the functions' log lines
+        #[arg(long, env = "LOGS", value_enum, default_value_t)]
+        logs: logs::Format,
         #[command(flatten)]
         limits: Limits,
     },
@@ -174,6 +178,20 @@ enum Command {
         /// Options of `sam local start-api`, such as --skip-pull-image
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<String>,
+    },
+    /// Check the running local stack; the exit status is 1 if a check fails
+    Doctor {
+        #[command(flatten)]
+        instance: Instance,
+        /// Origin of a front end of your own
+        #[arg(long, value_parser = origin)]
+        origin: Vec<String>,
+        /// A session token to verify step by step
+        #[arg(long)]
+        token: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Add a resource to the project; use `make resource`, which also generates the OpenAPI document
     Resource(NewResource),
@@ -282,12 +300,13 @@ impl Cli {
     /// Runs the command.
     pub async fn run(self) -> Result<()> {
         match self.command {
-            Command::Run { settings, fresh, no_reload, release, api_only, next, until_stdin_closes, limits } => {
+            Command::Run { settings, fresh, no_reload, release, api_only, next, until_stdin_closes, logs, limits } => {
                 let Settings { ports, origins, data } = settings;
                 let (folder, reload) = (data.folder(), !no_reload);
                 let options = Options {
                     ports,
                     limits,
+                    logs,
                     origins,
                     folder,
                     fresh,
@@ -344,6 +363,9 @@ impl Cli {
                     ["start-api".to_owned()].into_iter().chain(served.options).chain(options).collect();
                 println!("the API with functions in Docker is at {}", served.url);
                 in_docker(&arguments, None, ports, &origins, &folder, &secrets).await
+            }
+            Command::Doctor { instance: Instance { clerk_port, data }, origin, token, json } => {
+                doctor::report_running(clerk_port, &data.folder(), origin, token.as_deref(), json).await
             }
             Command::Resource(resource) => resource.write(&workspace()),
             Command::Reconcile { instance, api_port, reconcile } => {

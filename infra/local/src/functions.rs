@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
@@ -19,6 +20,7 @@ use tokio::{
 };
 
 use crate::{
+    logs::Logs,
     proxy::hidden_listener,
     template::{Function, Template},
     websocket,
@@ -58,12 +60,13 @@ pub(crate) struct Functions {
 impl Functions {
     /// Starts the built functions where web pages cannot reach the Runtime API and its events. `environment` is for all of
     /// them, and `folder` for links to their sources. With `reload`, edited code is rebuilt and reloaded.
-    /// `release` is as in [`build`].
+    /// `release` is as in [`build`]. `logs` gets the output.
     pub(crate) async fn start(
         environment: &BTreeMap<String, String>,
         folder: &Path,
         reload: bool,
         release: bool,
+        logs: &Arc<Logs>,
     ) -> Result<Self> {
         let address = free_address().await?;
         let (ip, port) = (address.ip().to_string(), address.port().to_string());
@@ -77,6 +80,8 @@ impl Functions {
             .arg(workspace().join(".cargo/config.toml"))
             .current_dir(sources(folder)?)
             .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             // A separate process group: Ctrl-C reaches only this program, which then stops the functions in order.
             .process_group(0);
         if !reload {
@@ -90,7 +95,8 @@ impl Functions {
             }
         }
         watch.envs(environment);
-        let watch = watch.spawn().context("cargo-lambda cannot be started")?;
+        let mut watch = watch.spawn().context("cargo-lambda cannot be started")?;
+        logs.follow(&mut watch);
         Ok(Self { watch, address })
     }
 

@@ -6,11 +6,13 @@ use std::{
     io::Read,
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use dynoxide::Database;
+use serde::{Deserialize, Serialize};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -21,18 +23,20 @@ use tokio::{
 use crate::{
     api,
     clerk::{self, Clerk, Secrets},
+    dashboard::{self, Dashboard},
     dynamodb, files,
     functions::{self, Functions, Invoker, url_path, workspace},
+    logs::{self, Logs},
     next::{self, Next},
     proxy::Proxy,
     streams::Streams,
     template::Template,
     web,
-    websocket::{self, Limits},
+    websocket::{self, Connections, Limits},
 };
 
 /// The files with secrets and personal data in the data folder.
-fn private_files(folder: &Path) -> impl Iterator<Item = PathBuf> {
+pub(crate) fn private_files(folder: &Path) -> impl Iterator<Item = PathBuf> {
     let names = dynamodb::FILES.iter().chain(&clerk::FILES).chain([&dynamodb::CREDENTIALS]);
     names.map(|name| folder.join(name))
 }
@@ -67,6 +71,7 @@ impl Ports {
 pub(crate) struct Options {
     pub(crate) ports: Ports,
     pub(crate) limits: Limits,
+    pub(crate) logs: logs::Format,
     /// Origins of front ends besides the example application's.
     pub(crate) origins: Vec<String>,
     pub(crate) folder: PathBuf,
@@ -107,14 +112,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let api_listener = listen(&mut ports.api, "API_PORT").await?;
     let live_listener = listen(&mut ports.live, "LIVE_PORT").await?;
 
-    files::folder(folder)?;
-    let _lock = lock(folder)?;
-    if fresh {
-        empty(folder)?;
-    }
-    for file in private_files(folder) {
-        files::file_if_present(&file)?;
-    }
+    let _lock = prepare(folder, fresh)?;
     let template = Template::load()?;
     let database = dynamodb::open(&folder.join(dynamodb::FILES[0]), &template)?;
     let streams = Streams::open(&database, &template)?;
@@ -135,30 +133,37 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let live = format!("127.0.0.1:{}/{}", ports.live, template.websocket_api.stage);
     environment.insert("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI".to_owned(), format!("http://{live}"));
     let live = format!("ws://{live}");
+    let running = Running::new(ports, &options, &webhook, &live, &environment);
+    let connections = Arc::<Connections>::default();
+    let logs = Logs::new(options.logs, Arc::clone(&clerk));
+    let dashboard = Arc::new(Dashboard {
+        clerk: Arc::clone(&clerk),
+        database: database.clone(),
+        tables: template.tables.clone(),
+        connections: Arc::clone(&connections),
+        logs: Arc::clone(&logs),
+        running: running.clone(),
+        folder: folder.clone(),
+    });
 
     let (used, is_used) = watch::channel(());
     let dynamodb = dynamodb::serve_guarded(dynamodb_listener, database, access_key.clone(), used).await?;
-    let issuing = clerk.serve(clerk_listener);
+    let pages =
+        dashboard::programs(Arc::clone(&dashboard), ports.clerk).merge(dashboard::pages(dashboard, ports.clerk));
+    let issuing = clerk.serve_with(clerk_listener, pages);
 
-    let mut build = functions::build(&template, release)?;
-    let built = tokio::select! {
-        built = build.wait() => built?,
-        () = &mut stop => {
-            functions::stop(build).await;
-            return Ok(());
-        }
-    };
-    if !built.success() {
-        bail!("the functions do not build");
+    if !build(&template, release, &mut stop).await? {
+        return Ok(());
     }
-    let mut functions = Functions::start(&environment, folder, reload, release).await?;
+    let mut functions = Functions::start(&environment, folder, reload, release, &logs).await?;
     let router = api::router(&template, functions.address(), ports.api, origins.clone());
     let mut serving = JoinSet::new();
     serving.spawn(async move { axum::serve(api_listener, router).await });
     let invoke = functions.address();
     let invoker = functions.invoker()?;
     let websocket_api = template.websocket_api.clone();
-    let router = websocket::router(websocket_api, invoker.clone(), limits, ports.live, origins.clone(), access_key);
+    let router =
+        websocket::router(websocket_api, invoker.clone(), limits, ports.live, origins.clone(), access_key, connections);
     serving.spawn(async move { axum::serve(live_listener, router).await });
     let _polling = streams.poll(&invoker, &is_used);
     let ready = async {
@@ -173,8 +178,8 @@ pub(crate) async fn run(options: Options) -> Result<()> {
             Ok((Some(web::serve(listener, application, &clerk, origins)?), server))
         };
         let ((_application, mut server), ()) = tokio::try_join!(application, functions.ready(&template))?;
+        logs.greet(greeting(&running, invoke));
         clerk.resume();
-        greet(ports, &webhook, &live, invoke, folder, api_only);
         tokio::select! {
             status = functions.ended() => bail!("cargo-lambda has stopped ({})", status?),
             error = next::ended(server.as_mut()) => Err(error),
@@ -189,6 +194,79 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     issuing.abort();
     dynamodb.abort();
     outcome
+}
+
+/// Builds the functions. False if the stack was stopped in the meantime.
+async fn build(template: &Template, release: bool, stop: &mut (impl Future<Output = ()> + Unpin)) -> Result<bool> {
+    let mut build = functions::build(template, release)?;
+    let built = tokio::select! {
+        built = build.wait() => built?,
+        () = stop => {
+            functions::stop(build).await;
+            return Ok(false);
+        }
+    };
+    ensure!(built.success(), "the functions do not build");
+    Ok(true)
+}
+
+/// What runs where, without secrets.
+#[derive(Clone, Deserialize, Serialize)]
+pub(crate) struct Running {
+    /// The URL of the example application, if it runs.
+    pub(crate) application: Option<String>,
+    pub(crate) dashboard: String,
+    pub(crate) api: String,
+    pub(crate) webhook: String,
+    pub(crate) live: String,
+    pub(crate) clerk: String,
+    pub(crate) dynamodb: String,
+    /// Commands to try.
+    pub(crate) commands: String,
+    /// The functions' settings for Clerk, without secrets.
+    pub(crate) settings: BTreeMap<String, String>,
+    /// The origins of the front ends.
+    pub(crate) front_ends: Vec<String>,
+}
+
+impl Running {
+    /// `ports` are those that the system has chosen. `webhook` is a path.
+    fn new(
+        ports: Ports,
+        Options { api_only, folder, origins: more, .. }: &Options,
+        webhook: &str,
+        live: &str,
+        environment: &BTreeMap<String, String>,
+    ) -> Self {
+        let url = |port| format!("http://127.0.0.1:{port}");
+        let public = ["CLERK_ISSUER", "CLERK_AUTHORIZED_PARTIES"].into_iter();
+        Self {
+            application: (!api_only).then(|| origin(ports)),
+            dashboard: format!("http://localhost:{}", ports.clerk),
+            api: url(ports.api),
+            webhook: url(ports.api) + webhook,
+            live: live.to_owned(),
+            clerk: issuer(ports),
+            dynamodb: url(ports.dynamodb),
+            commands: commands(ports, folder),
+            settings: public.filter_map(|name| Some((name.to_owned(), environment.get(name)?.clone()))).collect(),
+            front_ends: origins(ports, more),
+        }
+    }
+
+    /// The URLs with the names of the parts.
+    pub(crate) fn parts(&self) -> Vec<(&'static str, &str)> {
+        let application = self.application.iter().map(|url| ("open", url.as_str()));
+        let others = [
+            ("dashboard", &self.dashboard),
+            ("API", &self.api),
+            ("webhook", &self.webhook),
+            ("live", &self.live),
+            ("Clerk", &self.clerk),
+            ("DynamoDB", &self.dynamodb),
+        ];
+        application.chain(others.map(|(name, url)| (name, url.as_str()))).collect()
+    }
 }
 
 /// What the stack serves between a write and its WebSocket messages, for programs that run the functions themselves.
@@ -219,8 +297,10 @@ impl Live {
         let (used, is_used) = watch::channel(());
         let mut tasks = Streams::open(&database, template)?.poll(&invoker, &is_used);
         let dynamodb = dynamodb::serve_guarded(dynamodb_listener, database, access_key.to_owned(), used).await?;
+        let access_key = access_key.to_owned();
+        let connections = Arc::default();
         let router =
-            websocket::router(websocket_api, invoker, Limits::AWS, live_port, Vec::new(), access_key.to_owned());
+            websocket::router(websocket_api, invoker, Limits::AWS, live_port, Vec::new(), access_key, connections);
         tasks.spawn(async move { drop(tokio::join!(dynamodb, axum::serve(live_listener, router))) });
         Ok(Self { dynamodb: format!("http://127.0.0.1:{dynamodb_port}"), api, _tasks: tasks })
     }
@@ -281,6 +361,19 @@ async fn stdin_closes() {
     drop(is_closed.await);
 }
 
+/// Makes the data private, and empty if it is to be. No other stack can use it while the file is open.
+fn prepare(folder: &Path, fresh: bool) -> Result<File> {
+    files::folder(folder)?;
+    let lock = lock(folder)?;
+    if fresh {
+        empty(folder)?;
+    }
+    for file in private_files(folder) {
+        files::file_if_present(&file)?;
+    }
+    Ok(lock)
+}
+
 /// Prevents a second stack from using the data while the file is open.
 fn lock(folder: &Path) -> Result<File> {
     let file = File::create(folder.join("lock")).context("the data folder cannot be written to")?;
@@ -306,30 +399,36 @@ fn empty(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn greet(ports: Ports, webhook: &str, live: &str, invoke: SocketAddr, folder: &Path, api_only: bool) {
+/// Commands to try, which find this stack.
+fn commands(ports: Ports, folder: &Path) -> String {
     let Ports { api, clerk, dynamodb, .. } = ports;
-    let application = if api_only { String::new() } else { format!("  open      {}\n", origin(ports)) };
-    // The commands below need only Clerk's port.
+    // The first two commands need only Clerk's port.
     let set = if clerk == Ports::CLERK { String::new() } else { format!("CLERK_PORT={clerk} ") };
     let credentials = folder.join(dynamodb::CREDENTIALS);
     let credentials = credentials.display();
-    println!(
+    format!(
+        "\
+  {set}cargo dev user create --id user_ada --email ada@example.com --first-name Ada
+  TOKEN=$({set}cargo dev token --user user_ada)
+  curl -s http://127.0.0.1:{api}/profile -H \"Authorization: Bearer $TOKEN\"
+  AWS_SHARED_CREDENTIALS_FILE={credentials} aws dynamodb list-tables --region us-east-1 --endpoint-url http://127.0.0.1:{dynamodb}"
+    )
+}
+
+fn greeting(running: &Running, invoke: SocketAddr) -> String {
+    let parts: Vec<_> = running.parts().into_iter().map(|(name, url)| format!("  {name:<9} {url}")).collect();
+    let parts = parts.join("\n");
+    let commands = &running.commands;
+    format!(
         "
-{application}  API       http://127.0.0.1:{api}
-  webhook   http://127.0.0.1:{api}{webhook}
-  live      {live}
-  Clerk     http://127.0.0.1:{clerk}
-  DynamoDB  http://127.0.0.1:{dynamodb}
+{parts}
   Invoke    http://{invoke}/2015-03-31/functions/NAME/invocations
 
 Try, in another terminal:
 
-  {set}cargo dev user create --id user_ada --email ada@example.com --first-name Ada
-  TOKEN=$({set}cargo dev token --user user_ada)
-  curl -s http://127.0.0.1:{api}/profile -H \"Authorization: Bearer $TOKEN\"
-  AWS_SHARED_CREDENTIALS_FILE={credentials} aws dynamodb list-tables --region us-east-1 --endpoint-url http://127.0.0.1:{dynamodb}
+{commands}
 
 ready
 "
-    );
+    )
 }

@@ -38,7 +38,7 @@ pub(crate) struct Cors {
 }
 
 /// A table.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Table {
     /// The name of the resource, which is the table's name in the local stack.
     pub name: String,

@@ -2,9 +2,9 @@
 //! to it by `@connections`.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, Ordering},
     },
     time::{Duration, UNIX_EPOCH},
@@ -41,6 +41,8 @@ const MAX_FRAME: usize = 32 << 10;
 const MAX_MESSAGE: usize = 128 << 10;
 /// The largest number of messages that wait for a client. API Gateway throttles further ones.
 const BUFFER: usize = 64;
+/// The largest number of messages that are kept for the dashboard.
+const KEPT: usize = 50;
 /// The timeout for a client to receive a message, or to close.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Only programs on this machine connect.
@@ -70,8 +72,59 @@ struct Gateway {
     api: WebSocketApi,
     functions: Invoker,
     limits: Limits,
-    /// Open connections by id.
-    connections: Mutex<HashMap<String, Connection>>,
+    connections: Arc<Connections>,
+}
+
+/// The open connections, and the last messages that were sent to them.
+#[derive(Default)]
+pub(crate) struct Connections {
+    /// By id.
+    open: Mutex<HashMap<String, Connection>>,
+    /// The newest last.
+    sent: Mutex<VecDeque<Sent>>,
+}
+
+/// An open connection.
+pub(crate) struct Opened {
+    pub(crate) id: String,
+    pub(crate) user_agent: String,
+    /// Milliseconds since the epoch.
+    pub(crate) connected_at: u64,
+    pub(crate) last_active_at: u64,
+}
+
+/// A message that was sent to a connection.
+#[derive(Clone)]
+pub(crate) struct Sent {
+    /// Milliseconds since the epoch.
+    pub(crate) at: u64,
+    pub(crate) connection: String,
+    pub(crate) text: String,
+}
+
+impl Connections {
+    /// The open connections, the oldest first.
+    pub(crate) fn open(&self) -> Vec<Opened> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let opened = open.iter().map(|(id, connection)| Opened {
+            id: id.clone(),
+            user_agent: connection.user_agent.clone(),
+            connected_at: connection.connected_at.try_into().unwrap_or_default(),
+            last_active_at: connection.last_active_at.load(Ordering::Relaxed).try_into().unwrap_or_default(),
+        });
+        let mut opened: Vec<_> = opened.collect();
+        opened.sort_by_key(|connection| connection.connected_at);
+        opened
+    }
+
+    /// The last messages, the newest first.
+    pub(crate) fn sent(&self) -> Vec<Sent> {
+        self.lock_sent().iter().rev().cloned().collect()
+    }
+
+    fn lock_sent(&self) -> MutexGuard<'_, VecDeque<Sent>> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 struct Connection {
@@ -133,9 +186,10 @@ pub(crate) fn router(
     port: u16,
     origins: Vec<String>,
     access_key: String,
+    connections: Arc<Connections>,
 ) -> Router {
     let stage = format!("/{}", api.stage);
-    let gateway = Arc::new(Gateway { api, functions, limits, connections: Mutex::default() });
+    let gateway = Arc::new(Gateway { api, functions, limits, connections });
     let clients = Router::new().route(&stage, any(connect)).with_state(gateway.clone());
     let programs = Router::new()
         .route(&format!("{stage}/@connections/{{id}}"), post(send).get(describe).delete(disconnect))
@@ -236,8 +290,16 @@ async fn send(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, body:
         return exception(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeException");
     }
     let message = Utf8Bytes::try_from(body.clone()).map_or(Message::Binary(body), Message::Text);
+    let text = String::from_utf8_lossy(&message.clone().into_data()).into_owned();
     match messages.try_send(message) {
-        Ok(()) => StatusCode::OK.into_response(),
+        Ok(()) => {
+            let mut sent = gateway.connections.lock_sent();
+            sent.push_back(Sent { at: now().try_into().unwrap_or_default(), connection: id, text });
+            if sent.len() > KEPT {
+                sent.pop_front();
+            }
+            StatusCode::OK.into_response()
+        }
         Err(mpsc::error::TrySendError::Full(_)) => throttled(),
         Err(mpsc::error::TrySendError::Closed(_)) => gone(),
     }
@@ -277,7 +339,7 @@ async fn set_faults(
 
 impl Gateway {
     fn connections<T>(&self, with: impl FnOnce(&mut HashMap<String, Connection>) -> T) -> T {
-        with(&mut self.connections.lock().unwrap_or_else(PoisonError::into_inner))
+        with(&mut self.connections.open.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -5,6 +5,7 @@
 // The program prints its results.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod doctor;
 mod erase;
 mod export;
 mod place;
@@ -13,6 +14,7 @@ use std::{ffi::OsStr, process::ExitCode};
 
 use anyhow::Result;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, builder::Resettable};
+use doctor::Doctor;
 use erase::Erase;
 use export::Export;
 use place::Place;
@@ -32,6 +34,8 @@ enum Command {
     Export(Export),
     /// Erase the data of users that were deleted some time ago
     Erase(Erase),
+    /// Check a deployed stack; the exit status is 1 if a check fails
+    Doctor(Doctor),
     /// Print the tag that identifies a user in logs
     UserTag {
         /// Clerk's id of the user
@@ -63,6 +67,10 @@ async fn run(Cli { place, command }: Cli) -> Result<()> {
     match command {
         Command::Export(export) => export.run(&place.open().await?).await,
         Command::Erase(erase) => erase.run(&place.open().await?).await,
+        Command::Doctor(doctor) => {
+            let (config, stack) = place.deployed().await?;
+            doctor.run(&config, &stack).await
+        }
         Command::UserTag { user } => {
             println!("{}", clerk_auth::user_tag(&user));
             Ok(())

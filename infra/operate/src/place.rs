@@ -54,6 +54,14 @@ pub(crate) struct Table {
 }
 
 impl Place {
+    /// The configuration for AWS, and the name of the deployed stack.
+    pub(crate) async fn deployed(self) -> Result<(SdkConfig, String)> {
+        let config =
+            aws_config::defaults(BehaviorVersion::latest()).http_client(aws::http_client(self.ca_bundle.as_deref()));
+        let stack = self.stack.context("set --stack. `cargo dev doctor` checks the local stack")?;
+        Ok((config.load().await, stack))
+    }
+
     pub(crate) async fn open(self) -> Result<Tables> {
         let config =
             aws_config::defaults(BehaviorVersion::latest()).http_client(aws::http_client(self.ca_bundle.as_deref()));

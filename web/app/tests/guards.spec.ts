@@ -31,7 +31,7 @@ async function sees(page: Page, url: string, init: Init = {}): Promise<string> {
 
 test("a page of another port can neither read nor call nor change anything", async ({ page, context }) => {
   const ada = await signUp(page);
-  const { api, clerk, data, database, web } = stack();
+  const { api, clerk, dashboard, data, database, web } = stack();
   const key = /aws_access_key_id = (\S+)/.exec(await readFile(path.join(data, "aws-credentials"), "utf8"))?.[1];
   const { server, origin } = await otherPort();
   const other = await context.newPage();
@@ -50,6 +50,9 @@ test("a page of another port can neither read nor call nor change anything", asy
       `${api}/lambda-url/clerk-webhook`,
       `${clerk}/.well-known/jwks.json`,
       `${clerk}/v1/users`,
+      dashboard,
+      `${dashboard}/users`,
+      `${dashboard}/webhooks/send`,
       database,
       web,
       `${web}/clerk/v1/client`,
@@ -80,7 +83,7 @@ test("a page of another port can neither read nor call nor change anything", asy
     );
     await expect(other.getByText("origin_not_allowed")).toBeVisible();
     await other.goto(origin);
-    for (const framed of [web, `${web}/sign-in`]) {
+    for (const framed of [web, `${web}/sign-in`, dashboard]) {
       await other.setContent(`<iframe src="${framed}"></iframe>`);
       await expect(other.frameLocator("iframe").getByText("origin_not_allowed")).toBeVisible();
     }

@@ -81,5 +81,17 @@ for (const [device, options] of Object.entries(DEVICES)) {
       await expect(page.getByText("You are offline.")).toBeVisible();
       await check(page, "offline");
     });
+
+    test("every page of the dashboard is accessible", async ({ page }) => {
+      const { dashboard } = stack();
+      await signUp(page, { firstName: "Ada", email: `ada@dashboard-${device}.example.com` });
+      await newChat(page, "Groceries");
+      for (const name of ["Overview", "Users", "Webhooks", "Data", "Requests"]) {
+        await page.goto(dashboard);
+        await page.getByRole("link", { name, exact: true }).click();
+        await expect(page.getByRole("heading", { name, level: 1 })).toBeVisible();
+        await check(page, `dashboard-${name.toLowerCase()}`);
+      }
+    });
   });
 }

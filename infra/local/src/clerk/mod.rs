@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::Result;
 use signing_key::SigningKey;
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::guard::Guard;
 
@@ -23,6 +23,7 @@ pub use state::Secrets;
 
 pub(crate) use routes::WEBHOOKS_HEADER;
 pub(crate) use state::{FILES, new_id, now_ms};
+pub(crate) use webhooks::{Attempt, Delivery, Signature};
 
 /// A running instance.
 pub struct Clerk {
@@ -35,7 +36,9 @@ pub struct Clerk {
     cookie_suffix: String,
     http: reqwest::Client,
     stored: Mutex<state::Stored>,
-    deliveries: Mutex<HashMap<String, watch::Receiver<webhooks::Progress>>>,
+    deliveries: Mutex<HashMap<String, Delivery>>,
+    /// The users that a browser with one of these tickets is signed in as. Each is valid once.
+    tickets: Mutex<HashMap<String, String>>,
 }
 
 impl Clerk {
@@ -54,6 +57,7 @@ impl Clerk {
             http: reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build()?,
             stored: Mutex::new(state::Stored::load(folder)?),
             deliveries: Mutex::default(),
+            tickets: Mutex::default(),
         }))
     }
 
@@ -79,11 +83,41 @@ impl Clerk {
 
     /// Serves the APIs until the task is dropped or aborted.
     pub fn serve(self: &Arc<Self>, listener: TcpListener) -> JoinHandle<std::io::Result<()>> {
-        let router = routes::router(Arc::clone(self));
+        self.serve_with(listener, axum::Router::new())
+    }
+
+    /// Serves the APIs and other routes, which have guards of their own, until the task is dropped or aborted.
+    pub(crate) fn serve_with(
+        self: &Arc<Self>,
+        listener: TcpListener,
+        others: axum::Router,
+    ) -> JoinHandle<std::io::Result<()>> {
+        let router = self.backend();
         tokio::spawn(async move {
             let guard = Guard::programs(listener.local_addr()?.port());
-            axum::serve(listener, guard.layer(router)).await
+            axum::serve(listener, guard.layer(router).merge(others)).await
         })
+    }
+
+    /// The Backend API and the public keys, without a guard.
+    pub(crate) fn backend(self: &Arc<Self>) -> axum::Router {
+        routes::router(Arc::clone(self))
+    }
+
+    /// The id of the instance.
+    pub(crate) fn instance_id(&self) -> &str {
+        &self.secrets.instance_id
+    }
+
+    /// A ticket that signs a browser in as a user once.
+    pub(crate) fn ticket(&self, user_id: &str) -> String {
+        let ticket = uuid::Uuid::new_v4().simple().to_string();
+        self.lock_tickets().insert(ticket.clone(), user_id.to_owned());
+        ticket
+    }
+
+    fn lock_tickets(&self) -> MutexGuard<'_, HashMap<String, String>> {
+        self.tickets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Clerk's Frontend API, with the scripts of its SDK in the folder `packages`.
@@ -99,6 +133,11 @@ impl Clerk {
         }
     }
 
+    /// The id of the user with a tag in logs.
+    pub(crate) fn user_with_tag(&self, tag: &str) -> Option<String> {
+        self.read(|state| state.users.keys().find(|id| clerk_auth::user_tag(id) == tag).cloned())
+    }
+
     fn read<T>(&self, read: impl FnOnce(&state::State) -> T) -> T {
         read(&self.stored.lock().unwrap_or_else(PoisonError::into_inner).state)
     }
@@ -111,7 +150,7 @@ impl Clerk {
         Ok(outcome)
     }
 
-    fn deliveries(&self) -> MutexGuard<'_, HashMap<String, watch::Receiver<webhooks::Progress>>> {
+    fn lock_deliveries(&self) -> MutexGuard<'_, HashMap<String, Delivery>> {
         self.deliveries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -468,10 +468,12 @@ pub(super) fn end(clerk: &Arc<Clerk>, id: &str, status: Status, kind: &str) -> C
 }
 
 async fn read_webhook(State(clerk): Clerks, Path(id): Path<String>) -> ClerkResult {
-    let delivery = clerk.deliveries().get(&id).cloned();
-    let mut delivery = delivery.ok_or_else(|| not_found("webhook", &id))?;
+    let delivery = clerk.lock_deliveries().get(&id).cloned().ok_or_else(|| not_found("webhook", &id))?;
+    let mut watched = delivery.progress.subscribe();
     // The response has its progress, whether or not it was delivered in time.
-    drop(tokio::time::timeout(DELIVERY_TIMEOUT, delivery.wait_for(|progress| progress.delivered)).await);
-    let webhooks::Progress { kind, delivered, attempts, last } = delivery.borrow().clone();
-    Ok(Json(json!({ "kind": kind, "delivered": delivered, "attempts": attempts, "last": last })).into_response())
+    drop(tokio::time::timeout(DELIVERY_TIMEOUT, watched.wait_for(|progress| progress.delivered)).await);
+    let progress = watched.borrow();
+    let (delivered, attempts, last) = (progress.delivered, progress.count, progress.last());
+    let body = json!({ "kind": delivery.kind(), "delivered": delivered, "attempts": attempts, "last": last });
+    Ok(Json(body).into_response())
 }

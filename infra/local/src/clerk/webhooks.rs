@@ -1,12 +1,18 @@
 //! Webhooks, signed and retried as Svix does, with shorter delays.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
-use reqwest::StatusCode;
+use base64::{Engine, prelude::BASE64_STANDARD};
+use reqwest::RequestBuilder;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use svix::webhooks::Webhook;
 use tokio::{sync::watch, time::sleep};
+use uuid::Uuid;
 
 use super::{
     Clerk,
@@ -25,15 +31,129 @@ const RETRY_DELAYS: [Duration; 6] = [
 ];
 /// The timeout of a delivery, the same as Svix's.
 const TIMEOUT: Duration = Duration::from_secs(15);
+/// The largest number of attempts of a delivery that are kept.
+const KEPT: usize = 100;
+/// The largest part of a response that is kept, in characters.
+const MAX_RESPONSE: usize = 2000;
+/// How old a stale timestamp is, in seconds.
+const STALE: u64 = 3600;
+
+/// An attempt to deliver a webhook.
+#[derive(Clone, Debug)]
+pub(crate) struct Attempt {
+    /// Milliseconds since the epoch.
+    pub(crate) at: u64,
+    /// The status of the response, if there was one.
+    pub(crate) status: Option<u16>,
+    pub(crate) duration_ms: u64,
+    /// The body of the response, or the error.
+    pub(crate) response: String,
+}
+
+impl Attempt {
+    fn is_success(&self) -> bool {
+        self.status.is_some_and(|status| (200..300).contains(&status))
+    }
+}
 
 /// The progress of a webhook's delivery.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Progress {
-    pub(crate) kind: String,
     pub(crate) delivered: bool,
-    pub(crate) attempts: usize,
+    /// The number of attempts.
+    pub(crate) count: usize,
+    /// The last attempts, the newest last.
+    pub(crate) attempts: Vec<Attempt>,
+}
+
+impl Progress {
+    fn add(&mut self, attempt: Attempt) {
+        self.delivered |= attempt.is_success();
+        self.count += 1;
+        self.attempts.push(attempt);
+        if self.attempts.len() > KEPT {
+            self.attempts.remove(0);
+        }
+    }
+
     /// The status or error of the last attempt.
-    pub(crate) last: String,
+    pub(crate) fn last(&self) -> String {
+        let last = self.attempts.last();
+        last.map(|last| last.status.map_or_else(|| last.response.clone(), |status| status.to_string()))
+            .unwrap_or_default()
+    }
+}
+
+/// A webhook and its delivery.
+#[derive(Clone)]
+pub(crate) struct Delivery {
+    message: Message,
+    created_at: u64,
+    pub(super) progress: Arc<watch::Sender<Progress>>,
+}
+
+impl Delivery {
+    pub(crate) fn id(&self) -> &str {
+        &self.message.id
+    }
+
+    pub(crate) fn kind(&self) -> &str {
+        &self.message.kind
+    }
+
+    pub(crate) fn body(&self) -> &str {
+        &self.message.body
+    }
+
+    /// Milliseconds since the epoch.
+    pub(crate) fn created_at(&self) -> u64 {
+        self.created_at
+    }
+
+    pub(crate) fn is_delivered(&self) -> bool {
+        self.progress.borrow().delivered
+    }
+
+    /// The last attempts, the newest last.
+    pub(crate) fn attempts(&self) -> Vec<Attempt> {
+        self.progress.borrow().attempts.clone()
+    }
+}
+
+/// How an event is signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Signature {
+    Valid,
+    /// Of another body.
+    Wrong,
+    /// Valid an hour ago.
+    Stale,
+    /// With the secret of another instance.
+    OtherInstance,
+    Missing,
+}
+
+impl Signature {
+    /// The values with their names.
+    pub(crate) const NAMES: [(&str, &str); 5] = [
+        ("valid", "valid"),
+        ("wrong", "of another body"),
+        ("stale", "an hour old"),
+        ("other_instance", "of another instance"),
+        ("missing", "missing"),
+    ];
+
+    /// The value, as forms have it.
+    pub(crate) fn value(self) -> &'static str {
+        match self {
+            Self::Valid => "valid",
+            Self::Wrong => "wrong",
+            Self::Stale => "stale",
+            Self::OtherInstance => "other_instance",
+            Self::Missing => "missing",
+        }
+    }
 }
 
 /// Sends events of a kind with their data, and returns their ids.
@@ -61,45 +181,73 @@ fn event(clerk: &Clerk, kind: &str, data: &Value) -> Message {
 
 /// Sends a message until it is accepted. The message is in the outbox already, so a stop does not lose it.
 pub(crate) fn deliver(clerk: &Arc<Clerk>, message: Message) {
-    let (progress, watched) = watch::channel(Progress { kind: message.kind.clone(), ..Progress::default() });
-    clerk.deliveries().insert(message.id.clone(), watched);
+    let delivery = Delivery { message, created_at: now_ms(), progress: Arc::new(watch::Sender::default()) };
+    clerk.lock_deliveries().insert(delivery.message.id.clone(), delivery.clone());
     let clerk = Arc::clone(clerk);
     tokio::spawn(async move {
         for delay in RETRY_DELAYS.into_iter().chain(std::iter::repeat(Duration::from_secs(8))) {
-            let outcome = attempt(&clerk, &message).await;
-            let delivered = outcome.as_ref().is_ok_and(StatusCode::is_success);
-            let last = outcome.map_or_else(|error| error.to_string(), |status| status.as_u16().to_string());
-            progress.send_modify(|progress| {
-                progress.delivered = delivered;
-                progress.attempts += 1;
-                progress.last = last;
-            });
-            if delivered {
+            clerk.resend(&delivery).await;
+            if delivery.is_delivered() {
                 break;
             }
             sleep(delay).await;
         }
-        if let Err(error) = clerk.change(|state| drop(state.outbox.remove(&message.id))) {
-            eprintln!("{} stays in the outbox: {error:#}", message.kind);
+        if let Err(error) = clerk.change(|state| drop(state.outbox.remove(&delivery.message.id))) {
+            eprintln!("{} stays in the outbox: {error:#}", delivery.message.kind);
         }
     });
 }
 
-async fn attempt(clerk: &Clerk, message: &Message) -> Result<StatusCode> {
-    // Each attempt has a new timestamp and the same id.
-    let timestamp = i64::try_from(now_ms() / 1000)?;
-    let signature =
-        Webhook::new(&clerk.secrets.webhook_secret)?.sign(&message.id, timestamp, message.body.as_bytes())?;
-    let response = clerk
-        .http
-        .post(&clerk.webhook_url)
-        .timeout(TIMEOUT)
-        .header("content-type", "application/json")
-        .header("svix-id", &message.id)
-        .header("svix-timestamp", timestamp)
-        .header("svix-signature", signature)
-        .body(message.body.clone())
-        .send()
-        .await?;
-    Ok(response.status())
+impl Clerk {
+    /// The webhooks since the start, the newest first.
+    pub(crate) fn deliveries(&self) -> Vec<Delivery> {
+        let mut deliveries: Vec<_> = self.lock_deliveries().values().cloned().collect();
+        // Ids begin with the time.
+        deliveries.sort_by(|one, other| other.message.id.cmp(&one.message.id));
+        deliveries
+    }
+
+    /// Makes one more attempt to deliver a webhook.
+    pub(crate) async fn resend(&self, delivery: &Delivery) {
+        let Message { id, body, .. } = &delivery.message;
+        let attempt = self.send_once(&self.webhook_url, id, body, Signature::Valid).await;
+        delivery.progress.send_modify(|progress| progress.add(attempt));
+    }
+
+    /// Sends an event to a URL.
+    pub(crate) async fn send_once(&self, url: &str, id: &str, body: &str, signature: Signature) -> Attempt {
+        let (at, started) = (now_ms(), Instant::now());
+        let (status, response) = match self.request(url, id, body, signature) {
+            Err(error) => (None, error.to_string()),
+            Ok(request) => match request.send().await {
+                Err(error) => (None, error.to_string()),
+                Ok(response) => {
+                    let status = response.status().as_u16();
+                    let text = response.text().await.unwrap_or_default();
+                    (Some(status), text.chars().take(MAX_RESPONSE).collect())
+                }
+            },
+        };
+        let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Attempt { at, status, duration_ms, response }
+    }
+
+    fn request(&self, url: &str, id: &str, body: &str, signature: Signature) -> Result<RequestBuilder> {
+        let request = self.http.post(url).timeout(TIMEOUT).header("content-type", "application/json");
+        let request = request.body(body.to_owned());
+        // Each attempt has a new timestamp and the same id.
+        let now = now_ms() / 1000;
+        let (secret, timestamp, signed) = match signature {
+            Signature::Missing => return Ok(request),
+            Signature::Valid => (self.secrets.webhook_secret.clone(), now, body),
+            Signature::Wrong => (self.secrets.webhook_secret.clone(), now, ""),
+            Signature::Stale => (self.secrets.webhook_secret.clone(), now - STALE, body),
+            Signature::OtherInstance => {
+                (format!("whsec_{}", BASE64_STANDARD.encode(Uuid::new_v4().simple().to_string())), now, body)
+            }
+        };
+        let timestamp = i64::try_from(timestamp)?;
+        let signature = Webhook::new(&secret)?.sign(id, timestamp, signed.as_bytes())?;
+        Ok(request.header("svix-id", id).header("svix-timestamp", timestamp).header("svix-signature", signature))
+    }
 }

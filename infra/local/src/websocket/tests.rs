@@ -51,7 +51,8 @@ impl Api {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("its address").port();
         let api = WebSocketApi { stage: "v1".to_owned(), connect: "live-connect".to_owned() };
-        let router = router(api, functions.await, limits, port, vec![ORIGIN.to_owned()], KEY.to_owned());
+        let router =
+            router(api, functions.await, limits, port, vec![ORIGIN.to_owned()], KEY.to_owned(), Arc::default());
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { port, events }
     }
@@ -246,7 +247,7 @@ async fn a_connection_is_gone_until_it_is_open() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let port = listener.local_addr().expect("its address").port();
     let api = WebSocketApi { stage: "v1".to_owned(), connect: "live-connect".to_owned() };
-    let router = router(api, functions.await, Limits::AWS, port, Vec::new(), KEY.to_owned());
+    let router = router(api, functions.await, Limits::AWS, port, Vec::new(), KEY.to_owned(), Arc::default());
     tokio::spawn(async move { axum::serve(listener, router).await });
     let api = Api { port, events: mpsc::unbounded_channel().1 };
     let opening = api.try_connect("/v1", &[]);

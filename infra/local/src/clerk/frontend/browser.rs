@@ -50,6 +50,11 @@ impl FromRequestParts<Arc<Clerk>> for Browser {
 }
 
 impl Browser {
+    /// A browser without a cookie.
+    pub(super) fn new(clerk: &Arc<Clerk>) -> Self {
+        Self { clerk: Arc::clone(clerk), origin: clerk.origin().to_owned(), cookie: None, session: None }
+    }
+
     /// The stored client of the browser.
     pub(super) fn client(&self) -> Option<Client> {
         let cookie = self.cookie.as_ref()?;

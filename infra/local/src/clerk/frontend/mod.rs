@@ -17,6 +17,7 @@ mod sign_in;
 mod sign_up;
 #[cfg(test)]
 mod tests;
+mod ticket;
 
 use std::{collections::HashMap, path::Path, sync::Arc};
 
@@ -78,6 +79,7 @@ pub(super) fn router(clerk: &Arc<Clerk>, packages: &Path) -> Router {
         )
         .route("/v1/organizations/{id}/invitations", get(organizations::none))
         .route("/v1/organizations/{id}/roles", get(organizations::roles))
+        .route("/v1/tickets/{ticket}", get(ticket::open))
         .merge(scripts::router(packages))
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)

@@ -1,0 +1,162 @@
+//! Requests: the functions' log lines, with filters.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{Path, Query, State},
+    routing::get,
+};
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::{Dashboard, Page, PageError, Site, layout};
+use crate::logs::Line;
+
+/// The documents that explain the codes.
+const MEANINGS: &str = include_str!("../../../../docs/api.md");
+const REMEDIES: &str = include_str!("../../../../docs/troubleshooting.md");
+/// The largest number of lines on a page.
+const SHOWN: usize = 100;
+
+pub(super) fn router() -> Router<Arc<Dashboard>> {
+    Router::new().route("/requests", get(list)).route("/requests/{id}", get(details))
+}
+
+/// The filters, which the URL has. Empty ones select everything.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Filters {
+    function: String,
+    status: String,
+    code: String,
+    user: String,
+}
+
+impl Filters {
+    fn select(&self, dashboard: &Dashboard, line: &Line) -> bool {
+        let user = line.text("user");
+        let is_users = || user == self.user || dashboard.clerk.user_with_tag(user).as_ref() == Some(&self.user);
+        (self.function.is_empty() || line.text("function") == self.function)
+            && (self.status.is_empty() || line.status().to_string().starts_with(self.status.trim_end_matches('x')))
+            && (self.code.is_empty() || line.text("code") == self.code)
+            && (self.user.is_empty() || is_users())
+    }
+}
+
+async fn list(State(dashboard): Site, Query(filters): Query<Filters>) -> Markup {
+    let lines: Vec<_> = dashboard.logs.recent().into_iter().filter(Line::is_request).collect();
+    let distinct = |member: &str| {
+        let mut values: Vec<_> = lines.iter().map(|line| line.text(member).to_owned()).collect();
+        values.retain(|value| !value.is_empty());
+        values.sort();
+        values.dedup();
+        values
+    };
+    let statuses = ["2xx", "4xx", "5xx"].map(str::to_owned).into();
+    let select = |label, name, chosen: &str, values: Vec<String>| {
+        let values = values.iter().map(|value| (value.as_str(), value.as_str()));
+        layout::select(label, name, chosen, [("", "all")].into_iter().chain(values))
+    };
+    let shown: Vec<_> = lines.iter().filter(|line| filters.select(&dashboard, line)).take(SHOWN).collect();
+    let content = html! {
+        form .filters method="get" action="/requests"
+            hx-get="/requests" hx-trigger="change, input changed delay:300ms" hx-target="#requests" hx-select="#requests"
+            hx-swap="outerHTML" hx-push-url="true"
+        {
+            (select("Function", "function", &filters.function, distinct("function")))
+            (select("Status", "status", &filters.status, statuses))
+            (select("Code", "code", &filters.code, distinct("code")))
+            (layout::input("User", "user", &filters.user, "id or tag"))
+            button { "Filter" }
+        }
+        (rows(&dashboard, &filters, &shown))
+    };
+    layout::page("Requests", "/requests", content)
+}
+
+/// The table, which is loaded again every two seconds.
+fn rows(dashboard: &Dashboard, filters: &Filters, lines: &[&Line]) -> Markup {
+    let Filters { function, status, code, user } = filters;
+    let [function, status, code, user] = [function, status, code, user].map(|filter| layout::encoded(filter));
+    let url = format!("/requests?function={function}&status={status}&code={code}&user={user}");
+    let columns = [
+        "Time", "Status", "Function", "Method", "Route", "Code", "User", "Duration", "DynamoDB", "Read", "Write",
+        "Request",
+    ];
+    html! {
+        div #requests hx-get=(url) hx-trigger="every 2s" hx-select="#requests"
+            hx-swap="outerMorph"
+        {
+            @if lines.is_empty() { p { "No requests yet." } } @else {
+                (layout::table("Requests", &columns, html! { @for line in lines { (row(dashboard, line)) } }))
+            }
+        }
+    }
+}
+
+fn row(dashboard: &Dashboard, line: &Line) -> Markup {
+    let [id, tag, code] = ["request_id", "user", "code"].map(|name| line.text(name));
+    html! {
+        tr id={ "r-" (id) } {
+            td { a href={ "/requests/" (layout::encoded(id)) } { (layout::time(line.at)) } }
+            td { (layout::status(line.status())) }
+            td { (line.text("function")) }
+            td { (line.text("method")) }
+            td { (line.text("route")) }
+            td { (code) }
+            td { (dashboard.clerk.user_with_tag(tag).unwrap_or_else(|| tag.to_owned())) }
+            td .number { (format!("{:.1} ms", line.number("duration_ms"))) }
+            td .number { (line.number("dynamodb_requests")) }
+            td .number { (line.number("read_units")) }
+            td .number { (line.number("write_units")) }
+            td { code { (id) } }
+        }
+    }
+}
+
+async fn details(State(dashboard): Site, Path(id): Path<String>) -> Page {
+    let line = dashboard.logs.recent().into_iter().find(|line| line.text("request_id") == id);
+    let line = line.ok_or_else(|| PageError::not_found("such request among the last ones"))?;
+    let code = line.text("code");
+    Ok(layout::page(
+        "Request",
+        "/requests",
+        html! {
+            p { (layout::time(line.at)) " " (line.text("method")) " " (line.text("route")) " " (layout::status(line.status())) }
+            @if !code.is_empty() {
+                h2 { "Code " code { (code) } }
+                dl { @for (name, explanation) in explanations(code) { dt { (name) } dd { (explanation) } } }
+            }
+            h2 { "The whole line" }
+            (layout::json("Log line", &line.members().clone().into()))
+        },
+    ))
+}
+
+/// What the documents say about a code: its meaning, its cause, and what to do.
+fn explanations(code: &str) -> Vec<(&'static str, &'static str)> {
+    let quoted = format!("`{code}`");
+    let find = |document: &'static str, column: usize| {
+        let rows = document.lines().filter_map(|line| line.strip_prefix('|')?.strip_suffix('|'));
+        let cells = rows.map(|row| row.split('|').map(str::trim).collect::<Vec<_>>());
+        let mut rows = cells.filter(|cells| cells.get(column).is_some_and(|cell| cell.contains(&quoted)));
+        rows.next().unwrap_or_default().into_iter().skip(column + 1).collect::<Vec<_>>()
+    };
+    let meaning = find(MEANINGS, 1).into_iter().map(|meaning| ("Meaning", meaning));
+    meaning.chain(["Cause", "What to do"].into_iter().zip(find(REMEDIES, 0))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::explanations;
+
+    #[test]
+    fn codes_are_explained_by_the_documents() {
+        let names = |code| explanations(code).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        assert_eq!(names("token_unauthorized_party"), ["Meaning", "Cause", "What to do"]);
+        assert_eq!(names("webhook_bad_signature"), ["Meaning", "Cause", "What to do"]);
+        assert_eq!(names("not_found"), ["Meaning"]);
+        assert!(names("unheard_of").is_empty());
+    }
+}

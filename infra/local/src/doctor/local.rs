@@ -1,0 +1,93 @@
+//! The checks of the local stack.
+
+use std::{os::unix::fs::PermissionsExt, path::Path};
+
+use anyhow::{Context, Result, ensure};
+use aws_sdk_dynamodb::{
+    Client, Config,
+    config::{BehaviorVersion, Credentials, Region, retry::RetryConfig},
+};
+use reqwest::StatusCode;
+
+use super::{Check, Place, Target, client, report};
+use crate::{
+    clerk::Secrets,
+    dashboard::RUNNING,
+    dynamodb,
+    stack::{self, Running},
+    template::Template,
+};
+
+/// Examines the running stack with the data in `folder`, and pages of further origins.
+pub(crate) async fn examine(
+    running: &Running,
+    folder: &Path,
+    front_ends: Vec<String>,
+    token: Option<&str>,
+) -> Result<Vec<Check>> {
+    let secrets = Secrets::load(folder).map_err(|error| format!("{error:#}"));
+    let secret = secrets.and_then(|secrets| secrets.ok_or_else(|| "it is missing".to_owned()));
+    let access_key = dynamodb::access_key(folder)?.unwrap_or_default();
+    let config = Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::from_static("us-east-1"))
+        .credentials_provider(Credentials::new(access_key, dynamodb::SECRET_ACCESS_KEY, None, None, "local"))
+        .endpoint_url(&running.dynamodb)
+        .retry_config(RetryConfig::disabled())
+        .http_client(aws::http_client(None));
+    let target = Target {
+        place: Place::Local,
+        settings: running.settings.clone(),
+        front_ends: running.front_ends.iter().cloned().chain(front_ends).collect(),
+        api: running.api.clone(),
+        webhook: running.webhook.clone(),
+        live: running.live.clone(),
+        secret: secret.map(|secrets| secrets.webhook_secret),
+        // In the local stack, a table's name is its logical id.
+        tables: Template::load()?.tables.into_iter().map(|table| (table.clone(), Some(table.name))).collect(),
+        database: Client::from_conf(config.build()),
+    };
+    let mut checks = target.examine(token).await?;
+    checks.push(Check::of("permissions", Place::Local, permissions(folder)));
+    Ok(checks)
+}
+
+/// Whether only the owner can read the files with secrets and personal data.
+fn permissions(folder: &Path) -> Result<String, String> {
+    let files = stack::private_files(folder).filter(|file| file.exists());
+    for path in [folder.to_owned()].into_iter().chain(files) {
+        let mode = path.metadata().map_err(|error| format!("{} cannot be read: {error}.", path.display()))?;
+        if mode.permissions().mode() & 0o077 != 0 {
+            return Err(format!("Other users of this machine can read {}.", path.display()));
+        }
+    }
+    Ok("Only you can read the files with secrets and personal data.".to_owned())
+}
+
+/// Examines the stack whose development Clerk has this port, and prints the report.
+pub(crate) async fn report_running(
+    port: u16,
+    folder: &Path,
+    front_ends: Vec<String>,
+    token: Option<&str>,
+    as_json: bool,
+) -> Result<()> {
+    let checks = match running(port, folder).await {
+        Ok(running) => examine(&running, folder, front_ends, token).await?,
+        Err(error) => vec![Check::of("running", Place::Local, Err(format!("{error:#}.")))],
+    };
+    report(&checks, as_json)
+}
+
+/// What the running stack says about itself.
+async fn running(port: u16, folder: &Path) -> Result<Running> {
+    let secrets = Secrets::load(folder)?.context("the local stack has never run")?;
+    let request =
+        client(Place::Local)?.get(format!("http://127.0.0.1:{port}{RUNNING}")).bearer_auth(secrets.secret_key);
+    let response = request.send().await;
+    let response = response.ok().with_context(|| format!("no local stack runs with CLERK_PORT={port}"))?;
+    let status = response.status();
+    ensure!(status != StatusCode::UNAUTHORIZED, "the stack with CLERK_PORT={port} has another LOCAL_DATA");
+    ensure!(status.is_success(), "the stack with CLERK_PORT={port} returns {status}");
+    Ok(response.json().await?)
+}

@@ -1,0 +1,227 @@
+//! The checks of `cargo dev doctor` and `cargo ops doctor`.
+//!
+//! A check is a name, an outcome, one sentence, and the command that repairs what it found. No sentence contains a secret,
+//! a key or the signature of a token.
+
+mod api;
+mod issuer;
+mod local;
+mod tables;
+mod token;
+
+pub(crate) use local::{examine as local, report_running};
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::{Result, ensure};
+use aws_sdk_dynamodb::Client;
+use serde_json::{Value, json};
+
+use crate::template;
+
+/// How long a check waits for a response.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where the functions run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In the local stack.
+    Local,
+    /// On AWS.
+    Aws,
+}
+
+/// A stack to examine.
+pub struct Target {
+    /// Where it runs.
+    pub place: Place,
+    /// The functions' settings for Clerk, by the names of their environment variables.
+    pub settings: BTreeMap<String, String>,
+    /// The origins of the front ends.
+    pub front_ends: Vec<String>,
+    /// The URL of the API.
+    pub api: String,
+    /// The URL for webhooks.
+    pub webhook: String,
+    /// The URL of the WebSocket API.
+    pub live: String,
+    /// The signing secret of the webhooks, or why it cannot be read.
+    pub secret: Result<String, String>,
+    /// The template's tables with their names in this stack.
+    pub tables: Vec<(template::Table, Option<String>)>,
+    /// Reads the tables.
+    pub database: Client,
+}
+
+impl Target {
+    fn setting(&self, name: &str) -> Option<String> {
+        self.settings.get(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+
+    /// Runs all checks, and with a token those of its verification.
+    pub async fn examine(&self, token: Option<&str>) -> Result<Vec<Check>> {
+        let place = self.place;
+        let http = client(place)?;
+        let mut checks = issuer::checks(self, &http).await;
+        checks.extend(api::checks(self, &http).await);
+        checks.push(Check::of("tables", place, tables::check(self).await));
+        if let Some(token) = token {
+            checks.extend(token::checks(self, &http, token).await);
+        }
+        Ok(checks)
+    }
+}
+
+fn client(place: Place) -> Result<reqwest::Client> {
+    let client = reqwest::Client::builder().timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none());
+    let client = if place == Place::Local { client.no_proxy() } else { client };
+    Ok(client.build()?)
+}
+
+/// Whether a check has passed. The sentence of a check that was not run names the reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All is well.
+    Passed,
+    /// Something must be repaired.
+    Failed,
+    /// It depends on something that is missing.
+    Skipped,
+}
+
+/// The result of a check.
+#[derive(Debug)]
+pub struct Check {
+    /// Its name, which the troubleshooting guide uses.
+    pub name: &'static str,
+    /// Whether it has passed.
+    pub outcome: Outcome,
+    /// What was found.
+    pub sentence: String,
+    /// The command that repairs it, if it has failed.
+    pub fix: Option<&'static str>,
+}
+
+impl Check {
+    /// A check that was run: the sentence of its success, or of its failure.
+    pub fn of(name: &'static str, place: Place, found: Result<String, String>) -> Self {
+        match found {
+            Ok(sentence) => Self { name, outcome: Outcome::Passed, sentence, fix: None },
+            Err(sentence) => Self { name, outcome: Outcome::Failed, sentence, fix: Some(fix(name, place)) },
+        }
+    }
+
+    fn skipped(name: &'static str, sentence: &str) -> Self {
+        Self { name, outcome: Outcome::Skipped, sentence: sentence.to_owned(), fix: None }
+    }
+}
+
+/// The names of all checks.
+pub const NAMES: &[&str] = &[
+    "running",
+    "settings",
+    "issuer",
+    "key",
+    "clock",
+    "parties",
+    "api",
+    "webhook",
+    "secret",
+    "signature",
+    "live",
+    "tables",
+    "permissions",
+    "token-form",
+    "token-header",
+    "token-key",
+    "token-signature",
+    "token-type",
+    "token-issuer",
+    "token-party",
+    "token-audience",
+    "token-time",
+    "token-session",
+];
+
+/// The command that repairs what a check finds.
+fn fix(name: &str, place: Place) -> &'static str {
+    let (local, aws) = match name {
+        "issuer" | "key" => (
+            "make run",
+            "copy ClerkIssuer and ClerkJwtKey from API keys in Clerk's dashboard to samconfig.toml; make deploy",
+        ),
+        "clock" => ("sudo timedatectl set-ntp true", "sudo timedatectl set-ntp true"),
+        "parties" | "token-party" => {
+            ("WEB_ORIGINS=<the front end's origin> make run", "add the origin to ClerkAuthorizedParties; make deploy")
+        }
+        "token-audience" => {
+            ("make run", "set ClerkAudience to the aud of the JWT template in Clerk's dashboard; make deploy")
+        }
+        "secret" | "signature" => (
+            "stop the stack; make run",
+            "aws secretsmanager put-secret-value --secret-id <WebhookSecretArn> --secret-string file://secret.txt",
+        ),
+        "tables" => ("make run FRESH=1", "make deploy"),
+        "permissions" => ("chmod 700 .local && chmod 600 .local/*", "make deploy"),
+        "token-form" | "token-header" | "token-key" | "token-signature" | "token-type" | "token-time" => {
+            ("cargo dev token --user <id>", "send what getToken() returns in the browser, at once")
+        }
+        "token-issuer" => ("cargo dev token --user <id>", "set ClerkIssuer to the token's iss; make deploy"),
+        "token-session" => ("cargo dev token --user <id>", "finish signing in, or sign in again"),
+        _ => ("make run", "sam logs --stack-name <STACK>; make deploy"),
+    };
+    match place {
+        Place::Local => local,
+        Place::Aws => aws,
+    }
+}
+
+/// Prints the checks, and fails if one of them has.
+pub fn report(checks: &[Check], as_json: bool) -> Result<()> {
+    if as_json {
+        let checks: Vec<Value> = checks
+            .iter()
+            .map(|Check { name, outcome, sentence, fix }| {
+                let passed = match outcome {
+                    Outcome::Passed => Some(true),
+                    Outcome::Failed => Some(false),
+                    Outcome::Skipped => None,
+                };
+                json!({ "name": name, "passed": passed, "sentence": sentence, "fix": fix })
+            })
+            .collect();
+        println!("{:#}", json!({ "checks": checks }));
+    } else {
+        for Check { name, outcome, sentence, fix } in checks {
+            let (mark, color) = match outcome {
+                Outcome::Passed => ("✓", anstyle::AnsiColor::Green),
+                Outcome::Failed => ("✗", anstyle::AnsiColor::Red),
+                Outcome::Skipped => ("-", anstyle::AnsiColor::Yellow),
+            };
+            let color = color.on_default();
+            anstream::println!("{color}{mark}{color:#} {name:<16} {sentence}");
+            if let Some(fix) = fix {
+                anstream::println!("  {:<16} fix: {fix}", "");
+            }
+        }
+    }
+    let failed = checks.iter().filter(|check| check.outcome == Outcome::Failed).count();
+    ensure!(failed == 0, "{failed} of {} checks failed", checks.len());
+    Ok(())
+}
+
+/// An HTTP error without the URL, whose query could have a secret, but with its causes.
+fn described(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        text = cause.to_string();
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+#[allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails where something is missing")]
+mod tests;
