@@ -346,12 +346,18 @@ async fn frames_and_messages_have_a_largest_size() {
 #[tokio::test]
 async fn clients_that_do_not_read_are_throttled() {
     let mut api = Api::accepting(Limits::AWS).await;
-    let (_client, id) = api.connect().await;
-    let mut answer = (200, String::new());
-    while answer.0 == 200 {
-        answer = api.connection(Method::POST, &id, vec![b' '; MAX_MESSAGE]).await;
+    // On a busy machine, the connection can time out before its buffer is full.
+    for _ in 0..5 {
+        let (_client, id) = api.connect().await;
+        let mut answer = (200, String::new());
+        while answer.0 == 200 {
+            answer = api.connection(Method::POST, &id, vec![b' '; MAX_MESSAGE]).await;
+        }
+        if answer.0 != 410 {
+            return assert_eq!(answer, (429, "LimitExceededException".to_owned()));
+        }
     }
-    assert_eq!(answer, (429, "LimitExceededException".to_owned()));
+    panic!("each connection timed out");
 }
 
 #[tokio::test]
