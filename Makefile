@@ -202,7 +202,8 @@ $(TOOLS)/web/installed: $(TOOLS)/node/installed web/package-lock.json web/packag
 $(NEXT_BUILD): $(TOOLS)/web/installed $(shell find web/client/src web/app/src web/app/headers.ts web/next \
 		\( -name node_modules -o -name .next -o -name test-results -o -name next-env.d.ts -o -name tests \) -prune -o -type f -print)
 	@$(NPM) run build --workspace client
-	NEXT_TELEMETRY_DISABLED=1 $(NPM) run build --workspace next
+	@# The key and the URL are read when it runs, so that one build is for every Clerk instance.
+	env -u NEXT_PUBLIC_CLERK_PUBLISHABLE_KEY -u NEXT_PUBLIC_CLERK_PROXY_URL NEXT_TELEMETRY_DISABLED=1 $(NPM) run build --workspace next
 
 # A Chromium for machines without one, unpacked from an npm package.
 CHROMIUM_PACKAGE := infra/tools/chromium

@@ -1,7 +1,7 @@
 import { SignIn, SignUp, UserButton, useAuth, useUser } from "@clerk/react";
 import { Authenticated, AuthLoading, type ErrorCode, Unauthenticated, useAuthState } from "cubby-client";
 import { useCallback, useEffect, useState } from "react";
-import { Redirect, Route, Switch } from "wouter";
+import { Redirect, Route, Switch, useLocation, useSearchParams } from "wouter";
 
 import { ConnectionNotice } from "./components/ConnectionNotice.tsx";
 import { Header } from "./components/Header.tsx";
@@ -52,22 +52,45 @@ function SignedOut() {
   // Clerk reports neither while it signs out, also after that has failed.
   const { isSignedIn } = useAuth();
   const { error } = useAuthState();
+  const back = usePageBefore();
   return (
     <main className="sign-in">
       <Switch>
         <Route path="/sign-in">
-          {isSignedIn !== false && error && ENDED.includes(error.code) ? <SigningOut /> : <SignIn routing="hash" />}
+          {isSignedIn !== false && error && ENDED.includes(error.code) ? (
+            <SigningOut />
+          ) : (
+            <SignIn routing="hash" forceRedirectUrl={back} />
+          )}
           {error && <p role="alert">{error.message}</p>}
         </Route>
         <Route path="/sign-up">
-          <SignUp routing="hash" appearance={{ options: { showOptionalFields: true } }} />
+          <SignUp routing="hash" forceRedirectUrl={back} appearance={{ options: { showOptionalFields: true } }} />
         </Route>
         <Route>
-          <Redirect to="/sign-in" replace />
+          <ToSignIn />
         </Route>
       </Switch>
     </main>
   );
+}
+
+/** The page that the user opened before signing in, if it is one of this application. */
+function usePageBefore() {
+  const [parameters] = useSearchParams();
+  const { origin } = window.location;
+  const page = URL.parse(parameters.get("redirect_url") ?? "/", origin);
+  return page?.origin === origin ? page.pathname : "/";
+}
+
+function ToSignIn() {
+  const [path] = useLocation();
+  const back = path === "/" || path === ADD_ACCOUNT ? "" : `?redirect_url=${encodeURIComponent(path)}`;
+  return <Redirect to={`/sign-in${back}`} replace />;
+}
+
+function FromSignIn() {
+  return <Redirect to={usePageBefore()} replace />;
 }
 
 function SigningOut() {
@@ -118,7 +141,7 @@ function Dashboard() {
           <Route path="/" component={ChatsPage} />
           <Route path="/profile" component={ProfilePage} />
           <Route path={/^\/sign-(in|up)$/}>
-            <Redirect to="/" replace />
+            <FromSignIn />
           </Route>
           <Route>
             <h1>Page not found</h1>

@@ -107,7 +107,7 @@ test("a browser whose cookies have expired is signed in or out, depending on whi
   await context.clearCookies({ name: /^__(session|refresh|client_uat)/ });
   await page.reload();
   await isSignedIn(page);
-  await context.clearCookies({ name: "__client" });
+  await context.clearCookies({ name: /^__client_(?!uat)/ });
   await page.reload();
   await expect(page).toHaveURL(/\/sign-in/);
 });

@@ -1,5 +1,5 @@
 import { newChat, rename, titles } from "./chats.ts";
-import { enter, expect, newUser, signIn, signOut, signUp, stack, submit, test } from "./support.ts";
+import { enter, expect, isSignedIn, newUser, signIn, signOut, signUp, stack, submit, test } from "./support.ts";
 
 test("from signing up to signing out", async ({ page }) => {
   const ada = await signUp(page);
@@ -42,6 +42,23 @@ test("a user who signs in again sees their chats, and the next user does not", a
   await expect(page).toHaveURL(/\/sign-in/);
   await signIn(page, ada);
   await expect(titles(page)).toHaveText(["Ada's"]);
+});
+
+test("a user who opens a page signed out is on it after signing in, and on no other site", async ({ page }) => {
+  const ada = await signUp(page);
+  for (const [opened, expected] of [
+    ["/profile", "/profile"],
+    ["/sign-in?redirect_url=%2Fprofile", "/profile"],
+    ["/sign-in?redirect_url=https%3A%2F%2Fevil.example%2Fprofile", "/"],
+    ["/sign-in?redirect_url=%2F%2Fevil.example%2Fprofile", "/"],
+  ] as const) {
+    await signOut(page);
+    await expect(page).toHaveURL(/\/sign-in/);
+    await page.goto(`${stack().web}${opened}`);
+    await enter(page, ada.email);
+    await isSignedIn(page);
+    await expect(page).toHaveURL(`${stack().web}${expected}`);
+  }
 });
 
 test("two users never see each other's chats", async ({ browser }) => {

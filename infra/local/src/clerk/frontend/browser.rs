@@ -37,7 +37,7 @@ impl FromRequestParts<Arc<Clerk>> for Browser {
 
     async fn from_request_parts(parts: &mut Parts, clerk: &Arc<Clerk>) -> Result<Self, Infallible> {
         let jar = CookieJar::from_headers(&parts.headers);
-        let cookie = jar.get(cookies::CLIENT).map(|cookie| cookie.value().to_owned());
+        let cookie = jar.get(&cookies::client_name(clerk)).map(|cookie| cookie.value().to_owned());
         let cookie = cookie.filter(|cookie| clerk.read(|state| state.clients.contains_key(cookie)));
         // Browsers send the header Origin with changes, and Referer when they read from their own origin.
         let header = |name| parts.headers.get(name)?.to_str().ok();
@@ -124,12 +124,14 @@ impl Browser {
         Ok(session.id)
     }
 
-    /// The cookies that a change sets.
+    /// The cookies that a change sets. To a server, a browser without a client is signed out.
     pub(super) fn cookies(&self) -> CookieJar {
-        let (Some(cookie), Some(client)) = (&self.cookie, self.client()) else { return CookieJar::new() };
-        let signed_in_at = if self.sessions().is_empty() { 0 } else { client.signed_in_at };
-        let cookies = cookies::client_cookies(&self.clerk, cookie, &client.refresh_token, signed_in_at);
-        cookies.into_iter().fold(CookieJar::new(), CookieJar::add)
+        let client = self.cookie.as_ref().zip(self.client());
+        let signed_in_at =
+            client.as_ref().filter(|_| !self.sessions().is_empty()).map_or(0, |(_, one)| one.signed_in_at);
+        let own = client.map(|(cookie, client)| cookies::client_cookies(&self.clerk, cookie, &client.refresh_token));
+        let cookies = own.into_iter().flatten().chain(cookies::uat_cookies(&self.clerk, signed_in_at));
+        cookies.fold(CookieJar::new(), CookieJar::add)
     }
 
     /// The response to a change, with the browser's sessions, which Clerk's SDK takes over.

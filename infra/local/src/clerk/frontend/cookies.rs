@@ -9,8 +9,8 @@ use base64::{
 
 use crate::clerk::Clerk;
 
-/// Identifies the browser.
-pub(super) const CLIENT: &str = "__client";
+/// Identifies the browser. Clerk's own has no suffix, but only Clerk's host gets it. Here, all stacks on this machine do.
+const CLIENT: &str = "__client";
 /// The session token, which Clerk's SDK writes as well.
 const SESSION: &str = "__session";
 /// When a user last signed in, in seconds, or 0. A server knows by it whether a token is missing.
@@ -33,20 +33,22 @@ pub(in crate::clerk) fn cookie_suffix(publishable_key: &str) -> String {
     BASE64_URL_SAFE.encode(hash).chars().take(8).collect()
 }
 
-/// The cookies of a browser that a change sets.
-pub(super) fn client_cookies(
-    clerk: &Clerk,
-    client: &str,
-    refresh_token: &str,
-    signed_in_at: u64,
-) -> Vec<Cookie<'static>> {
-    let uat = (signed_in_at / 1000).to_string();
-    let mut cookies = vec![
-        hidden(CLIENT.to_owned(), client.to_owned(), PATH),
+/// The name of the cookie that identifies the browser.
+pub(super) fn client_name(clerk: &Clerk) -> String {
+    suffixed(clerk, CLIENT)
+}
+
+/// The cookies that identify a browser.
+pub(super) fn client_cookies(clerk: &Clerk, client: &str, refresh_token: &str) -> [Cookie<'static>; 2] {
+    [
+        hidden(client_name(clerk), client.to_owned(), PATH),
         hidden(suffixed(clerk, REFRESH), refresh_token.to_owned(), "/"),
-    ];
-    cookies.extend(both(clerk, CLIENT_UAT).map(|name| lasting(name, uat.clone())));
-    cookies
+    ]
+}
+
+/// The cookies that say when a user last signed in, in milliseconds. 0 if none is signed in.
+pub(super) fn uat_cookies(clerk: &Clerk, signed_in_at: u64) -> [Cookie<'static>; 2] {
+    both(clerk, CLIENT_UAT).map(|name| lasting(name, (signed_in_at / 1000).to_string()))
 }
 
 /// The cookies with a session token, or without if it is empty.

@@ -16,6 +16,7 @@ pub(super) async fn read(browser: Browser) -> ClerkResult {
 
 pub(super) async fn update(browser: Browser, form: Form) -> ClerkResult {
     let (_, user) = browser.current()?;
+    form.check_names(&["first_name", "last_name"])?;
     // An empty name removes it.
     let name = |name: &str| form.has(name).then(|| form.text(name).unwrap_or_default());
     let body = UserBody { first_name: name("first_name"), last_name: name("last_name"), ..UserBody::default() };

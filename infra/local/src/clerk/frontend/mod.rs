@@ -24,7 +24,7 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 use axum::{
     Router,
     body::Bytes,
-    extract::{FromRequest, Request, rejection::BytesRejection},
+    extract::{DefaultBodyLimit, FromRequest, Request, rejection::BytesRejection},
     http::{Method, StatusCode, Uri},
     routing::{delete, get, patch, post},
 };
@@ -60,6 +60,7 @@ pub(super) fn router(clerk: &Arc<Clerk>, packages: &Path) -> Router {
         .route("/v1/client/sign_ups/{id}/attempt_verification", post(sign_up::attempt))
         .route("/v1/me", get(me::read).patch(me::update).delete(me::delete))
         .route("/v1/me/profile_image", post(picture::create).delete(picture::delete))
+        .layer(DefaultBodyLimit::max(picture::MAX_REQUEST))
         .route(picture::PATH, get(picture::read))
         .route("/v1/me/sessions/active", get(me::sessions))
         .route("/v1/me/sessions/{id}/revoke", post(me::revoke))
@@ -114,6 +115,14 @@ async fn unknown(method: Method, uri: Uri) -> ClerkError {
 struct Form(HashMap<String, String>);
 
 impl Form {
+    /// Rejects parameters besides these, instead of ignoring what the user wants.
+    fn check_names(&self, known: &[&str]) -> Result<(), ClerkError> {
+        self.0.keys().find(|name| !known.contains(&name.as_str())).map_or(Ok(()), |name| {
+            let message = format!("The development Clerk has no {name} here.");
+            Err(ClerkError::new(StatusCode::UNPROCESSABLE_ENTITY, "form_param_unknown", message))
+        })
+    }
+
     fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }

@@ -23,6 +23,9 @@ use crate::clerk::{
 /// Formats without scripts: the pictures are on the application's origin.
 const FORMATS: [&str; 4] = ["image/gif", "image/jpeg", "image/png", "image/webp"];
 
+/// A picture of 10 MB, as Clerk's component promises, with the rest of its form.
+pub(super) const MAX_REQUEST: usize = 11 << 20;
+
 /// The path of a user's picture.
 pub(super) const PATH: &str = "/pictures/{user_id}";
 
@@ -73,7 +76,7 @@ fn error(code: &'static str, message: &str) -> ClerkError {
 
 fn unreadable(cause: MultipartError) -> ClerkError {
     if cause.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        return error("avatar_file_size_exceeded", "The picture is larger than 2 MB.");
+        return error("avatar_file_size_exceeded", "The picture is larger than 10 MB.");
     }
     error("form_param_format_invalid", "The form is malformed.")
 }

@@ -34,9 +34,13 @@ pub(super) async fn read(browser: Browser, Path(id): Path<String>) -> ClerkResul
 
 /// A page uses the session, and names its active organization.
 pub(super) async fn touch(mut browser: Browser, Path(id): Path<String>, form: Form) -> ClerkResult {
-    browser.session(&id)?;
+    let (_, user) = browser.session(&id)?;
     if form.has(ACTIVE) {
         let organization = form.text(ACTIVE);
+        let is_member = |id: &String| browser.clerk.read(|state| state.membership(id, &user.id).is_some());
+        if let Some(unknown) = organization.as_ref().filter(|id| !is_member(id)) {
+            return Err(routes::not_found("organization", unknown));
+        }
         browser.clerk.change(|state| {
             if let Some(session) = state.sessions.get_mut(&id) {
                 session.organization = organization;

@@ -19,7 +19,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::{cookie_suffix, publishable_key};
+use super::{cookie_suffix, cookies::client_name, picture, publishable_key};
 use crate::{
     clerk::{Clerk, ORIGIN, routes},
     web,
@@ -275,6 +275,8 @@ async fn a_browser_holds_sessions_of_several_users() {
 
     let touched = browser.post(&format!("/v1/client/sessions/{ada}/touch"), "").await;
     assert_eq!(touched.body["response"]["id"], json!(ada));
+    let unknown = browser.post(&format!("/v1/client/sessions/{ada}/touch"), "active_organization_id=org_unknown").await;
+    unknown.is_error(StatusCode::NOT_FOUND, "resource_not_found");
     assert_eq!(browser.sessions().await.1, json!(ada));
     let removed = browser.post(&format!("/v1/client/sessions/{ada}/remove"), "").await;
     assert_eq!(
@@ -346,9 +348,10 @@ async fn tokens_are_issued_only_to_the_browser_of_the_session() {
         stranger.post(&path, "").await.is_error(StatusCode::UNAUTHORIZED, "authentication_invalid");
     }
     let mut forged = clerk.browser();
-    forged.cookies.insert("__client".to_owned(), "made-up".to_owned());
+    let name = client_name(&clerk.clerk);
+    forged.cookies.insert(name.clone(), "made-up".to_owned());
     forged.sign_up("bob@example.com").await;
-    assert_ne!(forged.cookies["__client"], "made-up");
+    assert_ne!(forged.cookies[&name], "made-up");
     let template = browser.post(&format!("{path}/supabase"), "").await;
     template.is_error(StatusCode::NOT_FOUND, "resource_not_found");
 }
@@ -367,6 +370,8 @@ async fn users_change_their_names_and_delete_their_account() {
     let token = &browser.get("/v1/client").await.body["response"]["sessions"][0]["last_active_token"]["jwt"];
     assert_eq!(claims(token)["lastName"], "Lovelace");
 
+    let unknown = browser.post("/v1/me?_method=PATCH", "username=ada&first_name=Ada").await;
+    unknown.is_error(StatusCode::UNPROCESSABLE_ENTITY, "form_param_unknown");
     let deleted = browser.post("/v1/me?_method=DELETE", "").await;
     assert_eq!((&deleted.body["response"]["deleted"], &deleted.body["client"]["sessions"]), (&json!(true), &json!([])));
     assert_eq!(clerk.kinds()[3..], ["session.removed", "user.deleted"]);
@@ -397,7 +402,12 @@ async fn users_upload_and_remove_their_picture() {
     assert_eq!((picture.status, picture.header("content-type")), (StatusCode::OK, "image/png"));
     assert_eq!(picture.header("x-content-type-options"), "nosniff");
 
-    let large = "x".repeat(3_000_000);
+    let accepted = "x".repeat(10_000_000);
+    assert_eq!(
+        browser.send_with("POST", path, &headers, &form("file", "image/png", &accepted)).await.status,
+        StatusCode::OK
+    );
+    let large = "x".repeat(picture::MAX_REQUEST);
     for (name, format, content, code) in [
         ("file", "image/svg+xml", "<svg/>", "avatar_file_type_invalid"),
         ("file", "text/html", "<p>", "avatar_file_type_invalid"),
@@ -657,8 +667,8 @@ async fn cookies_tell_servers_whether_a_user_is_signed_in() {
     let answer = browser.post("/v1/client/sign_ups", "email_address=ada%40example.com").await;
     let cookies: Vec<_> = answer.headers.get_all("set-cookie").iter().map(|one| one.to_str().expect("ASCII")).collect();
     let cookie = |name: &str| *cookies.iter().find(|one| one.starts_with(&format!("{name}="))).expect("a cookie");
-    for (name, path) in [("__client", "/clerk"), (format!("__refresh_{suffix}").as_str(), "/")] {
-        let cookie = cookie(name);
+    for (name, path) in [(format!("__client_{suffix}"), "/clerk"), (format!("__refresh_{suffix}"), "/")] {
+        let cookie = cookie(&name);
         assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
         assert!(cookie.split("; ").any(|part| part == format!("Path={path}")), "{cookie}");
     }
@@ -699,6 +709,14 @@ async fn a_handshake_returns_with_a_token_or_signed_out() {
     assert_eq!(browser.get(path).await.status, StatusCode::TEMPORARY_REDIRECT);
     assert!(!browser.cookies.contains_key("__session") && !browser.cookies.contains_key(&suffixed));
     assert_eq!(browser.cookies["__client_uat"], "0");
+    // Or the server would send the browser here again, without end.
+    for client in [None, Some("unknown")] {
+        let mut lost = clerk.browser();
+        lost.cookies.insert("__client_uat".to_owned(), "1700000000".to_owned());
+        lost.cookies.extend(client.map(|client| (client_name(&clerk.clerk), client.to_owned())));
+        lost.get(path).await;
+        assert_eq!(lost.cookies["__client_uat"], "0");
+    }
     for elsewhere in ["https%3A%2F%2Fevil.example", "%2Fdashboard", "http%3A%2F%2Flocalhost%3A3001%2F", ""] {
         let answer = browser.get(&format!("/v1/client/handshake?redirect_url={elsewhere}")).await;
         answer.is_error(StatusCode::BAD_REQUEST, "invalid_url");
