@@ -408,17 +408,17 @@ fn commands(ports: Ports, folder: &Path) -> String {
     let credentials = credentials.display();
     format!(
         "\
-  {set}cargo dev user create --id user_ada --email ada@example.com --first-name Ada
-  TOKEN=$({set}cargo dev token --user user_ada)
-  curl -s http://127.0.0.1:{api}/profile -H \"Authorization: Bearer $TOKEN\"
-  AWS_SHARED_CREDENTIALS_FILE={credentials} aws dynamodb list-tables --region us-east-1 --endpoint-url http://127.0.0.1:{dynamodb}"
+{set}cargo dev user create --id user_ada --email ada@example.com --first-name Ada
+TOKEN=$({set}cargo dev token --user user_ada)
+curl -s http://127.0.0.1:{api}/profile -H \"Authorization: Bearer $TOKEN\"
+AWS_SHARED_CREDENTIALS_FILE={credentials} aws dynamodb list-tables --region us-east-1 --endpoint-url http://127.0.0.1:{dynamodb}"
     )
 }
 
 fn greeting(running: &Running, invoke: SocketAddr) -> String {
     let parts: Vec<_> = running.parts().into_iter().map(|(name, url)| format!("  {name:<9} {url}")).collect();
     let parts = parts.join("\n");
-    let commands = &running.commands;
+    let commands = running.commands.replace('\n', "\n  ");
     format!(
         "
 {parts}
@@ -426,7 +426,7 @@ fn greeting(running: &Running, invoke: SocketAddr) -> String {
 
 Try, in another terminal:
 
-{commands}
+  {commands}
 
 ready
 "

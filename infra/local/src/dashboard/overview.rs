@@ -67,7 +67,7 @@ pub(super) async fn page(State(dashboard): Site) -> Page {
             }
             section {
                 h2 { "Commands" }
-                (layout::code("Commands", running.commands.trim()))
+                (layout::code("Commands", &running.commands))
             }
         },
     ))
