@@ -185,7 +185,7 @@ async fn no_log_level_shows_secrets_or_personal_data() {
         [("AWS_SECRET_ACCESS_KEY", "marker-secret-key"), ("AWS_SESSION_TOKEN", "marker-session-token")];
     let everything = "trace,hyper=trace,hyper_util=trace,h2=trace,reqwest=trace,rustls=trace,lambda_runtime=trace,\
                       aws_config=trace,aws_sdk_dynamodb=trace,aws_smithy_runtime=trace,aws_runtime=trace";
-    let levels = [("AWS_LAMBDA_LOG_LEVEL", "TRACE"), ("RUST_LOG", "trace"), ("RUST_LOG", everything)];
+    let levels = [("LOG_LEVEL", "TRACE"), ("RUST_LOG", "trace"), ("RUST_LOG", everything)];
     let database = in_memory().await.expect("the engine starts");
     let (key, token) = signed_in(&json!({ "email": "marker@example.com", "firstName": "marker-first-name" }));
     let pem = key.public_key_pem().expect("it has a public half");

@@ -8,6 +8,8 @@ use serde_json::{Map, Value, json};
 
 /// The header in template.yaml above which a resource goes.
 const NEXT_PART: &str = "  # ---------------------------------------------------------------- profile\n";
+/// The parameter in template.yaml above which that of a resource's existing table goes.
+const NEXT_PARAMETER: &str = "  DomainName:\n";
 /// Plurals that cannot be a resource's: crates that a function uses, members of the workspace in other folders, the tables
 /// of the session check, members of the OpenAPI document, and types that a function imports, as their plural.
 const TAKEN: [&str; 29] = [
@@ -212,8 +214,10 @@ impl NewResource {
         ensure!(!function.exists(), "functions/{plural} exists already");
         let template = project.join("template.yaml");
         let before = fs::read_to_string(&template).context("template.yaml cannot be read")?;
-        let (resources, rest) =
+        let (before, rest) =
             before.split_once(NEXT_PART).context("template.yaml has no header for the part of profile")?;
+        let (parameters, resources) =
+            before.split_once(NEXT_PARAMETER).context("template.yaml has no parameter DomainName")?;
 
         let fill = |text: &str| self.fill(text, &singular);
         for (path, text) in [
@@ -228,7 +232,8 @@ impl NewResource {
         let hooks = project.join(format!("web/app/src/resources/{plural}.ts"));
         write(&hooks, &fill(include_str!("../scaffold/hooks.ts.txt")))?;
         let part = fill(include_str!("../scaffold/template.yaml.txt"));
-        fs::write(&template, format!("{resources}{part}{NEXT_PART}{rest}"))
+        let parameter = fill(include_str!("../scaffold/parameter.yaml.txt"));
+        fs::write(&template, format!("{parameters}{parameter}{NEXT_PARAMETER}{resources}{part}{NEXT_PART}{rest}"))
             .context("template.yaml cannot be written")?;
         println!("wrote functions/{plural}, its part of template.yaml, and web/app/src/resources/{plural}.ts");
         Ok(())

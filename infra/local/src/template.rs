@@ -235,6 +235,7 @@ impl Template {
             .collect::<Result<Vec<_>>>()?;
         let globals: Globals = yaml_serde::from_value(stack.globals()?).context("the globals")?;
         let functions = of_type("AWS::Serverless::Function")
+            .filter(|(_, resource)| !is_scheduled(resource))
             .map(|(name, resource)| Function::new(name, resource, &globals, &tables).with_context(|| name.clone()))
             .collect::<Result<Vec<_>>>()?;
         let event_sources = of_type("AWS::Lambda::EventSourceMapping")
@@ -247,6 +248,12 @@ impl Template {
         let ApiProperties { cors_configuration } = properties(api).context("the API")?;
         Ok(Self { tables, functions, resources, cors: cors_configuration, event_sources, websocket_api })
     }
+}
+
+/// Whether a schedule invokes a function. The local stack does not run these.
+fn is_scheduled(resource: &Resource) -> bool {
+    let events = properties(resource).map(|properties: FunctionProperties| properties.events);
+    events.is_ok_and(|events| events.values().any(|event| event.r#type == "ScheduleV2"))
 }
 
 fn properties<T: DeserializeOwned>(resource: &Resource) -> Result<T> {

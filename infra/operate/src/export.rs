@@ -9,12 +9,11 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use aws_sdk_dynamodb::types::AttributeValue;
 use clap::Args;
+use erasure::{Table, Tables, described, string};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 use store::Profile;
 use tempfile::NamedTempFile;
-
-use crate::place::{Table, Tables, described, string};
 
 #[derive(Args)]
 pub(crate) struct Export {

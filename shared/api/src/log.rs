@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use aws_smithy_types::{DateTime, date_time};
 use axum::{
     extract::{MatchedPath, Request},
     http::{HeaderValue, header},
@@ -37,18 +38,20 @@ use crate::{Code, Problem, env::var, problem::ProblemLog};
 
 /// The namespace of the metrics in `CloudWatch`.
 const NAMESPACE: &str = "Cubby";
+/// The levels of the lines.
+const INFO: &str = "INFO";
+const ERROR: &str = "ERROR";
 
 /// The shared crates, whose messages contain no secrets at any level.
 const OWN_CRATES: [&str; 3] = ["api", "clerk_auth", "store"];
 
 /// Writes log messages to standard output, which Lambda collects. `function` is the function's own crate.
 ///
-/// The level is `AWS_LAMBDA_LOG_LEVEL` (set by a function's `LoggingConfig`) or `RUST_LOG`; info without either. Other
-/// crates are never logged below info, since HTTP clients and the SDK log headers and bodies there.
+/// The level is `LOG_LEVEL` or `RUST_LOG`; info without either. Lambda's own setting would also drop the lines that are
+/// metrics. Other crates are never logged below info, since HTTP clients and the SDK log headers and bodies there.
 pub(crate) fn init(function: &str) {
-    let level = var("AWS_LAMBDA_LOG_LEVEL").or_else(|| var("RUST_LOG")).unwrap_or_else(|| "info".to_owned());
-    // tracing has no FATAL.
-    let level = level.to_lowercase().replace("fatal", "error").parse().unwrap_or(LevelFilter::INFO);
+    let level = var("LOG_LEVEL").or_else(|| var("RUST_LOG")).unwrap_or_else(|| "info".to_owned());
+    let level = level.to_lowercase().parse().unwrap_or(LevelFilter::INFO);
     let own = OWN_CRATES.into_iter().chain([function]).map(|name| (name, level));
     let filter = Targets::new().with_default(level.min(LevelFilter::INFO)).with_targets(own);
     let lines = fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false);
@@ -91,11 +94,44 @@ pub struct BatchOutcome {
     pub failures: u64,
 }
 
+/// The outcome of a scheduled job, for its line and its metric.
+#[derive(Debug, Default)]
+pub struct JobOutcome {
+    /// Users that were processed.
+    pub users: u64,
+    /// Their items.
+    pub items: u64,
+    /// Why the job has not ended with success. It must not contain a user's data.
+    pub failure: Option<String>,
+}
+
+/// The line of a scheduled job.
+#[metrics(emf::dimension_sets = [["function"]])]
+struct JobLog {
+    #[metrics(timestamp)]
+    time: SystemTime,
+    timestamp: String,
+    level: &'static str,
+    message: &'static str,
+    function: &'static str,
+    request_id: String,
+    #[metrics(flags(NoMetric))]
+    users: u64,
+    #[metrics(flags(NoMetric))]
+    items: u64,
+    #[metrics(name = "Successes")]
+    successes: u64,
+    #[metrics(flags(NoMetric))]
+    duration_ms: f64,
+    cause: Option<String>,
+}
+
 /// A request's line. Its numbers are not metrics: each metric costs money, and AWS's services count most of them.
 #[metrics]
 struct RequestLog {
     #[metrics(timestamp)]
     time: SystemTime,
+    timestamp: String,
     level: &'static str,
     message: &'static str,
     function: &'static str,
@@ -128,6 +164,18 @@ struct ProblemMetric {
     problems: u64,
 }
 
+/// The line of a failed request, also counted by the function's version. Rollbacks watch the new version.
+#[metrics(emf::dimension_sets = [["function", "code"], ["function", "version"]])]
+struct FailureMetric {
+    #[metrics(flatten)]
+    log: RequestLog,
+    version: &'static str,
+    #[metrics(name = "Problems")]
+    problems: u64,
+    #[metrics(name = "Failures")]
+    failures: u64,
+}
+
 /// The line of an event, counted by its type and outcome.
 #[metrics(emf::dimension_sets = [["function", "event", "outcome"]])]
 struct EventMetric {
@@ -141,11 +189,40 @@ struct EventMetric {
     age: Option<Duration>,
 }
 
+/// The line of an event that failed, also counted by the function's version.
+#[metrics(emf::dimension_sets = [["function", "event", "outcome"], ["function", "version"]])]
+struct EventFailureMetric {
+    #[metrics(flatten)]
+    log: RequestLog,
+    version: &'static str,
+    event: &'static str,
+    outcome: &'static str,
+    #[metrics(name = "Events")]
+    events: u64,
+    #[metrics(name = "Failures")]
+    failures: u64,
+}
+
 /// The line of a batch of stream records.
 #[metrics(emf::dimension_sets = [["function"]])]
+struct BatchMetric {
+    #[metrics(flatten)]
+    log: BatchLog,
+}
+
+/// The line of a batch that failed, also counted by the function's version.
+#[metrics(emf::dimension_sets = [["function"], ["function", "version"]])]
+struct BatchFailureMetric {
+    #[metrics(flatten)]
+    log: BatchLog,
+    version: &'static str,
+}
+
+#[metrics]
 struct BatchLog {
     #[metrics(timestamp)]
     time: SystemTime,
+    timestamp: String,
     level: &'static str,
     message: &'static str,
     function: &'static str,
@@ -178,12 +255,20 @@ struct BatchLog {
 impl RequestLog {
     /// Metrics are written at any level.
     fn write(self, outcome: Option<EventOutcome>) {
-        if let Some(EventOutcome { event, outcome, age }) = outcome {
-            write(EventMetric { log: self, event, outcome, events: 1, age });
-        } else if self.code.is_some() {
-            write(ProblemMetric { log: self, problems: 1 });
-        } else if tracing::enabled!(Level::INFO) {
-            write(self);
+        let (failed, version) = (self.level == ERROR, function_version());
+        match outcome {
+            Some(EventOutcome { event, outcome, .. }) if failed => {
+                write(EventFailureMetric { log: self, version, event, outcome, events: 1, failures: 1 });
+            }
+            Some(EventOutcome { event, outcome, age }) => {
+                write(EventMetric { log: self, event, outcome, events: 1, age });
+            }
+            None if failed && self.code.is_some() => {
+                write(FailureMetric { log: self, version, problems: 1, failures: 1 });
+            }
+            None if self.code.is_some() => write(ProblemMetric { log: self, problems: 1 }),
+            None if tracing::enabled!(Level::INFO) => write(self),
+            None => {}
         }
     }
 }
@@ -223,13 +308,15 @@ pub(crate) async fn request(mut request: Request, next: Next) -> Response {
     let problem = response.extensions_mut().remove::<ProblemLog>();
     let outcome = response.extensions_mut().remove::<EventOutcome>();
     let (user, actor) = tag.0.get().cloned().map_or((None, None), |(user, actor)| (Some(user), actor));
+    let time = SystemTime::now();
     let log = RequestLog {
-        time: SystemTime::now(),
+        time,
+        timestamp: timestamp(time),
         // An unknown key is not a fault of the server: any client can invent one.
         level: if status < 500 || problem.as_ref().is_some_and(|problem| problem.code == Code::TokenKeyUndecided) {
-            "INFO"
+            INFO
         } else {
-            "ERROR"
+            ERROR
         },
         message: "request",
         function: function_name(),
@@ -281,9 +368,11 @@ pub(crate) async fn batch<F: Future<Output = BatchOutcome>>(
     let BatchOutcome { pokes, cuts, delay, mut retried, mut failures } = outcome;
     failures += invalid.iter().map(|_| 1).sum::<u64>();
     retried.extend(invalid);
-    write(BatchLog {
-        time: SystemTime::now(),
-        level: if failures == 0 { "INFO" } else { "ERROR" },
+    let time = SystemTime::now();
+    let log = BatchLog {
+        time,
+        timestamp: timestamp(time),
+        level: if failures == 0 { INFO } else { ERROR },
         message: "batch",
         function: function_name(),
         request_id: context.request_id,
@@ -299,14 +388,54 @@ pub(crate) async fn batch<F: Future<Output = BatchOutcome>>(
         dynamodb_requests: capacity.requests,
         read_units: capacity.read_units,
         write_units: capacity.write_units,
-    });
+    };
+    if failures == 0 {
+        write(BatchMetric { log })
+    } else {
+        write(BatchFailureMetric { log, version: function_version() })
+    }
     let batch_item_failures = retried.into_iter().map(|item_identifier| BatchItemFailure { item_identifier }).collect();
     BatchResponse { batch_item_failures }
+}
+
+/// Runs a scheduled job and logs the outcome.
+pub(crate) async fn job(
+    context: Context,
+    job: impl AsyncFn(SystemTime) -> JobOutcome,
+) -> Result<(), lambda_runtime::Error> {
+    let (time, started) = (SystemTime::now(), Instant::now());
+    let JobOutcome { users, items, failure } = job(context.deadline()).await;
+    let failed = failure.is_some();
+    write(JobLog {
+        time,
+        timestamp: timestamp(time),
+        level: if failed { ERROR } else { INFO },
+        message: "job",
+        function: function_name(),
+        request_id: context.request_id,
+        users,
+        items,
+        successes: u64::from(!failed),
+        duration_ms: started.elapsed().as_secs_f64() * 1000.0,
+        cause: failure,
+    });
+    if failed { Err("the job failed; its line has the cause".into()) } else { Ok(()) }
 }
 
 /// The trace that `X-Amzn-Trace-Id` names: `Root=1-…;Parent=…;Sampled=…`.
 fn root(header: &str) -> Option<&str> {
     header.split(';').find_map(|part| part.trim().strip_prefix("Root="))
+}
+
+/// In RFC 3339. Lambda takes a line's time and level from the members `timestamp` and `level`.
+fn timestamp(time: SystemTime) -> String {
+    DateTime::from(time).fmt(date_time::Format::DateTime).unwrap_or_default()
+}
+
+/// The function's version in Lambda.
+fn function_version() -> &'static str {
+    static VERSION: LazyLock<String> = LazyLock::new(|| var("AWS_LAMBDA_FUNCTION_VERSION").unwrap_or_default());
+    &VERSION
 }
 
 /// The function's name in Lambda.

@@ -1,6 +1,6 @@
 #[cfg(debug_assertions)]
 use std::io::Write;
-use std::{any::type_name_of_val, process::ExitCode, sync::Arc};
+use std::{any::type_name_of_val, process::ExitCode, sync::Arc, time::SystemTime};
 
 use axum::{
     Router,
@@ -16,12 +16,12 @@ use lambda_runtime::{
     tower::{Service as _, ServiceExt, layer::layer_fn},
 };
 use mimalloc::MiMalloc;
-use serde::Serialize;
+use serde::{Serialize, de::IgnoredAny};
 use store::{Batch, Database, Streams};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    Auth, BatchOutcome, Code, Environment, FromEnvironment, Problem,
+    Auth, BatchOutcome, Code, Environment, FromEnvironment, JobOutcome, Problem,
     connect::{self, ConnectResponse},
     events, log, var,
 };
@@ -98,6 +98,15 @@ where
             }
         });
         Ok(Runtime::new(handler).layer(layer_fn(events::RawEvents)).run_concurrent().await)
+    })
+}
+
+/// Runs a function that a schedule invokes until Lambda ends it, as [`run`] does. `job` gets the time at which Lambda ends
+/// the invocation. If it fails, so does the invocation, which Lambda then repeats.
+pub fn job(crate_name: &str, job: impl AsyncFn(SystemTime) -> JobOutcome) -> ExitCode {
+    start(crate_name, async |_| {
+        let handler = service_fn(|event: LambdaEvent<IgnoredAny>| log::job(event.context, &job));
+        Ok(lambda_runtime::run(handler).await)
     })
 }
 

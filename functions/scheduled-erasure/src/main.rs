@@ -1,0 +1,115 @@
+//! Erases the data of users that were deleted some time ago. A schedule invokes it every day.
+
+use std::{
+    ops::ControlFlow,
+    process::ExitCode,
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Context, Result, ensure};
+use api::{JobOutcome, var};
+use aws_sdk_cloudformation::config as cloudformation;
+use aws_sdk_dynamodb::config::{self as dynamodb, retry::RetryConfig};
+use erasure::{Erasure, Tables};
+
+/// More than the SDK's default, to wait for throttled tables.
+const ATTEMPTS: u32 = 10;
+/// The time before Lambda's timeout at which no further user is begun. A user with many items can take most of it.
+const MARGIN: Duration = Duration::from_mins(2);
+
+fn main() -> ExitCode {
+    api::job("scheduled_erasure", async |deadline| {
+        let mut outcome = JobOutcome::default();
+        let erased = erase_in_stack(deadline, &mut outcome).await;
+        outcome.failure = erased.err().map(|error| format!("{error:#}"));
+        outcome
+    })
+}
+
+async fn erase_in_stack(deadline: SystemTime, outcome: &mut JobOutcome) -> Result<()> {
+    let days = var("ERASE_AFTER_DAYS").context("ERASE_AFTER_DAYS is not set")?;
+    let days = days.parse().context("ERASE_AFTER_DAYS is not a number of days")?;
+    let stack = var("STACK").context("STACK is not set")?;
+    let (config, refresh) = aws::sdk_config("CLOUDFORMATION", var);
+    let stacks = cloudformation::Builder::from(&config).retry_classifier(refresh);
+    let (config, refresh) = aws::sdk_config("DYNAMODB", var);
+    let tables = dynamodb::Builder::from(&config)
+        .retry_classifier(refresh)
+        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS));
+    let stacks = aws_sdk_cloudformation::Client::from_conf(stacks.build());
+    let tables = Tables::of_stack(&stacks, aws_sdk_dynamodb::Client::from_conf(tables.build()), stack).await?;
+    erase(Erasure::after_days(days)?, &tables, deadline, outcome).await
+}
+
+/// Erases until `deadline` is near. The next run continues with the rest.
+async fn erase(erasure: Erasure, tables: &Tables, deadline: SystemTime, outcome: &mut JobOutcome) -> Result<()> {
+    let visit = async |user: String| {
+        if SystemTime::now() + MARGIN > deadline {
+            return Ok(ControlFlow::Break(()));
+        }
+        outcome.items += erasure.erase(tables, &user).await?;
+        outcome.users += 1;
+        Ok(ControlFlow::Continue(()))
+    };
+    ensure!(erasure.users(tables, false, visit).await?.is_continue(), "the time is used up; the next run continues");
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::expect_used, reason = "a test fails where something is missing")]
+mod tests {
+    use aws_sdk_dynamodb::{
+        Client,
+        config::{BehaviorVersion, Credentials, Region},
+        types::AttributeValue,
+    };
+    use erasure::string;
+    use serde_json::json;
+
+    use super::*;
+
+    /// The local stack's tables, whose names are their logical ids, with three users: deleted long ago, now, and not.
+    async fn tables(url: &str) -> Tables {
+        let config = aws_sdk_dynamodb::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::for_tests())
+            .endpoint_url(url)
+            .http_client(aws::http_client(None));
+        let client = Client::from_conf(config.build());
+        let names = client.list_tables().send().await.expect("listed").table_names.unwrap_or_default();
+        let now = SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_millis();
+        for (user, deleted_at) in [("user_gone", json!(1)), ("user_going", json!(now)), ("user_here", json!(null))] {
+            let item = json!({ "userId": user, "firstName": "Ada", "deletionReceivedAt": deleted_at });
+            let put = client.put_item().table_name("UsersTable");
+            put.set_item(Some(serde_dynamo::to_item(item).expect("an item"))).send().await.expect("written");
+        }
+        Tables::new(client, names.into_iter().map(|name| (name.clone(), name)).collect()).await.expect("tables")
+    }
+
+    async fn has_name(tables: &Tables, user: &str) -> bool {
+        let read = tables.client.get_item().table_name(&tables.users).key("userId", string(user)).send().await;
+        let item = read.expect("read").item.expect("it is there");
+        item.get("firstName") == Some(&AttributeValue::S("Ada".to_owned()))
+    }
+
+    #[tokio::test]
+    async fn run_out_of_time_fails_and_the_next_run_continues() {
+        let engine = test_support::in_memory().await.expect("the engine starts");
+        let tables = tables(engine.url()).await;
+        let erasure = Erasure::after_days(30).expect("after 1970");
+        let mut outcome = JobOutcome::default();
+        let late = erase(erasure, &tables, SystemTime::now() + Duration::from_mins(1), &mut outcome).await;
+        assert!(late.expect_err("it is late").to_string().contains("the next run continues"));
+        assert_eq!(outcome.users, 0);
+        assert!(has_name(&tables, "user_gone").await);
+
+        for expected in [1, 1] {
+            let in_time = SystemTime::now() + Duration::from_mins(15);
+            erase(erasure, &tables, in_time, &mut outcome).await.expect("it ends");
+            assert_eq!(outcome.users, expected, "nothing is erased twice");
+        }
+        assert!(!has_name(&tables, "user_gone").await);
+        assert!(has_name(&tables, "user_going").await && has_name(&tables, "user_here").await);
+    }
+}

@@ -1,0 +1,127 @@
+//! The tables of a stack with users' items.
+
+use anyhow::{Context, Error, Result, anyhow};
+use aws_sdk_dynamodb::{
+    Client,
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
+    operation::query::builders::QueryFluentBuilder,
+    types::{AttributeValue, KeyType},
+};
+
+/// The partition key of every table with users' items.
+const OWNER: &str = "userId";
+
+/// The tables of a stack with users' items.
+#[derive(Debug)]
+pub struct Tables {
+    /// Reaches the tables.
+    pub client: Client,
+    /// The name of the table of accounts.
+    pub users: String,
+    /// The table of ended sessions.
+    pub sessions: Table,
+    /// The tables of resources.
+    pub resources: Vec<Table>,
+}
+
+/// A table with one partition for each user.
+#[derive(Debug)]
+pub struct Table {
+    /// The resource's name, such as `chats` of `ChatsTable`.
+    pub resource: String,
+    /// The table's name.
+    pub name: String,
+    /// The sort key, if it has one.
+    pub sort_key: Option<String>,
+}
+
+impl Tables {
+    /// The tables that a deployed stack uses, according to the outputs of its nested stacks: its own, and existing ones that
+    /// its parameters name.
+    pub async fn of_stack(
+        cloudformation: &aws_sdk_cloudformation::Client,
+        client: Client,
+        stack: String,
+    ) -> Result<Self> {
+        let mut tables = Vec::new();
+        let mut stacks = vec![(String::new(), stack)];
+        while let Some((prefix, stack)) = stacks.pop() {
+            let resources = cloudformation.list_stack_resources().stack_name(&stack).into_paginator().items().send();
+            let resources = resources.collect::<Result<Vec<_>, _>>().await.map_err(described);
+            for resource in resources.with_context(|| format!("the resources of {stack} cannot be listed"))? {
+                if resource.resource_type() == Some("AWS::CloudFormation::Stack") {
+                    let id = format!("{prefix}{}", resource.logical_resource_id().unwrap_or_default());
+                    stacks.push((id, resource.physical_resource_id.context("a nested stack has no name")?));
+                }
+            }
+            let described = cloudformation.describe_stacks().stack_name(&stack).send().await.map_err(described);
+            let described = described.with_context(|| format!("the stack {stack} cannot be described"))?;
+            for output in
+                described.stacks.unwrap_or_default().into_iter().flat_map(|stack| stack.outputs.unwrap_or_default())
+            {
+                let (Some(key), Some(name)) = (output.output_key, output.output_value) else { continue };
+                if key.ends_with("Table") {
+                    tables.push((format!("{prefix}{key}"), name));
+                }
+            }
+        }
+        Self::new(client, tables).await
+    }
+
+    /// Selects the tables with users' items from `tables`, which have logical ids and names.
+    pub async fn new(client: Client, tables: Vec<(String, String)>) -> Result<Self> {
+        let (mut users, mut sessions, mut resources) = (None, None, Vec::new());
+        for (id, name) in tables {
+            let described = client.describe_table().table_name(&name).send().await.map_err(described);
+            let described = described.with_context(|| format!("the table {name} cannot be described"))?.table;
+            let keys = described.map(|table| table.key_schema.unwrap_or_default()).unwrap_or_default();
+            let key = |kind| keys.iter().find(|key| key.key_type == kind).map(|key| key.attribute_name.clone());
+            if key(KeyType::Hash).as_deref() != Some(OWNER) {
+                continue;
+            }
+            let table = Table { resource: resource(&id), name, sort_key: key(KeyType::Range) };
+            match id.as_str() {
+                "UsersTable" => users = Some(table.name),
+                "SessionsTable" => sessions = Some(table),
+                _ => resources.push(table),
+            }
+        }
+        resources.sort_by(|one, other| one.resource.cmp(&other.resource));
+        let (users, sessions) = users.zip(sessions).context("the stack has no tables of accounts and sessions")?;
+        Ok(Self { client, users, sessions, resources })
+    }
+}
+
+/// The resource of a table with this logical id: `chats` of `ChatsTable`.
+fn resource(id: &str) -> String {
+    let id = id.strip_suffix("Table").unwrap_or(id);
+    let mut characters = id.chars();
+    characters.next().map(|first| first.to_lowercase().chain(characters).collect()).unwrap_or_default()
+}
+
+impl Table {
+    /// A query for all of a user's items.
+    pub fn items(&self, client: &Client, user: &str) -> QueryFluentBuilder {
+        client
+            .query()
+            .table_name(&self.name)
+            .key_condition_expression("#owner = :user")
+            .expression_attribute_names("#owner", OWNER)
+            .expression_attribute_values(":user", string(user))
+            .consistent_read(true)
+    }
+}
+
+/// An SDK error without text of the response, since what prints it may be stored in a log.
+pub fn described<E>(error: SdkError<E, HttpResponse>) -> Error
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    anyhow!(aws::describe(&error))
+}
+
+/// A string as an attribute.
+pub fn string(text: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(text.into())
+}
