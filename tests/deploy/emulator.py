@@ -3,6 +3,7 @@
 It prints its port on a line and logs to standard error. It ends when its standard input closes.
 """
 
+import copy
 import json
 import os
 import re
@@ -10,6 +11,9 @@ import signal
 import socket
 import sys
 import threading
+import time
+import urllib.request
+from collections import defaultdict
 from contextvars import ContextVar
 from unittest import mock
 
@@ -24,21 +28,81 @@ os.environ["GATEWAY_PORT"] = PORT
 os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{PORT}"
 Config.bind = property(lambda _: [f"fd://{listener.fileno()}"], lambda *_: None)
 
-from ministack.app import main
+from ministack.app import SERVICE_HANDLERS, main
+from ministack.core.responses import json_response
+from ministack.core.router import SERVICE_PATTERNS
 from ministack.services import apigateway, cloudformation, dynamodb
-from ministack.services.cloudformation import changesets, engine, handlers, language_extensions, provisioners
+from ministack.services.cloudformation import changesets, engine, handlers, language_extensions, provisioners, stacks
 from samtranslator.intrinsics.resolver import IntrinsicsResolver
 from samtranslator.translator import transform as sam
 
 RESOURCES = provisioners._RESOURCE_HANDLERS
 
-# The emulator does not have CodeDeploy, so its resources do nothing, and aliases change at once.
+# The emulator does not have CodeDeploy. Its resources do nothing. A deployment invokes the hook before traffic, and moves the
+# alias at once if the hook reports success. There is no canary.
 for kind in ("AWS::CodeDeploy::Application", "AWS::CodeDeploy::DeploymentGroup"):
     RESOURCES[kind] = {
         "create": lambda logical_id, properties, stack: (f"{stack}-{logical_id}", {}),
         "update": lambda physical_id, old, new, stack: (physical_id, {}),
         "delete": lambda physical_id, properties: None,
     }
+
+deployments = {}
+update_alias = RESOURCES["AWS::Lambda::Alias"]["update"]
+
+
+def deploy_alias(physical_id, old, new, stack, *arguments):
+    hook, target = new.get("BeforeAllowTrafficHook"), new["FunctionVersion"]
+    if hook and target != old["FunctionVersion"]:
+        name = f"d-{len(deployments)}"
+        properties = {"Name": new["FunctionName"], "Alias": new["Name"], "TargetVersion": target}
+        deployments[name] = {"resource": {"Type": "AWS::Lambda::Function", "Properties": properties}}
+        url = f"http://127.0.0.1:{PORT}/2015-03-31/functions/{hook}/invocations"
+        event = {"DeploymentId": name, "LifecycleEventHookExecutionId": "hook"}
+        urllib.request.urlopen(urllib.request.Request(url, json.dumps(event).encode(), method="POST")).read()
+        if deployments[name].get("status") != "Succeeded":
+            raise ValueError(f"the hook of the deployment of version {target} failed")
+    return update_alias(physical_id, old, new, stack, *arguments)
+
+
+async def code_deploy(method, path, headers, body, query):
+    operation, request = headers["x-amz-target"].split(".")[1], json.loads(body)
+    if operation == "GetDeployment":
+        # Without the revision's content, as on AWS.
+        revision = {"revisionType": "String", "string": {"sha256": request["deploymentId"]}}
+        return json_response({"deploymentInfo": {"applicationName": "application", "revision": revision}})
+    if operation == "GetApplicationRevision":
+        deployment = deployments[request["revision"]["string"]["sha256"]]
+        content = json.dumps({"version": "0.0", "Resources": [{"function": deployment["resource"]}]})
+        return json_response({"revision": {"revisionType": "String", "string": {"content": content}}})
+    assert operation == "PutLifecycleEventHookExecutionStatus"
+    deployments[request["deploymentId"]]["status"] = request["status"]
+    return json_response({"lifecycleEventHookExecutionId": request["lifecycleEventHookExecutionId"]})
+
+
+RESOURCES["AWS::Lambda::Alias"]["update"] = deploy_alias
+SERVICE_PATTERNS["codedeploy"] = {"target_prefixes": ["CodeDeploy_20141006"]}
+SERVICE_HANDLERS["codedeploy"] = code_deploy
+# The hook calls the emulator, which must answer meanwhile.
+blocks = stacks._runs_on_worker_thread
+stacks._runs_on_worker_thread = lambda kind: kind == "AWS::Lambda::Alias" or blocks(kind)
+
+# Lambda publishes a version only if the code or the configuration differs from those of the newest version. The emulator
+# takes every update for a difference.
+create_version = RESOURCES["AWS::Lambda::Version"]["create"]
+
+
+def create_changed_version(logical_id, properties, stack):
+    function, _ = provisioners._lambda_version_function(properties)
+    newest = max(function["versions"], key=int, default=None)
+    members = ["CodeSha256", "Environment", "LoggingConfig", "MemorySize", "Role", "Timeout", "TracingConfig"]
+    content = [[function["config"].get(name) for name in members]]
+    if newest and content == [[function["versions"][newest]["config"].get(name) for name in members]]:
+        raise ValueError(f"A version for this Lambda function exists ( {newest} ).")
+    return create_version(logical_id, properties, stack)
+
+
+RESOURCES["AWS::Lambda::Version"]["create"] = create_changed_version
 
 # An alarm over several metrics becomes one over the first of them.
 alarm = provisioners._cw_metric_alarm_record
@@ -71,6 +135,37 @@ def create_whole_table(logical_id, properties, stack):
 
 RESOURCES["AWS::DynamoDB::Table"]["create"] = create_whole_table
 
+# The emulator restores a table's present items, and not those of a point in time. So it keeps them before each write.
+history = defaultdict(list)
+restore_table = dynamodb._restore_table_to_point_in_time
+
+
+def remembering(write):
+    def remember_and_write(request):
+        for name in request.get("RequestItems", [request.get("TableName")]):
+            if name in dynamodb._tables:
+                history[name].append((time.time(), copy.deepcopy(dynamodb._tables[name]["items"])))
+        return write(request)
+
+    return remember_and_write
+
+
+for operation in ("_put_item", "_update_item", "_delete_item", "_batch_write_item"):
+    setattr(dynamodb, operation, remembering(getattr(dynamodb, operation)))
+
+
+def restore_table_to_point_in_time(request):
+    response = restore_table(request)
+    if response[0] == 200:
+        table = dynamodb._tables[request["TargetTableName"]]
+        later = (items for at, items in history[request["SourceTableName"]] if at > request["RestoreDateTime"])
+        table["items"] = copy.deepcopy(next(later, table["items"]))
+        dynamodb._items_replaced(table)
+    return response
+
+
+dynamodb._restore_table_to_point_in_time = restore_table_to_point_in_time
+
 # The emulator deletes all resources of a nested stack, also those that its template retains.
 delete_nested_stack = RESOURCES["AWS::CloudFormation::Stack"]["delete"]
 
@@ -100,7 +195,17 @@ def apply_transforms_with_parameters(template, provided=None, previous=None):
         if extended:
             resolver = IntrinsicsResolver(values)
             fragment["Resources"] = resolver.resolve_parameter_refs(fragment["Resources"])
-        return translate(fragment, values, policies)
+        translated = translate(fragment, values, policies)
+        for resource in translated["Resources"].values():
+            # For the deployment of the alias, which gets only properties.
+            resource.get("Properties", {}).update(
+                {
+                    name: value
+                    for name, value in resource.get("UpdatePolicy", {}).get("CodeDeployLambdaAliasUpdate", {}).items()
+                    if name == "BeforeAllowTrafficHook"
+                }
+            )
+        return translated
 
     with mock.patch.object(sam, "transform", translate_with_parameters):
         return apply_transforms(template, provided, previous)

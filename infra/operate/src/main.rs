@@ -9,6 +9,7 @@ mod doctor;
 mod erase;
 mod export;
 mod place;
+mod restore;
 
 use std::{ffi::OsStr, process::ExitCode};
 
@@ -18,6 +19,7 @@ use doctor::Doctor;
 use erase::Erase;
 use export::Export;
 use place::Place;
+use restore::Restore;
 
 #[derive(Parser)]
 #[command(name = "operate", bin_name = "cargo ops", version, about)]
@@ -36,6 +38,8 @@ enum Command {
     Erase(Erase),
     /// Check a deployed stack; the exit status is 1 if a check fails
     Doctor(Doctor),
+    /// Restore a table to a point in time, beside the existing one
+    Restore(Restore),
     /// Print the tag that identifies a user in logs
     UserTag {
         /// Clerk's id of the user
@@ -71,6 +75,7 @@ async fn run(Cli { place, command }: Cli) -> Result<()> {
             let (config, stack) = place.deployed().await?;
             doctor.run(&config, &stack).await
         }
+        Command::Restore(restore) => restore.run(&place.open().await?).await,
         Command::UserTag { user } => {
             println!("{}", clerk_auth::user_tag(&user));
             Ok(())
