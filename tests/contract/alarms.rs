@@ -1,6 +1,11 @@
-//! The templates' alarms, evaluated as CloudWatch does against series whose datapoints are late or missing.
+//! The templates' alarms, evaluated as `CloudWatch` does against series whose datapoints are late or missing.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a test fails where something is missing")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails where something is missing"
+)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,6 +24,7 @@ type Datapoint = (i64, f64, i64);
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
+#[expect(clippy::struct_field_names, reason = "the template's names")]
 struct Alarm {
     #[serde(default)]
     metrics: Vec<Metric>,
@@ -35,7 +41,8 @@ struct Alarm {
 struct Metric {
     id: String,
     expression: Option<String>,
-    metric_stat: Option<Value>,
+    #[serde(rename = "MetricStat")]
+    stat: Option<Value>,
 }
 
 /// The alarms of all templates, by logical id.
@@ -91,7 +98,7 @@ impl Alarm {
     }
 }
 
-/// CloudWatch's metric math, as far as the alarms use it.
+/// The metric math of `CloudWatch`, as far as the alarms use it.
 struct Expression<'a> {
     text: &'a str,
     series: &'a BTreeMap<&'a str, Series>,
@@ -233,7 +240,7 @@ fn rollbacks_watch_only_the_new_version_with_a_new_alarm() {
     let version = alarm("VersionFailing");
     let name = format!("{:?}", version.alarm_name.expect("it has a name"));
     assert!(name.contains("${Version}"), "another version's alarm may be on: {name}");
-    let metrics: Vec<_> = version.metrics.iter().filter_map(|metric| metric.metric_stat.as_ref()).collect();
+    let metrics: Vec<_> = version.metrics.iter().filter_map(|metric| metric.stat.as_ref()).collect();
     assert_eq!(metrics.len(), 2);
     for metric in metrics {
         let dimensions = metric["Metric"]["Dimensions"].as_sequence().expect("dimensions").iter();

@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -18,7 +18,7 @@ use serde_json::Value;
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 const REGION: &str = "us-east-1";
 /// The output folder of `sam build` in `make test-deploy`.
-const BUILT: &str = ".aws-sam/here";
+pub(crate) const BUILT: &str = ".aws-sam/here";
 
 /// The emulator. It stops, and the functions with it, when its standard input is closed, which the system does when the
 /// test ends, however it ends.
@@ -41,9 +41,9 @@ pub(crate) fn workspace() -> &'static Path {
 }
 
 impl Aws {
-    /// Starts it without resources.
-    pub(crate) async fn start() -> Self {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("deploy");
+    /// Starts it without resources. `name` is that of its folder.
+    pub(crate) async fn start(name: &str) -> Self {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("deploy").join(name);
         // Files of an earlier run.
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).expect("the target folder can be written to");
@@ -82,6 +82,13 @@ impl Aws {
         fs::read_to_string(self.folder.join("emulator.log")).unwrap_or_default()
     }
 
+    /// A line that a function logged.
+    pub(crate) fn logged(&self, wanted: impl FnMut(&Value) -> bool) -> Value {
+        let log = self.log();
+        let mut lines = log.lines().filter_map(|line| serde_json::from_str(line.get(line.find('{')?..)?).ok());
+        lines.rfind(wanted).unwrap_or_else(|| panic!("no such line:\n{log}"))
+    }
+
     fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
@@ -96,23 +103,15 @@ impl Aws {
     }
 
     /// A command of the SAM CLI in the project's folder, with its samconfig.toml.
-    pub(crate) fn sam(&self, arguments: &[&str]) -> Output {
+    ///
+    /// An error is what it prints.
+    pub(crate) async fn sam(&self, arguments: &[&str]) -> Result<(), String> {
         let mut sam = Command::new(workspace().join(".tools/sam/bin/sam"));
         environment(&mut sam, Some(self.port));
-        sam.args(arguments).current_dir(workspace()).stdin(Stdio::null()).output().expect("the SAM CLI runs")
-    }
-
-    /// Runs a command of the SAM CLI, which must succeed, and returns its output.
-    pub(crate) fn sam_succeeds(&self, arguments: &[&str]) -> String {
-        let output = self.sam(arguments);
-        let (printed, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(
-            output.status.success(),
-            "sam {} failed ({}):\n{printed}\n{errors}",
-            arguments.join(" "),
-            output.status
-        );
-        printed.into_owned()
+        sam.args(arguments).current_dir(workspace()).stdin(Stdio::null());
+        let output = tokio::process::Command::from(sam).output().await.expect("the SAM CLI runs");
+        let printed = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        if output.status.success() { Ok(()) } else { Err(printed) }
     }
 
     /// Runs an operators' command, which must succeed, and returns its output.
@@ -153,6 +152,13 @@ impl Aws {
         let answer: Value = response.json().await.expect("JSON");
         assert_eq!(failed, None, "{answer}");
         (answer, version.expect("a version"))
+    }
+
+    /// The version that the alias `live` of a function selects, if it has the alias.
+    pub(crate) async fn version(&self, function: &str) -> Option<String> {
+        let url = format!("{}/2015-03-31/functions/{function}/aliases/live", self.url());
+        let alias: Value = self.http.get(url).send().await.expect("the emulator answers").json().await.expect("JSON");
+        Some(alias["FunctionVersion"].as_str()?.to_owned())
     }
 
     /// The configuration of SDK clients of the emulator.

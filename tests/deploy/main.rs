@@ -8,6 +8,8 @@
 )]
 
 mod aws;
+mod deployments;
+mod recovery;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../e2e/sample.rs"]
 mod sample;
@@ -56,7 +58,7 @@ fn user_event(id: &str, name: &str) -> Value {
 /// One test, since the deployments follow each other: a stack is created, used, updated with data in it, and deleted.
 #[tokio::test]
 async fn what_is_deployed_works_and_keeps_its_data_through_an_update_and_after_its_end() {
-    let aws = Aws::start().await;
+    let aws = Aws::start("use").await;
     let build = aws.built();
     let template = build.join("template.yaml");
     let mut stack = Stack::deploy(&aws, &template, &[]).await;
@@ -119,8 +121,8 @@ async fn what_is_deployed_works_and_keeps_its_data_through_an_update_and_after_i
     let changed = build.join("ProfileFunction/bootstrap");
     // The system runs a program with something after its end as it runs it without.
     OpenOptions::new().append(true).open(changed).and_then(|mut file| file.write_all(b"changed")).expect("writable");
-    stack.update(&template, &[&format!("ClerkInstanceId={}", stack::INSTANCE)]).await;
-    for function in ["ProfileFunction", "ClerkWebhookFunction"] {
+    stack.update(&template, &[&format!("ClerkInstanceId={}", stack::INSTANCE), "EraseAfterDays=0"]).await;
+    for function in ["ProfileFunction", "ClerkWebhookFunction", "ScheduledErasureFunction"] {
         versions.insert(function.to_owned(), "2".to_owned());
     }
     assert_eq!(stack.versions().await, versions, "what changed is published, and nothing else");
@@ -155,8 +157,12 @@ async fn what_is_deployed_works_and_keeps_its_data_through_an_update_and_after_i
     let update = update.key("userId", AttributeValue::S("user_ada".to_owned()));
     let update = update.update_expression("SET deletionReceivedAt = :at").expression_attribute_values(":at", received);
     update.send().await.expect("it is written");
-    let printed = aws.operate(&["--stack", stack::NAME, "erase", "--user", "user_ada"]);
-    assert_eq!(printed.trim(), format!("erased users: 1, with items: {}", created.len() + 1));
+    let erasure = format!("{}-scheduled-erasure", stack::NAME);
+    for (users, items) in [(1, created.len() + 1), (0, 0)] {
+        aws.invoke(&erasure, &json!({})).await;
+        let line = aws.logged(|line| line["message"] == "job" && line["users"] == users);
+        assert_eq!((&line["items"], &line["Successes"], &line["level"]), (&json!(items), &json!(1), &json!("INFO")));
+    }
 
     let left = stack.items().await;
     assert_eq!(left.len(), 1, "a tombstone: {left:?}");

@@ -29,7 +29,7 @@ pub(crate) struct Stack<'a> {
     key: SigningKey,
     outputs: BTreeMap<String, String>,
     /// The names of the functions, by logical id.
-    pub(crate) functions: BTreeMap<String, String>,
+    functions: BTreeMap<String, String>,
     /// The names of the tables, by logical id, which begins with that of the nested stack.
     tables: BTreeMap<String, String>,
 }
@@ -51,7 +51,7 @@ impl<'a> Stack<'a> {
         stack
     }
 
-    /// Updates the stack.
+    /// Updates the stack, with all parameters.
     pub(crate) async fn update(&mut self, template: &Path, more: &[&str]) {
         let pem = self.key.public_key_pem().expect("a key");
         let parameters = [
@@ -64,31 +64,46 @@ impl<'a> Stack<'a> {
             "WebhookConcurrency=5".to_owned(),
             "AlarmEmail=alarms@example.com".to_owned(),
         ];
+        let parameters: Vec<_> = parameters.iter().map(String::as_str).chain(more.iter().copied()).collect();
+        self.set(template, &parameters).await.unwrap_or_else(|error| panic!("{error}"));
+        self.find().await;
+    }
+
+    /// Deploys with `parameters`, and with the others as they are. An error is what the SAM CLI prints.
+    pub(crate) async fn set(&self, template: &Path, parameters: &[&str]) -> Result<(), String> {
         let config = workspace().join("samconfig.toml");
         let [template, config] = [template, &config].map(|path| path.to_str().expect("a path in UTF-8"));
         let mut arguments = vec!["deploy", "--config-file", config, "--config-env", "prod"];
         arguments.extend(["--no-confirm-changeset", "--no-progressbar", "--stack-name", NAME]);
         arguments.extend(["--template-file", template, "--parameter-overrides"]);
-        arguments.extend(parameters.iter().map(String::as_str).chain(more.iter().copied()));
-        self.aws.sam_succeeds(&arguments);
+        arguments.extend(parameters);
+        self.aws.sam(&arguments).await
+    }
+
+    /// Finds the outputs and the functions, and the tables by the outputs of nested stacks.
+    pub(crate) async fn find(&mut self) {
         let described = self.aws.cloudformation().describe_stacks().stack_name(NAME).send().await.expect("described");
         let outputs = described.stacks().iter().flat_map(aws_sdk_cloudformation::types::Stack::outputs);
         let text = |text: Option<&str>| text.expect("it is there").to_owned();
         self.outputs = outputs.map(|output| (text(output.output_key()), text(output.output_value()))).collect();
-        self.find_resources().await;
-    }
-
-    /// Finds the functions and tables, those of nested stacks included.
-    async fn find_resources(&mut self) {
+        self.functions.clear();
+        self.tables.clear();
         let mut stacks = vec![(String::new(), NAME.to_owned())];
         while let Some((prefix, stack)) = stacks.pop() {
+            let described = self.aws.cloudformation().describe_stacks().stack_name(&stack).send().await;
+            for described in described.expect("described").stacks.unwrap_or_default() {
+                let outputs = described.outputs.unwrap_or_default().into_iter();
+                let outputs =
+                    outputs.map(|output| (output.output_key.expect("a key"), output.output_value.expect("a value")));
+                let tables = outputs.filter(|(key, _)| key.ends_with("Table"));
+                self.tables.extend(tables.map(|(key, table)| (format!("{prefix}{key}"), table)));
+            }
             let resources = self.aws.cloudformation().list_stack_resources().stack_name(stack).into_paginator().items();
             for resource in resources.send().collect::<Result<Vec<_>, _>>().await.expect("they are listed") {
                 let id = format!("{prefix}{}", resource.logical_resource_id().expect("an id"));
                 let name = resource.physical_resource_id().expect("a name").to_owned();
                 match resource.resource_type().expect("a type") {
                     "AWS::CloudFormation::Stack" => stacks.push((id, name)),
-                    "AWS::DynamoDB::Table" => drop(self.tables.insert(id, name)),
                     "AWS::Lambda::Function" => drop(self.functions.insert(id, name)),
                     _ => {}
                 }
@@ -184,14 +199,9 @@ impl<'a> Stack<'a> {
     pub(crate) async fn versions(&self) -> BTreeMap<String, String> {
         let mut versions = BTreeMap::new();
         for (id, name) in &self.functions {
-            let event = &match id.as_str() {
-                "LiveConnectFunction" => json!({
-                    "requestContext": { "eventType": "CONNECT", "connectionId": "none", "connectedAt": 0 },
-                }),
-                "LiveNotifyFunction" => json!({ "Records": [] }),
-                _ => event(None, "GET", "/", None),
-            };
-            versions.insert(id.clone(), self.aws.invoke(name, event).await.1);
+            if let Some(version) = self.aws.version(name).await {
+                versions.insert(id.clone(), version);
+            }
         }
         versions
     }

@@ -390,9 +390,9 @@ pub(crate) async fn batch<F: Future<Output = BatchOutcome>>(
         write_units: capacity.write_units,
     };
     if failures == 0 {
-        write(BatchMetric { log })
+        write(BatchMetric { log });
     } else {
-        write(BatchFailureMetric { log, version: function_version() })
+        write(BatchFailureMetric { log, version: function_version() });
     }
     let batch_item_failures = retried.into_iter().map(|item_identifier| BatchItemFailure { item_identifier }).collect();
     BatchResponse { batch_item_failures }
