@@ -142,8 +142,9 @@ build: $(TOOLS)/cargo-lambda/installed $(TOOLS)/sam/installed ## Build the funct
 	sam build --parameter-overrides Architecture=$(ARCH)
 
 .PHONY: deploy
-deploy: build ## Deploy to AWS with the parameters in samconfig.toml (STAGE=dev or prod)
-	sam deploy --config-env $(STAGE)
+deploy: build ## Deploy to AWS with the parameters in samconfig.toml (STAGE=dev or prod; SET="Rollout=AtOnce": only these, the others as deployed)
+	sam deploy --config-env $(STAGE) $(if $(SET),--parameter-overrides $(SET))
+	$(TOOLS)/sam/bin/python infra/prune.py $(STAGE)
 
 # What .github/workflows/deploy.yml runs, with the role of CloudFormation and what distinguishes this release from others.
 .PHONY: deploy-built

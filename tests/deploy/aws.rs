@@ -18,7 +18,7 @@ use serde_json::Value;
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 const REGION: &str = "us-east-1";
 /// The output folder of `sam build` in `make test-deploy`.
-pub(crate) const BUILT: &str = ".aws-sam/here";
+pub(crate) const BUILT: &str = ".aws-sam/debug";
 
 /// The emulator. It stops, and the functions with it, when its standard input is closed, which the system does when the
 /// test ends, however it ends.
@@ -114,11 +114,22 @@ impl Aws {
         if output.status.success() { Ok(()) } else { Err(printed) }
     }
 
+    /// Prunes what earlier deployments left, as `make deploy` does, also new files.
+    pub(crate) fn prune(&self, stack: &str) -> String {
+        let mut prune = Command::new(workspace().join(".tools/sam/bin/python"));
+        environment(&mut prune, Some(self.port));
+        prune.args(["infra/prune.py", "prod", "--days", "0", "--stack", stack]).current_dir(workspace());
+        let output = prune.output().expect("Python runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("UTF-8")
+    }
+
     /// Runs an operators' command, which must succeed, and returns its output.
     pub(crate) fn operate(&self, arguments: &[&str]) -> String {
         let mut operate = Command::new(env!("CARGO"));
         environment(&mut operate, Some(self.port));
-        operate.args(["run", "--quiet", "--package", "operate", "--"]).args(arguments).current_dir(workspace());
+        // By binary, as the alias in .cargo/config.toml.
+        operate.args(["run", "--quiet", "--bin", "operate", "--"]).args(arguments).current_dir(workspace());
         let output = operate.output().expect("cargo runs");
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "operate {} failed:\n{errors}", arguments.join(" "));

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     aws::{Aws, BUILT, workspace},
-    stack::Stack,
+    stack::{self, Stack},
 };
 
 /// What a change of one parameter publishes.
@@ -74,6 +74,16 @@ async fn every_parameter_can_be_changed_alone() {
         }
         assert_eq!(stack.versions().await, versions, "{change}");
     }
+
+    let (live, all) = (versions.values(), versions.values().map(|version| version.parse::<usize>().expect("a number")));
+    let old: usize = all.map(|newest| newest.saturating_sub(5)).sum();
+    assert!(old > live.len(), "there is something to prune");
+    let printed = aws.prune(stack::NAME);
+    assert!(printed.starts_with(&format!("pruned versions: {old}, files: ")), "{printed}");
+    assert_eq!(aws.prune(stack::NAME), "pruned versions: 0, files: 0\n", "nothing that is used");
+    assert_eq!(stack.versions().await, versions);
+    // What CloudFormation needs is still in the bucket.
+    stack.set(&template, &["LogRetentionDays=14"]).await.unwrap_or_else(|error| panic!("{error}"));
 }
 
 #[tokio::test]
