@@ -78,7 +78,7 @@ impl Aws {
     }
 
     /// The log of the emulator and the functions.
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.join("emulator.log")).unwrap_or_default()
     }
 

@@ -103,6 +103,19 @@ def create_changed_version(logical_id, properties, stack):
 
 
 RESOURCES["AWS::Lambda::Version"]["create"] = create_changed_version
+# SAM retains versions, also those of a deployment that is rolled back, which the emulator deletes.
+RESOURCES["AWS::Lambda::Version"]["delete"] = lambda physical_id, properties: None
+
+# In an update of a nested stack, the emulator forgets the attributes of resources that do not change.
+update_resource = provisioners._update_resource
+
+
+def update_resource_with_attributes(kind, physical_id, old, new, stack, logical_id=None, attributes=None):
+    known = cloudformation._stacks.get(stack, {}).get("_resources", {}).get(logical_id, {}).get("Attributes")
+    return update_resource(kind, physical_id, old, new, stack, logical_id, attributes or known)
+
+
+provisioners._update_resource = update_resource_with_attributes
 
 # An alarm over several metrics becomes one over the first of them.
 alarm = provisioners._cw_metric_alarm_record
