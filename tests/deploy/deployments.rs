@@ -28,6 +28,8 @@ async fn every_parameter_can_be_changed_alone() {
         ("RequestsPerSecond=50", Nothing),
         ("RequestBurst=60", Nothing),
         ("AllowedOrigins=https://app.example.com", Nothing),
+        ("MonthlyBudget=100", Nothing),
+        ("MonthlyBudget=0", Nothing),
         ("AlarmEmail=none", Nothing),
         ("Rollout=AtOnce", Nothing),
         ("WebhookConcurrency=6", Only("ClerkWebhookFunction")),
@@ -45,7 +47,8 @@ async fn every_parameter_can_be_changed_alone() {
         (r#"ClerkJwtKey="""#, All),
     ];
     // Those that need a certificate, another build, another stage, or an existing table, which another test has.
-    let others = ["Stage", "Architecture", "DomainName", "CertificateArn", "HostedZoneId"].map(str::to_owned);
+    let others =
+        ["Stage", "Architecture", "DomainName", "CertificateArn", "HostedZoneId", "EdgeUrl"].map(str::to_owned);
     let existing = |name: &String| name.starts_with("Existing");
     let tested: BTreeSet<_> =
         changes.iter().filter_map(|(change, _)| change.split('=').next()).map(str::to_owned).collect();

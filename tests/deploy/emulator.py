@@ -103,8 +103,6 @@ def create_changed_version(logical_id, properties, stack):
 
 
 RESOURCES["AWS::Lambda::Version"]["create"] = create_changed_version
-# SAM retains versions, also those of a deployment that is rolled back, which the emulator deletes.
-RESOURCES["AWS::Lambda::Version"]["delete"] = lambda physical_id, properties: None
 
 # In an update of a nested stack, the emulator forgets the attributes of resources that do not change.
 update_resource = provisioners._update_resource
