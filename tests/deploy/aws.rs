@@ -18,7 +18,7 @@ use serde_json::Value;
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 const REGION: &str = "us-east-1";
 /// The output folder of `sam build` in `make test-deploy`.
-pub(crate) const BUILT: &str = ".aws-sam/debug";
+pub(crate) const BUILT: &str = ".aws-sam/here";
 
 /// The emulator. It stops, and the functions with it, when its standard input is closed, which the system does when the
 /// test ends, however it ends.
