@@ -38,9 +38,9 @@ from samtranslator.translator import transform as sam
 
 RESOURCES = provisioners._RESOURCE_HANDLERS
 
-# The emulator does not have CodeDeploy. Its resources do nothing. A deployment invokes the hook before traffic, and moves the
-# alias at once if the hook reports success. There is no canary.
-for kind in ("AWS::CodeDeploy::Application", "AWS::CodeDeploy::DeploymentGroup"):
+# The emulator does not have CodeDeploy, and its CloudFormation has no budgets. Their resources do nothing. A deployment
+# invokes the hook before traffic, and moves the alias at once if the hook reports success. There is no canary.
+for kind in ("AWS::Budgets::Budget", "AWS::CodeDeploy::Application", "AWS::CodeDeploy::DeploymentGroup"):
     RESOURCES[kind] = {
         "create": lambda logical_id, properties, stack: (f"{stack}-{logical_id}", {}),
         "update": lambda physical_id, old, new, stack: (physical_id, {}),
