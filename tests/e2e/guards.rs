@@ -144,7 +144,7 @@ async fn the_database_requires_its_access_key() {
 async fn the_front_end_gets_the_headers_that_api_gateway_adds() {
     let (ada, sample) = (User::sign_up("Ada"), Sample::first());
     let answer = Response::to(ada.request(Method::GET, &sample.path).header("origin", APP)).await;
-    let exposed = ("access-control-expose-headers", "etag,location,retry-after,www-authenticate");
+    let exposed = ("access-control-expose-headers", "apigw-requestid,etag,location,retry-after,www-authenticate");
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(cors(&answer.headers), [("access-control-allow-origin", APP), exposed]);
     assert_eq!(answer.header("vary"), "origin");
