@@ -124,13 +124,18 @@ impl Aws {
         String::from_utf8(output.stdout).expect("UTF-8")
     }
 
-    /// Runs an operators' command, which must succeed, and returns its output.
-    pub(crate) fn operate(&self, arguments: &[&str]) -> String {
+    /// An operators' command.
+    pub(crate) fn operator(&self, arguments: &[&str]) -> Command {
         let mut operate = Command::new(env!("CARGO"));
         environment(&mut operate, Some(self.port));
         // By binary, as the alias in .cargo/config.toml.
         operate.args(["run", "--quiet", "--bin", "operate", "--"]).args(arguments).current_dir(workspace());
-        let output = operate.output().expect("cargo runs");
+        operate
+    }
+
+    /// Runs an operators' command, which must succeed, and returns its output.
+    pub(crate) fn operate(&self, arguments: &[&str]) -> String {
+        let output = self.operator(arguments).output().expect("cargo runs");
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "operate {} failed:\n{errors}", arguments.join(" "));
         String::from_utf8(output.stdout).expect("UTF-8")
@@ -173,7 +178,7 @@ impl Aws {
     }
 
     /// The configuration of SDK clients of the emulator.
-    fn config(&self) -> SdkConfig {
+    pub(crate) fn config(&self) -> SdkConfig {
         SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(REGION))

@@ -31,7 +31,7 @@ Config.bind = property(lambda _: [f"fd://{listener.fileno()}"], lambda *_: None)
 from ministack.app import SERVICE_HANDLERS, main
 from ministack.core.responses import json_response
 from ministack.core.router import SERVICE_PATTERNS
-from ministack.services import apigateway, cloudformation, dynamodb
+from ministack.services import apigateway, cloudformation, dynamodb, sns
 from ministack.services.cloudformation import changesets, engine, handlers, language_extensions, provisioners, stacks
 from samtranslator.intrinsics.resolver import IntrinsicsResolver
 from samtranslator.translator import transform as sam
@@ -190,6 +190,21 @@ def delete_nested_stack_without_retained(physical_id, properties):
 
 
 RESOURCES["AWS::CloudFormation::Stack"]["delete"] = delete_nested_stack_without_retained
+
+# In place of the ARN of a subscription that is not confirmed, AWS lists a status.
+list_subscriptions = sns._list_subscriptions_by_topic
+
+
+def list_subscriptions_with_status(request):
+    status, headers, body = list_subscriptions(request)
+    for topic in sns._topics.values():
+        for subscription in topic["subscriptions"]:
+            if not subscription["confirmed"]:
+                body = body.replace(subscription["arn"].encode(), b"PendingConfirmation")
+    return status, headers, body
+
+
+sns._list_subscriptions_by_topic = list_subscriptions_with_status
 
 # SAM gets the parameters' values, and after AWS::LanguageExtensions a template in which they replace the references.
 apply_transforms, translate = engine._apply_transforms, sam.transform

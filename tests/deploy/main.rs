@@ -9,6 +9,7 @@
 
 mod aws;
 mod deployments;
+mod doctor;
 mod recovery;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../e2e/sample.rs"]

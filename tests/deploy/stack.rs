@@ -27,9 +27,9 @@ pub(crate) const INSTANCE: &str = "ins_test";
 pub(crate) struct Stack<'a> {
     pub(crate) aws: &'a Aws,
     key: SigningKey,
-    outputs: BTreeMap<String, String>,
+    pub(crate) outputs: BTreeMap<String, String>,
     /// The names of the functions, by logical id.
-    functions: BTreeMap<String, String>,
+    pub(crate) functions: BTreeMap<String, String>,
     /// The names of the tables, by logical id, which begins with that of the nested stack.
     tables: BTreeMap<String, String>,
 }

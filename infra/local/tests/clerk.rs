@@ -230,8 +230,12 @@ async fn invalid_commands_are_rejected_with_the_reason() {
     let clerk = Instance::start(folder(), &[]).await;
     let create = ["user", "create", "--id", "user_ada", "--email", "ada@example.com"];
     clerk.succeeds(&create).await;
-    let cases: [(&[&str], &str); 8] = [
+    let deleted = ["user", "create", "--id", "user_bob", "--email", "bob@example.com"];
+    clerk.succeeds(&deleted).await;
+    clerk.succeeds(&["user", "delete", "--id", "user_bob"]).await;
+    let cases: [(&[&str], &str); 9] = [
         (&create, "A user has the id user_ada already"),
+        (&deleted, "The user user_bob was deleted, and Clerk never reuses an id"),
         (&["user", "create", "--id", "a/b", "--email", "a@example.com"], "An id has only letters, digits"),
         (&["user", "create", "--id", "user_eve", "--email", "eve"], "\"eve\" is not an email address"),
         (&["user", "update", "--id", "user_eve"], "No user has the id user_eve"),

@@ -1,12 +1,20 @@
 //! `cargo ops doctor`: the checks of a deployed stack. Settings are the stack's parameters, URLs its outputs.
 
+mod monitoring;
+mod permissions;
+
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use aws_config::SdkConfig;
 use clap::Args;
+use erasure::DeployedStack;
 use local::{
-    doctor::{Place as Where, Target, report},
+    doctor::{
+        Check,
+        Place::Aws as AWS,
+        Target, report,
+    },
     template::Template,
 };
 
@@ -30,8 +38,9 @@ pub(crate) struct Doctor {
     json: bool,
 }
 
-/// A stack's parameters and outputs.
+/// A stack's id, parameters and outputs.
 struct Described {
+    id: String,
     parameters: BTreeMap<String, String>,
     outputs: BTreeMap<String, String>,
 }
@@ -40,28 +49,39 @@ impl Doctor {
     pub(crate) async fn run(self, config: &SdkConfig, stack: &str) -> Result<()> {
         let cloudformation = aws_sdk_cloudformation::Client::new(config);
         let described = describe(&cloudformation, stack).await?;
+        let DeployedStack { tables, resources } = DeployedStack::find(&cloudformation, stack.to_owned()).await?;
+        let tables: BTreeMap<_, _> = tables.into_iter().collect();
+        let template = Template::load()?;
+        let parameter = |name: &str| described.parameters.get(name).map(String::as_str).unwrap_or_default();
         let output = |name: &str| described.outputs.get(name).cloned().unwrap_or_default();
-        let tables = tables(&cloudformation, stack).await?;
-        let setting = |(parameter, variable): (&str, &str)| {
-            Some((variable.to_owned(), described.parameters.get(parameter)?.clone()))
-        };
-        let origins = described.parameters.get("AllowedOrigins").map(String::as_str).unwrap_or_default();
+        let physical = |id: &str| resources.get(id).map(String::as_str).unwrap_or_default();
         let target = Target {
-            place: Where::Aws,
-            settings: SETTINGS.into_iter().filter_map(setting).collect(),
-            front_ends: origins.split(',').filter(|origin| !origin.is_empty()).map(str::to_owned).collect(),
+            place: AWS,
+            settings: SETTINGS.map(|(name, variable)| (variable.to_owned(), parameter(name).to_owned())).into(),
+            front_ends: parameter("AllowedOrigins").split(',').map(str::to_owned).collect(),
             api: output("ApiUrl"),
             webhook: output("WebhookUrl"),
             live: output("LiveUrl"),
             secret: secret(config, &output("WebhookSecretArn")).await,
-            tables: Template::load()?
+            tables: template
                 .tables
-                .into_iter()
+                .iter()
                 .map(|table| (table.clone(), tables.get(&table.name).cloned()))
                 .collect(),
             database: aws_sdk_dynamodb::Client::new(config),
         };
-        report(&target.examine(self.token.as_deref()).await?, self.json)
+        let mut checks = target.examine(self.token.as_deref()).await?;
+        let granted = permissions::check(config, &described.id, &template, &target, &resources).await;
+        checks.push(Check::of("permissions", AWS, granted));
+        checks.push(match parameter("Stage") {
+            "prod" => Check::of("alarms", AWS, monitoring::alarms(config, &output("AlarmTopicArn")).await),
+            _ => Check::skipped("alarms", "Only the stage prod has alarms."),
+        });
+        let last_event = monitoring::last_event(config, physical("ClerkWebhookFunction")).await;
+        checks.push(Check::of("last-event", AWS, last_event));
+        let erasure = monitoring::erasure(config, physical("ScheduledErasureFunction")).await;
+        checks.push(Check::of("erasure", AWS, erasure));
+        report(&checks, self.json)
     }
 }
 
@@ -78,28 +98,8 @@ async fn describe(client: &aws_sdk_cloudformation::Client, stack: &str) -> Resul
         .outputs()
         .iter()
         .filter_map(|output| Some((output.output_key()?.to_owned(), output.output_value()?.to_owned())));
-    Ok(Described { parameters: parameters.collect(), outputs: outputs.collect() })
-}
-
-/// The names of the tables by logical id, which begins with those of the nested stacks.
-async fn tables(client: &aws_sdk_cloudformation::Client, stack: &str) -> Result<BTreeMap<String, String>> {
-    let mut tables = BTreeMap::new();
-    let mut stacks = vec![(String::new(), stack.to_owned())];
-    while let Some((prefix, stack)) = stacks.pop() {
-        let resources = client.list_stack_resources().stack_name(&stack).into_paginator().items().send();
-        let resources = resources.collect::<Result<Vec<_>, _>>().await;
-        let resources = resources.map_err(|error| anyhow::anyhow!(aws::describe(&error)));
-        for resource in resources.with_context(|| format!("the resources of {stack} cannot be listed"))? {
-            let id = format!("{prefix}{}", resource.logical_resource_id().unwrap_or_default());
-            let name = resource.physical_resource_id().unwrap_or_default().to_owned();
-            match resource.resource_type() {
-                Some("AWS::CloudFormation::Stack") => stacks.push((id, name)),
-                Some("AWS::DynamoDB::Table") => drop(tables.insert(id, name)),
-                _ => {}
-            }
-        }
-    }
-    Ok(tables)
+    let id = stack.stack_id().context("the stack has no id")?.to_owned();
+    Ok(Described { id, parameters: parameters.collect(), outputs: outputs.collect() })
 }
 
 async fn secret(config: &SdkConfig, arn: &str) -> Result<String, String> {

@@ -18,7 +18,7 @@ use aws_sdk_dynamodb::{
 };
 use tokio::time::sleep;
 
-pub use tables::{Table, Tables, described, string};
+pub use tables::{DeployedStack, Table, Tables, described, string};
 
 /// The largest batch of `BatchWriteItem`.
 const BATCH: usize = 25;

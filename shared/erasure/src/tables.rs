@@ -1,5 +1,7 @@
 //! The tables of a stack with users' items.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Error, Result, anyhow};
 use aws_sdk_dynamodb::{
     Client,
@@ -36,24 +38,31 @@ pub struct Table {
     pub sort_key: Option<String>,
 }
 
-impl Tables {
-    /// The tables that a deployed stack uses, according to the outputs of its nested stacks: its own, and existing ones that
-    /// its parameters name.
-    pub async fn of_stack(
-        cloudformation: &aws_sdk_cloudformation::Client,
-        client: Client,
-        stack: String,
-    ) -> Result<Self> {
-        let mut tables = Vec::new();
+/// The resources of a deployed stack and its nested stacks. Logical ids begin with those of the nested stacks.
+#[derive(Debug, Default)]
+pub struct DeployedStack {
+    /// The logical id and the name of each table that the stack uses, according to the outputs of nested stacks: its own, and
+    /// existing ones that its parameters name.
+    pub tables: Vec<(String, String)>,
+    /// The physical ids of all resources by logical id.
+    pub resources: BTreeMap<String, String>,
+}
+
+impl DeployedStack {
+    /// Finds them.
+    pub async fn find(cloudformation: &aws_sdk_cloudformation::Client, stack: String) -> Result<Self> {
+        let mut found = Self::default();
         let mut stacks = vec![(String::new(), stack)];
         while let Some((prefix, stack)) = stacks.pop() {
             let resources = cloudformation.list_stack_resources().stack_name(&stack).into_paginator().items().send();
             let resources = resources.collect::<Result<Vec<_>, _>>().await.map_err(described);
             for resource in resources.with_context(|| format!("the resources of {stack} cannot be listed"))? {
+                let id = format!("{prefix}{}", resource.logical_resource_id().unwrap_or_default());
                 if resource.resource_type() == Some("AWS::CloudFormation::Stack") {
-                    let id = format!("{prefix}{}", resource.logical_resource_id().unwrap_or_default());
-                    stacks.push((id, resource.physical_resource_id.context("a nested stack has no name")?));
+                    let name = resource.physical_resource_id().context("a nested stack has no name")?;
+                    stacks.push((id.clone(), name.to_owned()));
                 }
+                found.resources.extend(resource.physical_resource_id.map(|name| (id, name)));
             }
             let described = cloudformation.describe_stacks().stack_name(&stack).send().await.map_err(described);
             let described = described.with_context(|| format!("the stack {stack} cannot be described"))?;
@@ -62,11 +71,22 @@ impl Tables {
             {
                 let (Some(key), Some(name)) = (output.output_key, output.output_value) else { continue };
                 if key.ends_with("Table") {
-                    tables.push((format!("{prefix}{key}"), name));
+                    found.tables.push((format!("{prefix}{key}"), name));
                 }
             }
         }
-        Self::new(client, tables).await
+        Ok(found)
+    }
+}
+
+impl Tables {
+    /// The tables that a deployed stack uses.
+    pub async fn of_stack(
+        cloudformation: &aws_sdk_cloudformation::Client,
+        client: Client,
+        stack: String,
+    ) -> Result<Self> {
+        Self::new(client, DeployedStack::find(cloudformation, stack).await?.tables).await
     }
 
     /// Selects the tables with users' items from `tables`, which have logical ids and names.

@@ -200,15 +200,18 @@ pub(super) fn sign_up(clerk: &Clerk, body: UserBody) -> Result<User, ClerkError>
         created_at: now,
         updated_at: now,
     };
-    let taken = clerk.change(|state| {
-        let taken = state.users.contains_key(&user.id);
-        if !taken {
-            state.users.insert(user.id.clone(), user.clone());
+    let refusal = clerk.change(|state| {
+        if state.users.contains_key(&user.id) {
+            return Some(format!("A user has the id {} already.", user.id));
         }
-        taken
+        // The stored tombstone would hide the user's profile.
+        if state.deleted_users.contains(&user.id) {
+            return Some(format!("The user {} was deleted, and Clerk never reuses an id. Choose another id.", user.id));
+        }
+        state.users.insert(user.id.clone(), user.clone());
+        None
     })?;
-    if taken {
-        let message = format!("A user has the id {} already.", user.id);
+    if let Some(message) = refusal {
         return Err(ClerkError::form("id", "form_identifier_exists", message));
     }
     Ok(user)
@@ -307,6 +310,7 @@ pub(super) fn delete(clerk: &Arc<Clerk>, id: &str) -> ClerkResult {
     let removed = clerk.change(|state| {
         let memberships = organizations::leave_all(state, id);
         state.users.remove(id)?;
+        state.deleted_users.insert(id.to_owned());
         state.pictures.remove(id);
         Some((close_sessions(state, id, Status::Removed), memberships))
     })?;

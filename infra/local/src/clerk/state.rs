@@ -1,7 +1,7 @@
 //! Users, sessions, organizations and undelivered webhooks, stored between runs.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     time::UNIX_EPOCH,
 };
@@ -259,6 +259,9 @@ pub(crate) struct Message {
 #[derive(Default, Deserialize, Serialize)]
 pub(crate) struct State {
     pub(crate) users: BTreeMap<String, User>,
+    /// The ids of deleted users.
+    #[serde(default)]
+    pub(crate) deleted_users: BTreeSet<String>,
     pub(crate) sessions: BTreeMap<String, Session>,
     #[serde(default)]
     pub(crate) clients: BTreeMap<String, Client>,

@@ -111,7 +111,8 @@ impl Check {
         }
     }
 
-    fn skipped(name: &'static str, sentence: &str) -> Self {
+    /// A check that was not run, with the reason.
+    pub fn skipped(name: &'static str, sentence: &str) -> Self {
         Self { name, outcome: Outcome::Skipped, sentence: sentence.to_owned(), fix: None }
     }
 }
@@ -131,6 +132,9 @@ pub const NAMES: &[&str] = &[
     "live",
     "tables",
     "permissions",
+    "alarms",
+    "last-event",
+    "erasure",
     "token-form",
     "token-header",
     "token-key",
@@ -161,13 +165,32 @@ fn fix(name: &str, place: Place) -> &'static str {
             "stop the stack; make run",
             "aws secretsmanager put-secret-value --secret-id <WebhookSecretArn> --secret-string file://secret.txt",
         ),
-        "tables" => ("make run FRESH=1", "make deploy"),
-        "permissions" => ("chmod 700 .local && chmod 600 .local/*", "make deploy"),
+        "tables" => (
+            "make run FRESH=1",
+            "make deploy, or undo what aws cloudformation detect-stack-drift finds in the nested stack",
+        ),
+        "permissions" => (
+            "chmod 700 .local && chmod 600 .local/*",
+            "undo what aws cloudformation detect-stack-drift finds in the stack of the role",
+        ),
         "token-form" | "token-header" | "token-key" | "token-signature" | "token-type" | "token-time" => {
             ("cargo dev token --user <id>", "send what getToken() returns in the browser, at once")
         }
         "token-issuer" => ("cargo dev token --user <id>", "set ClerkIssuer to the token's iss; make deploy"),
         "token-session" => ("cargo dev token --user <id>", "finish signing in, or sign in again"),
+        "alarms" => (
+            "make run",
+            "follow the link in the message that AWS sent, or aws sns subscribe --topic-arn <AlarmTopicArn> --protocol email \
+             --notification-endpoint <ADDRESS>",
+        ),
+        "last-event" => (
+            "make run",
+            "send a test event to <WebhookUrl>: Testing, under Webhooks in Clerk's dashboard",
+        ),
+        "erasure" => (
+            "make run",
+            "aws lambda invoke --function-name <STACK>-scheduled-erasure --invocation-type Event /dev/null",
+        ),
         _ => ("make run", "sam logs --stack-name <STACK>; make deploy"),
     };
     match place {

@@ -59,8 +59,10 @@ pub(super) fn router(clerk: &Arc<Clerk>, packages: &Path) -> Router {
         .route("/v1/client/sign_ups/{id}/prepare_verification", post(sign_up::prepare))
         .route("/v1/client/sign_ups/{id}/attempt_verification", post(sign_up::attempt))
         .route("/v1/me", get(me::read).patch(me::update).delete(me::delete))
-        .route("/v1/me/profile_image", post(picture::create).delete(picture::delete))
-        .layer(DefaultBodyLimit::max(picture::MAX_REQUEST))
+        .route(
+            "/v1/me/profile_image",
+            post(picture::create).layer(DefaultBodyLimit::max(picture::MAX_REQUEST)).delete(picture::delete),
+        )
         .route(picture::PATH, get(picture::read))
         .route("/v1/me/sessions/active", get(me::sessions))
         .route("/v1/me/sessions/{id}/revoke", post(me::revoke))

@@ -417,6 +417,8 @@ async fn users_upload_and_remove_their_picture() {
         let answer = browser.send_with("POST", path, &headers, &form(name, format, content)).await;
         answer.is_error(StatusCode::UNPROCESSABLE_ENTITY, code);
     }
+    let elsewhere = browser.post("/v1/client/sign_ins", &format!("identifier={accepted}")).await;
+    assert_eq!(elsewhere.status, StatusCode::PAYLOAD_TOO_LARGE, "only pictures can be that large");
     let malformed = browser.send_with("POST", path, &headers, "file=a").await;
     malformed.is_error(StatusCode::UNPROCESSABLE_ENTITY, "form_param_format_invalid");
 

@@ -1,0 +1,100 @@
+//! What the functions' roles allow, by IAM's simulation of their policies.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_config::SdkConfig;
+use aws_sdk_iam::types::PolicyEvaluationDecisionType::Allowed;
+use local::{doctor::Target, template::Template};
+use serde_json::Value;
+
+/// Actions on the stream of a table.
+const STREAM: [&str; 3] = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"];
+
+/// Actions by the logical id of the role and that of the resource.
+type Grants = BTreeMap<(String, String), BTreeSet<String>>;
+
+/// Whether the roles allow what the template grants them on the tables and the secret. Statements with a condition are
+/// omitted, since they depend on the request.
+pub(super) async fn check(
+    config: &SdkConfig,
+    stack_id: &str,
+    template: &Template,
+    target: &Target,
+    resources: &BTreeMap<String, String>,
+) -> Result<String, String> {
+    let (partition, account) = match stack_id.split(':').collect::<Vec<_>>().as_slice() {
+        ["arn", partition, _, _, account, ..] => (*partition, *account),
+        _ => return Err("The stack's id is not an ARN.".to_owned()),
+    };
+    let client = aws_sdk_iam::Client::new(config);
+    let arns = arns(target, resources).await;
+    let mut simulated = 0;
+    for ((role, resource), actions) in grants(template)? {
+        // Other checks find what is missing.
+        let (Some(name), Some(arn)) = (resources.get(&role), arns.get(&resource)) else { continue };
+        simulated += actions.len();
+        let simulation = client
+            .simulate_principal_policy()
+            .policy_source_arn(format!("arn:{partition}:iam::{account}:role/{name}"))
+            .set_action_names(Some(actions.into_iter().collect()))
+            .resource_arns(arn)
+            .send()
+            .await
+            .map_err(|error| format!("The policies of {role} cannot be simulated: {}.", aws::describe(&error)))?;
+        if let Some(denied) = simulation.evaluation_results().iter().find(|result| *result.eval_decision() != Allowed) {
+            return Err(format!("{role} does not allow {} on {resource}.", denied.eval_action_name()));
+        }
+    }
+    Ok(format!("The functions' roles allow what the template grants on tables and the secret ({simulated})."))
+}
+
+/// The grants of the roles' own policies and of those that are attached to them.
+fn grants(template: &Template) -> Result<Grants, String> {
+    let mut grants = Grants::new();
+    for (id, resource) in &template.resources {
+        let properties = serde_json::to_value(&resource.properties).map_err(|error| format!("{id}: {error}."))?;
+        match resource.kind.as_str() {
+            "AWS::IAM::Role" => {
+                properties["Policies"].as_array().into_iter().flatten().for_each(|policy| add(&mut grants, id, policy));
+            }
+            "AWS::IAM::Policy" => list(&properties["Roles"]).for_each(|role| add(&mut grants, role, &properties)),
+            _ => {}
+        }
+    }
+    Ok(grants)
+}
+
+fn add(grants: &mut Grants, role: &str, policy: &Value) {
+    let statements = policy["PolicyDocument"]["Statement"].as_array().into_iter().flatten();
+    for statement in statements.filter(|statement| statement["Condition"].is_null()) {
+        for resource in list(&statement["Resource"]) {
+            for action in list(&statement["Action"]) {
+                let stream = if STREAM.contains(&action) { "/stream" } else { "" };
+                grants.entry((role.to_owned(), format!("{resource}{stream}"))).or_default().insert(action.to_owned());
+            }
+        }
+    }
+}
+
+/// One string, or a list of them.
+fn list(value: &Value) -> impl Iterator<Item = &str> {
+    value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice).iter().filter_map(Value::as_str)
+}
+
+/// The ARNs of the secret, and of the tables with their indexes and streams, by logical id.
+async fn arns(target: &Target, resources: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut arns = BTreeMap::new();
+    let mut add = |id: String, arn: Option<&str>| arns.extend(arn.map(|arn| (id, arn.to_owned())));
+    add("WebhookSecret".to_owned(), resources.get("WebhookSecret").map(String::as_str));
+    for (table, name) in &target.tables {
+        let (id, Some(name)) = (&table.name, name) else { continue };
+        let described = target.database.describe_table().table_name(name).send().await;
+        let Some(described) = described.ok().and_then(|described| described.table) else { continue };
+        add(id.clone(), described.table_arn());
+        add(format!("{id}/stream"), described.latest_stream_arn());
+        for index in described.local_secondary_indexes() {
+            add(format!("{id}/index/{}", index.index_name().unwrap_or_default()), index.index_arn());
+        }
+    }
+    arns
+}
