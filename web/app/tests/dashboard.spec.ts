@@ -225,6 +225,23 @@ test("requests are live, filtered by the URL, and explained", async ({ page, req
   await check(page);
 });
 
+test("no page is wider than a small phone", async ({ page, request }) => {
+  await page.setViewportSize({ width: 360, height: 740 });
+  const { id } = await newAccount("Ada");
+  await request.get(`${stack().api}/chats`, { headers: { authorization: "Bearer not a token" } });
+  for (const path of ["", "users", `users/${id}`, "webhooks", "webhooks/send", "data", `data?user=${id}`, "requests"]) {
+    await page.goto(`${stack().dashboard}/${path}`);
+    await expect(page.getByRole("heading", { level: 1 })).toBeVisible();
+    await check(page);
+  }
+  const requests = page.getByRole("region", { name: "Requests" });
+  const hidden = await requests.evaluate(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth);
+  expect(hidden, "the rows need no scrolling").toBe(0);
+  await row(page, "token_malformed").first().getByRole("link").click();
+  await expect(page.getByText("What to do")).toBeVisible();
+  await check(page);
+});
+
 test("the overview shows parts, counts, problems and the doctor's checks", async ({ page, request }) => {
   await request.get(`${stack().api}/profile`);
   await page.goto(stack().dashboard);

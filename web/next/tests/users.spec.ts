@@ -158,3 +158,17 @@ test("a session that is revoked elsewhere ends at once", async ({ page, context 
   await expect(page).toHaveURL(/\/sign-in/);
   await expect(page.getByRole("heading", { name: "Sign in" })).toBeVisible();
 });
+
+test("the dashboard opens the application as another user than the signed-in one", async ({ page, context }) => {
+  await signUp(page, newUser("Eve"));
+  await newChat(page, "Eve's");
+  const { email } = newUser("Ada");
+  const { id } = await clerk(stack(), "/v1/users", { email_address: [email], first_name: "Ada" });
+  await page.goto(`${stack().dashboard}/users/${id}`);
+  const opened = context.waitForEvent("page");
+  await page.getByRole("button", { name: "Open the application as this user" }).click();
+  const application = await opened;
+  await isSignedIn(application);
+  await expect(application.getByRole("heading")).toHaveText("Chats of Ada");
+  await expect(titles(application)).toHaveCount(0);
+});

@@ -30,10 +30,17 @@ pub(super) async fn page(State(dashboard): Site) -> Page {
             dashboard.connections.open().len().try_into().unwrap_or_default(),
         ),
     ];
+    let mut broken = Vec::new();
     for table in &dashboard.tables {
-        let request = json!({ "TableName": table.name, "Select": "COUNT" });
-        let count = layout::number(&dashboard.database(Operation::Scan, request).await?, "Count");
-        counts.push((format!("/data?table={}", table.name), format!("items in {}", table.name), count));
+        let name = &table.name;
+        let request = json!({ "TableName": name, "Select": "COUNT" });
+        match dashboard.database(Operation::Scan, request).await {
+            Ok(scanned) => {
+                let count = layout::number(&scanned, "Count");
+                counts.push((format!("/data?table={name}"), format!("items in {name}"), count));
+            }
+            Err(error) => broken.push(format!("{name} cannot be read: {error:#}")),
+        }
     }
     let lines = dashboard.logs.recent();
     let problems: Vec<_> = lines.iter().filter(|line| !line.text("code").is_empty()).take(PROBLEMS).collect();
@@ -58,6 +65,7 @@ pub(super) async fn page(State(dashboard): Site) -> Page {
             section {
                 h2 { "Counts" }
                 ul .counts { @for (target, name, count) in counts { li { a href=(target) { b { (count) } " " (name) } } } }
+                @for problem in broken { p .problem role="alert" { (problem) } }
             }
             section {
                 h2 { "Last problems" }

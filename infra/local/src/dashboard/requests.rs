@@ -107,10 +107,10 @@ fn row(dashboard: &Dashboard, line: &Line) -> Markup {
             td { (code) }
             td { (dashboard.clerk.user_with_tag(tag).unwrap_or_else(|| tag.to_owned())) }
             td .number { (format!("{:.1} ms", line.number("duration_ms"))) }
-            td .number { (line.number("dynamodb_requests")) }
-            td .number { (line.number("read_units")) }
-            td .number { (line.number("write_units")) }
-            td { code { (id) } }
+            td .number .detail { (line.number("dynamodb_requests")) }
+            td .number .detail { (line.number("read_units")) }
+            td .number .detail { (line.number("write_units")) }
+            td .detail { code { (id) } }
         }
     }
 }
