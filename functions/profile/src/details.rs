@@ -32,9 +32,8 @@ impl TextFormat for EmailFormat {
     }
 
     fn parse(text: &str) -> Result<String, Cow<'static, str>> {
-        normalize_email(text).ok_or_else(|| {
-            format!("an email address is like ada@example.com, with at most {MAX_EMAIL_CHARS} characters").into()
-        })
+        normalize_email(text)
+            .ok_or_else(|| format!("it must be like ada@example.com, with at most {MAX_EMAIL_CHARS} characters").into())
     }
 
     fn schema() -> RefOr<Schema> {
@@ -59,7 +58,7 @@ impl TextFormat for NameFormat {
     fn parse(text: &str) -> Result<String, Cow<'static, str>> {
         // The user learns what is wrong, where a webhook's name is sanitized.
         normalize_name(text).filter(|name| name == trim(text)).ok_or_else(|| {
-            format!("a name has at most {MAX_NAME_CHARS} characters, none of them a control character or invisible")
+            format!("it must have at most {MAX_NAME_CHARS} characters, none of them a control character or invisible")
                 .into()
         })
     }
@@ -84,7 +83,7 @@ impl TextFormat for ImageUrlFormat {
 
     fn parse(text: &str) -> Result<String, Cow<'static, str>> {
         normalize_image_url(text).ok_or_else(|| {
-            format!("an image's URL begins with https:// and has at most {MAX_IMAGE_URL_CHARS} characters").into()
+            format!("it must begin with https:// and have at most {MAX_IMAGE_URL_CHARS} characters").into()
         })
     }
 

@@ -10,11 +10,7 @@ use aws_config::SdkConfig;
 use clap::Args;
 use erasure::DeployedStack;
 use local::{
-    doctor::{
-        Check,
-        Place::Aws as AWS,
-        Target, report,
-    },
+    doctor::{Check, Place::Aws as AWS, Target, report},
     template::Template,
 };
 
@@ -63,11 +59,7 @@ impl Doctor {
             webhook: output("WebhookUrl"),
             live: output("LiveUrl"),
             secret: secret(config, &output("WebhookSecretArn")).await,
-            tables: template
-                .tables
-                .iter()
-                .map(|table| (table.clone(), tables.get(&table.name).cloned()))
-                .collect(),
+            tables: template.tables.iter().map(|table| (table.clone(), tables.get(&table.name).cloned())).collect(),
             database: aws_sdk_dynamodb::Client::new(config),
         };
         let mut checks = target.examine(self.token.as_deref()).await?;

@@ -10,7 +10,7 @@ use serde::{
 };
 use serde_json::error::Category;
 
-use crate::{Auth, Code, Problem, session::session_problem_or};
+use crate::{Auth, Code, Problem, rejection::sentence, session::session_problem_or};
 
 /// The largest body that a client may send.
 const MAX_BYTES: usize = 16 * 1024;
@@ -46,9 +46,9 @@ async fn read<T: DeserializeOwned>(headers: &HeaderMap, body: axum::body::Body) 
             "The body must be JSON. Send it with the header Content-Type: application/json.",
         ));
     }
-    let body = axum::body::to_bytes(body, MAX_BYTES)
-        .await
-        .map_err(|_| Problem::new(Code::BodyTooLarge, format!("The body is larger than {MAX_BYTES} bytes.")))?;
+    let body = axum::body::to_bytes(body, MAX_BYTES).await.map_err(|_| {
+        Problem::new(Code::BodyTooLarge, format!("The body is larger than {MAX_BYTES} bytes. Send less."))
+    })?;
     parse(&body)
 }
 
@@ -65,7 +65,7 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     // serde also reads a struct from an array, by position, which an API should not accept.
     if !body.trim_ascii_start().starts_with(b"{") {
         return Err(match serde_json::from_slice::<IgnoredAny>(body) {
-            Ok(_) => invalid("it must be a JSON object"),
+            Ok(_) => invalid("", "it must be a JSON object"),
             Err(error) => not_json(&error),
         });
     }
@@ -77,15 +77,14 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
             return not_json(&error);
         }
         // At the top level the path is only a dot.
-        let member = if path == "." { String::new() } else { format!("{path}: ") };
-        invalid(&format!("{member}{}", without_position(&error)))
+        invalid(path.trim_start_matches('.'), &without_position(&error))
     })?;
     json.end().map_err(|error| not_json(&error))?;
     Ok(value)
 }
 
-fn invalid(reason: &str) -> Problem {
-    Problem::new(Code::InvalidBody, format!("Invalid body: {reason}."))
+fn invalid(member: &str, reason: &str) -> Problem {
+    Problem::new(Code::InvalidBody, sentence("The body", member, reason))
 }
 
 fn not_json(error: &serde_json::Error) -> Problem {

@@ -26,6 +26,7 @@ mod members;
 pub mod openapi;
 mod params;
 mod problem;
+mod rejection;
 mod resource;
 mod run;
 mod session;

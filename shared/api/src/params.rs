@@ -10,7 +10,7 @@ use axum::{
 use serde::de::DeserializeOwned;
 use store::{Id, Resource, Table};
 
-use crate::{Auth, Code, Problem, session::session_problem_or};
+use crate::{Auth, Code, Problem, rejection::sentence, session::session_problem_or};
 
 /// The parameter `{id}` of the path.
 pub struct Path<T>(pub T);
@@ -59,11 +59,12 @@ where
 
 async fn parameters<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<RawPathParams, Problem> {
     let parameters = RawPathParams::from_request_parts(parts, state).await;
-    parameters.map_err(|_| Problem::new(Code::InvalidId, "The id in the path is not UTF-8."))
+    parameters.map_err(|_| Problem::new(Code::InvalidId, "The id in the path is not UTF-8. Encode it as UTF-8."))
 }
 
 fn parse<T: FromStr<Err: Display>>(id: &str) -> Result<T, Problem> {
-    id.parse().map_err(|error| Problem::new(Code::InvalidId, format!("Invalid id in the path: {error}.")))
+    id.parse()
+        .map_err(|error: T::Err| Problem::new(Code::InvalidId, sentence("The id in the path", "", &error.to_string())))
 }
 
 /// The query string.
@@ -86,5 +87,7 @@ where
 fn invalid_query(rejection: &QueryRejection) -> Problem {
     let text = rejection.body_text();
     let reason = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
-    Problem::new(Code::InvalidQuery, format!("Invalid query string: {reason}."))
+    // The path of a parameter, if there is one, has no spaces.
+    let (parameter, reason) = reason.split_once(": ").filter(|(path, _)| !path.contains(' ')).unwrap_or(("", reason));
+    Problem::new(Code::InvalidQuery, sentence("The query string", parameter, reason))
 }

@@ -145,9 +145,7 @@ impl From<store::Error> for Problem {
             ),
             store::Error::Unstorable(member) => Self::new(
                 Code::InvalidBody,
-                format!(
-                    "Invalid body: {member} cannot be stored. Send smaller numbers, less nesting and no empty names."
-                ),
+                format!("`{member}` cannot be stored. Send smaller numbers, less nesting and no empty names."),
             ),
             store::Error::IdConflict => {
                 Self::new(Code::IdConflict, "You have a different item with this id. Use a new id, or omit it.")

@@ -13,7 +13,7 @@ use utoipa::{
 pub trait TextFormat {
     /// The name of its schema.
     fn name() -> String;
-    /// The text in the form in which it is stored, or why it is rejected, as a sentence without its period.
+    /// The text in the form in which it is stored, or why it is rejected: a sentence that begins with `it`, without its period.
     fn parse(text: &str) -> Result<String, Cow<'static, str>>;
     /// Its schema.
     fn schema() -> RefOr<Schema>;

@@ -221,7 +221,10 @@ impl Function {
     }
 
     async fn send(&self, request: axum::http::request::Builder, body: Value) -> (StatusCode, Value) {
-        let request = request.body(Body::from(body.to_string())).expect("a request");
+        self.answer(request.body(Body::from(body.to_string())).expect("a request")).await
+    }
+
+    async fn answer(&self, request: Request<Body>) -> (StatusCode, Value) {
         let response = self.router.clone().oneshot(request).await.expect("infallible");
         let status = response.status();
         let body = to_bytes(response.into_body(), usize::MAX).await.expect("it is complete");
@@ -328,6 +331,38 @@ async fn invalid_requests_are_401_without_a_valid_session_whatever_the_order_of_
     }
     let path = format!("/trips/{id}/late-session/{id}");
     assert_eq!(function.call("user_ada", "GET", &path, json!({ "name": "Alps" })).await.0, 204);
+}
+
+#[tokio::test]
+async fn rejections_say_what_is_wrong_and_what_to_do() {
+    let function = Function::start().await;
+    let bodies = [
+        ("[]", "The body must be a JSON object."),
+        ("{}", "The body has no `place`. Send it."),
+        (r#"{ "place": null }"#, "`place` must be a string, not null."),
+        (r#"{ "place": " " }"#, "`place` must have at least one character that is not white space."),
+        (r#"{ "place": "Chur", "pinned": 1 }"#, "`pinned` must be a boolean, not integer `1`."),
+        (r#"{ "place": "Chur", "id": "1" }"#, "`id` must be a UUIDv7, such as 01890a5d-ac96-774b-bcce-b302099a8057."),
+        (r#"{ "place": "Chur", "place": "Chur" }"#, "The body has `place` twice. Send it once."),
+        (r#"{ "place": "Chur", "plan": 1 }"#, "The body must not have `plan`. Known names: `place`, `pinned`."),
+    ];
+    let path = format!("/trips/{}/stops", store::Id::new());
+    let authorized =
+        |uri: &str| Request::builder().uri(uri).header(header::AUTHORIZATION, function.authorization("user_ada"));
+    for (body, expected) in bodies {
+        let request = authorized(&path).method("POST").body(Body::from(body)).expect("a request");
+        assert_eq!(function.answer(request).await.1["detail"], expected, "{body}");
+    }
+    for (path, expected) in [
+        ("/trips?limit=0", "`limit` must be a number from 1 to 100."),
+        ("/trips?limit=1&limit=2", "The query string has `limit` twice. Send it once."),
+        ("/trips?cursor=1", "`cursor` is not a cursor of this API. Omit it to start from the newest item."),
+        ("/trips/1", "The id in the path must be a UUIDv7, such as 01890a5d-ac96-774b-bcce-b302099a8057."),
+        ("/trips/%ff", "The id in the path is not UTF-8. Encode it as UTF-8."),
+    ] {
+        let request = authorized(path).body(Body::empty()).expect("a request");
+        assert_eq!(function.answer(request).await.1["detail"], expected, "{path}");
+    }
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ pub struct Id(pub(crate) Uuid);
 
 /// The text is not a `UUIDv7`.
 #[derive(Debug, thiserror::Error)]
-#[error("an id is a UUIDv7, such as {}", Id::EXAMPLE)]
+#[error("it must be a UUIDv7, such as {}", Id::EXAMPLE)]
 pub struct InvalidId;
 
 impl Id {

@@ -13,7 +13,7 @@ pub struct Limit(pub(crate) u8);
 
 /// The text is not a page size.
 #[derive(Debug, thiserror::Error)]
-#[error("a limit is a number from 1 to {}", Limit::MAX)]
+#[error("it must be a number from 1 to {}", Limit::MAX)]
 pub struct InvalidLimit;
 
 impl Limit {
@@ -61,7 +61,7 @@ pub struct Cursor {
 
 /// The text is not a cursor of this version.
 #[derive(Debug, thiserror::Error)]
-#[error("Invalid cursor. Omit it to start from the newest item")]
+#[error("it is not a cursor of this API. Omit it to start from the newest item")]
 pub struct InvalidCursor;
 
 impl Cursor {

@@ -183,10 +183,7 @@ fn fix(name: &str, place: Place) -> &'static str {
             "follow the link in the message that AWS sent, or aws sns subscribe --topic-arn <AlarmTopicArn> --protocol email \
              --notification-endpoint <ADDRESS>",
         ),
-        "last-event" => (
-            "make run",
-            "send a test event to <WebhookUrl>: Testing, under Webhooks in Clerk's dashboard",
-        ),
+        "last-event" => ("make run", "send a test event to <WebhookUrl>: Testing, under Webhooks in Clerk's dashboard"),
         "erasure" => (
             "make run",
             "aws lambda invoke --function-name <STACK>-scheduled-erasure --invocation-type Event /dev/null",
