@@ -7,6 +7,7 @@ use std::{
     process::Output,
 };
 
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use crate::{
@@ -78,7 +79,15 @@ fn doctor_finds_what_is_broken() {
         assert_eq!(failures(folder.path(), &[]), [check]);
     }
     assert_eq!(failures(stack().data(), &["--origin", "http://localhost:5173"]), ["parties"]);
-    assert_eq!(failures(stack().data(), &["--token", "not.a.token"]), ["token-form"]);
+    let encoded = |part: Value| BASE64_URL_SAFE_NO_PAD.encode(part.to_string());
+    let token = |header: Value| format!("{}.{}.AAAA", encoded(header), encoded(json!({ "sub": "user_ada" })));
+    for (token, check) in [
+        ("not.a.token".to_owned(), "token-form"),
+        (token(json!({ "alg": "HS256", "typ": "JWT", "kid": "ins_1" })), "token-header"),
+        (token(json!({ "alg": "RS256", "typ": "JWT", "kid": "ins_1" })), "token-key"),
+    ] {
+        assert_eq!(failures(stack().data(), &["--token", &token]), [check]);
+    }
 
     let folder = copied();
     let readable = folder.path().join("aws-credentials");

@@ -1,13 +1,16 @@
-//! What CloudWatch and SNS know about a stack.
+//! Receivers of alarms, and what the metrics of the functions say.
 
 use std::time::{Duration, SystemTime};
 
 use aws_config::SdkConfig;
-use aws_sdk_cloudwatch::types::{Dimension, DimensionFilter, Metric, MetricDataQuery, MetricStat};
+use aws_sdk_cloudwatch::{
+    operation::get_metric_data::GetMetricDataOutput,
+    types::{Dimension, DimensionFilter, Metric, MetricDataQuery, MetricStat},
+};
 
 /// The namespace of the functions' metrics.
 const NAMESPACE: &str = "Cubby";
-/// CloudWatch lists metrics only for this time after their last value.
+/// Metrics are listed only for this time after their last value.
 const LISTED: Duration = Duration::from_hours(14 * 24);
 /// As in the alarm `ErasureOverdue`.
 const ERASURE_OVERDUE: Duration = Duration::from_hours(48);
@@ -73,7 +76,7 @@ async fn last(config: &SdkConfig, metric: &str, function: &str, horizon: Duratio
     let data = data.set_metric_data_queries(Some(queries)).into_paginator().send();
     let data = data.collect::<Result<Vec<_>, _>>().await;
     let data = data.map_err(|error| format!("Metrics cannot be read: {}.", aws::describe(&error)))?;
-    let results = data.iter().flat_map(|page| page.metric_data_results());
+    let results = data.iter().flat_map(GetMetricDataOutput::metric_data_results);
     let hours = results.flat_map(|result| result.timestamps().iter().zip(result.values()));
     let last = hours.filter(|(_, count)| **count > 0.0).filter_map(|(hour, _)| SystemTime::try_from(*hour).ok()).max();
     Ok(last.map(|hour| now.duration_since(hour).unwrap_or_default().as_secs().div_ceil(HOUR.as_secs()).max(1)))

@@ -1,6 +1,9 @@
 //! What the functions' roles allow, by IAM's simulation of their policies.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    slice,
+};
 
 use aws_config::SdkConfig;
 use aws_sdk_iam::types::PolicyEvaluationDecisionType::Allowed;
@@ -54,10 +57,8 @@ fn grants(template: &Template) -> Result<Grants, String> {
     for (id, resource) in &template.resources {
         let properties = serde_json::to_value(&resource.properties).map_err(|error| format!("{id}: {error}."))?;
         match resource.kind.as_str() {
-            "AWS::IAM::Role" => {
-                properties["Policies"].as_array().into_iter().flatten().for_each(|policy| add(&mut grants, id, policy));
-            }
-            "AWS::IAM::Policy" => list(&properties["Roles"]).for_each(|role| add(&mut grants, role, &properties)),
+            "AWS::IAM::Role" => list(&properties, "Policies").for_each(|policy| add(&mut grants, id, policy)),
+            "AWS::IAM::Policy" => texts(&properties, "Roles").for_each(|role| add(&mut grants, role, &properties)),
             _ => {}
         }
     }
@@ -65,10 +66,10 @@ fn grants(template: &Template) -> Result<Grants, String> {
 }
 
 fn add(grants: &mut Grants, role: &str, policy: &Value) {
-    let statements = policy["PolicyDocument"]["Statement"].as_array().into_iter().flatten();
-    for statement in statements.filter(|statement| statement["Condition"].is_null()) {
-        for resource in list(&statement["Resource"]) {
-            for action in list(&statement["Action"]) {
+    let statements = policy.get("PolicyDocument").into_iter().flat_map(|document| list(document, "Statement"));
+    for statement in statements.filter(|statement| statement.get("Condition").is_none()) {
+        for resource in texts(statement, "Resource") {
+            for action in texts(statement, "Action") {
                 let stream = if STREAM.contains(&action) { "/stream" } else { "" };
                 grants.entry((role.to_owned(), format!("{resource}{stream}"))).or_default().insert(action.to_owned());
             }
@@ -76,9 +77,14 @@ fn add(grants: &mut Grants, role: &str, policy: &Value) {
     }
 }
 
-/// One string, or a list of them.
-fn list(value: &Value) -> impl Iterator<Item = &str> {
-    value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice).iter().filter_map(Value::as_str)
+/// The elements of a member that has one value or a list of them.
+fn list<'a>(object: &'a Value, member: &str) -> impl Iterator<Item = &'a Value> {
+    let elements = |value: &'a Value| value.as_array().map_or(slice::from_ref(value), Vec::as_slice);
+    object.get(member).map(elements).into_iter().flatten()
+}
+
+fn texts<'a>(object: &'a Value, member: &str) -> impl Iterator<Item = &'a str> {
+    list(object, member).filter_map(Value::as_str)
 }
 
 /// The ARNs of the secret, and of the tables with their indexes and streams, by logical id.
