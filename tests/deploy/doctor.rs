@@ -45,7 +45,7 @@ fn failures(stack: &Stack<'_>) -> Vec<String> {
     failed
 }
 
-/// Stores a value of a metric, as CloudWatch does from a function's log.
+/// Stores a value of a metric, in place of a function that logs it.
 async fn count(stack: &Stack<'_>, metric: &str, function: &str, dimensions: &[(&str, &str)]) {
     let function = [("function", stack.functions[function].as_str())];
     let dimensions = function.iter().chain(dimensions);
@@ -100,7 +100,7 @@ async fn doctor_finds_what_is_broken_in_a_deployed_stack() {
 
     let iam = aws_sdk_iam::Client::new(&aws.config());
     let roles = iam.list_roles().send().await.expect("listed").roles;
-    let role = roles.iter().map(|role| role.role_name()).find(|name| name.contains("ClerkWebhookRole"));
+    let role = roles.iter().map(aws_sdk_iam::types::Role::role_name).find(|name| name.contains("ClerkWebhookRole"));
     let (role, denial) = (role.expect("the function's role"), "denial");
     let document = r#"{ "Version": "2012-10-17", "Statement": [
         { "Effect": "Deny", "Action": "dynamodb:UpdateItem", "Resource": "*" }] }"#;
