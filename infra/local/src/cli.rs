@@ -392,8 +392,8 @@ fn secrets(folder: &Path) -> Result<Secrets> {
     Secrets::load(folder)?.context("the local stack has never run. Start it with `make run`")
 }
 
-/// A serialized origin.
-fn origin(text: &str) -> Result<String> {
+/// Accepts an origin only as browsers send it.
+pub fn origin(text: &str) -> Result<String> {
     let serialized = Url::parse(text).map(|url| url.origin().ascii_serialization());
     ensure!(serialized.is_ok_and(|origin| origin == text), "write it as browsers do, such as http://localhost:5173");
     Ok(text.to_owned())

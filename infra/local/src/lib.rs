@@ -28,5 +28,5 @@ pub mod template;
 mod web;
 mod websocket;
 
-pub use cli::Cli;
+pub use cli::{Cli, origin};
 pub use stack::Live;

@@ -26,6 +26,9 @@ const SETTINGS: [(&str, &str); 6] = [
 
 #[derive(Args)]
 pub(crate) struct Doctor {
+    /// Origin of a front end that is not in `AllowedOrigins`
+    #[arg(long, value_parser = local::origin)]
+    origin: Vec<String>,
     /// A session token to verify step by step
     #[arg(long)]
     token: Option<String>,
@@ -54,7 +57,7 @@ impl Doctor {
         let target = Target {
             place: AWS,
             settings: SETTINGS.map(|(name, variable)| (variable.to_owned(), parameter(name).to_owned())).into(),
-            front_ends: parameter("AllowedOrigins").split(',').map(str::to_owned).collect(),
+            front_ends: parameter("AllowedOrigins").split(',').map(str::to_owned).chain(self.origin).collect(),
             api: output("ApiUrl"),
             webhook: output("WebhookUrl"),
             live: output("LiveUrl"),

@@ -3,13 +3,19 @@
 use anyhow::Context;
 use clerk_auth::WebhookVerifier;
 use reqwest::{
-    RequestBuilder, StatusCode,
-    header::{CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE},
+    Method, RequestBuilder, StatusCode,
+    header::{
+        ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, CONNECTION, ORIGIN,
+        SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    },
 };
 use serde_json::{Value, json};
 use svix::webhooks::Webhook;
 
-use super::{Check, Target, described};
+use super::{
+    Check, Target, described,
+    issuer::{is_party, parties},
+};
 use crate::clerk::{new_id, now_ms};
 
 /// The header of the webhook function's response with the event's outcome.
@@ -17,7 +23,12 @@ const OUTCOME_HEADER: &str = "event-outcome";
 
 pub(super) async fn checks(target: &Target, http: &reqwest::Client) -> Vec<Check> {
     let place = target.place;
-    let mut checks = vec![Check::of("api", place, api(target, http).await)];
+    let api = api(target, http).await;
+    let cors = match &api {
+        Ok(_) => Check::of("cors", place, cors(target, http).await),
+        Err(_) => Check::skipped("cors", "The API does not respond as it should."),
+    };
+    let mut checks = vec![Check::of("api", place, api), cors];
     let webhook = webhook(target, http).await;
     let responds = webhook.is_ok();
     checks.push(Check::of("webhook", place, webhook));
@@ -52,6 +63,27 @@ async fn api(target: &Target, http: &reqwest::Client) -> Result<String, String> 
         return Ok(format!("The API at {api} requires a token."));
     }
     Err(unexpected("The API without a token", &answer))
+}
+
+/// Whether browsers let pages of the front ends call the API.
+async fn cors(target: &Target, http: &reqwest::Client) -> Result<String, String> {
+    let parties = parties(target);
+    for origin in &target.front_ends {
+        // Another check finds front ends whose tokens are rejected.
+        if !is_party(&parties, origin) {
+            continue;
+        }
+        let preflight = http
+            .request(Method::OPTIONS, format!("{}/profile", target.api.trim_end_matches('/')))
+            .header(ORIGIN, origin)
+            .header(ACCESS_CONTROL_REQUEST_METHOD, "GET")
+            .header(ACCESS_CONTROL_REQUEST_HEADERS, "authorization");
+        let response = preflight.send().await.map_err(described)?;
+        if response.headers().get(ACCESS_CONTROL_ALLOW_ORIGIN).is_none_or(|allowed| allowed != origin) {
+            return Err(format!("Pages of {origin} may not call the API."));
+        }
+    }
+    Ok("Pages of the front ends may call the API.".to_owned())
 }
 
 async fn webhook(target: &Target, http: &reqwest::Client) -> Result<String, String> {

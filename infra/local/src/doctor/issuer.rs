@@ -34,7 +34,7 @@ pub(super) async fn checks(target: &Target, http: &reqwest::Client) -> Vec<Check
             checks.extend(["key", "clock"].map(|name| Check::skipped(name, "The issuer does not respond.")));
         }
     }
-    checks.push(Check::of("parties", place, parties(target)));
+    checks.push(Check::of("parties", place, accepted(target)));
     checks
 }
 
@@ -84,17 +84,26 @@ fn clock(issuer: Timestamp) -> Result<String, String> {
     Err(format!("This machine's clock and the issuer's differ by {difference} seconds."))
 }
 
-/// Whether tokens for the front ends are accepted.
-fn parties(target: &Target) -> Result<String, String> {
+/// The authorized parties. Without one, every origin is authorized.
+pub(super) fn parties(target: &Target) -> Vec<String> {
     let parties = target.setting("CLERK_AUTHORIZED_PARTIES").unwrap_or_default();
-    let origin = |text: &str| Url::parse(text.trim()).map(|url| url.origin().ascii_serialization()).unwrap_or_default();
-    let accepted: Vec<_> = parties.split(',').filter(|party| !party.trim().is_empty()).map(origin).collect();
-    if accepted.is_empty() {
-        return Ok("Tokens of every origin are accepted.".to_owned());
-    }
-    let missing: Vec<_> = target.front_ends.iter().filter(|front_end| !accepted.contains(&origin(front_end))).collect();
-    match missing.first() {
-        None => Ok(format!("The front ends are authorized parties: {}.", accepted.join(", "))),
-        Some(missing) => Err(format!("{missing} is not an authorized party. The parties are {}.", accepted.join(", "))),
+    parties.split(',').filter(|party| !party.trim().is_empty()).map(origin).collect()
+}
+
+pub(super) fn is_party(parties: &[String], front_end: &str) -> bool {
+    parties.is_empty() || parties.contains(&origin(front_end))
+}
+
+fn origin(text: &str) -> String {
+    Url::parse(text.trim()).map(|url| url.origin().ascii_serialization()).unwrap_or_default()
+}
+
+/// Whether tokens for the front ends are accepted.
+fn accepted(target: &Target) -> Result<String, String> {
+    let parties = parties(target);
+    let accepted = if parties.is_empty() { "every origin".to_owned() } else { parties.join(", ") };
+    match target.front_ends.iter().find(|front_end| !is_party(&parties, front_end)) {
+        None => Ok(format!("The front ends are authorized parties: {accepted}.")),
+        Some(missing) => Err(format!("{missing} is not an authorized party. The parties are {accepted}.")),
     }
 }

@@ -126,6 +126,7 @@ pub const NAMES: &[&str] = &[
     "clock",
     "parties",
     "api",
+    "cors",
     "webhook",
     "secret",
     "signature",
@@ -158,6 +159,7 @@ fn fix(name: &str, place: Place) -> &'static str {
         "parties" | "token-party" => {
             ("WEB_ORIGINS=<the front end's origin> make run", "add the origin to ClerkAuthorizedParties; make deploy")
         }
+        "cors" => ("WEB_ORIGINS=<the front end's origin> make run", "add the origin to AllowedOrigins; make deploy"),
         "token-audience" => {
             ("make run", "set ClerkAudience to the aud of the JWT template in Clerk's dashboard; make deploy")
         }

@@ -28,6 +28,8 @@ struct Responses {
     keys: Value,
     date: Option<&'static str>,
     profile: StatusCode,
+    /// The origin whose pages may call the API.
+    allowed_origin: &'static str,
     profile_with_token: StatusCode,
     unsigned: StatusCode,
     /// The secret of the webhook function.
@@ -53,6 +55,10 @@ async fn keys(State(responses): State<Arc<Responses>>) -> Response {
 
 async fn profile(State(responses): State<Arc<Responses>>, headers: HeaderMap) -> StatusCode {
     if headers.contains_key(header::AUTHORIZATION) { responses.profile_with_token } else { responses.profile }
+}
+
+async fn preflight(State(responses): State<Arc<Responses>>) -> Response {
+    [(header::ACCESS_CONTROL_ALLOW_ORIGIN, responses.allowed_origin)].into_response()
 }
 
 async fn webhook(State(responses): State<Arc<Responses>>, headers: HeaderMap, body: Bytes) -> Response {
@@ -84,6 +90,7 @@ impl Fixture {
             keys: json!([key.jwk()]),
             date: None,
             profile: StatusCode::UNAUTHORIZED,
+            allowed_origin: ORIGIN,
             profile_with_token: StatusCode::OK,
             unsigned: StatusCode::BAD_REQUEST,
             secret: SECRET,
@@ -111,7 +118,7 @@ impl Fixture {
         let responses = Arc::new(self.responses);
         let router = Router::new()
             .route("/.well-known/jwks.json", get(keys))
-            .route("/profile", get(profile))
+            .route("/profile", get(profile).options(preflight))
             .route("/webhook", post(webhook))
             .route("/live", get(live))
             .with_state(responses);
@@ -173,7 +180,7 @@ async fn a_healthy_stack_passes_all_checks() {
 
 #[tokio::test]
 async fn each_broken_thing_fails_exactly_its_check() {
-    let cases: [(&str, Break); 20] = [
+    let cases: [(&str, Break); 21] = [
         ("settings", |fixture| set(fixture, "CLERK_MAX_TOKEN_LIFETIME", "a minute")),
         ("issuer", |fixture| set(fixture, "CLERK_ISSUER", "http://127.0.0.1:1")),
         ("issuer", |fixture| fixture.responses.keys = json!([])),
@@ -183,6 +190,7 @@ async fn each_broken_thing_fails_exactly_its_check() {
         ("parties", |fixture| fixture.target.front_ends.push("http://localhost:5173".to_owned())),
         ("api", |fixture| fixture.target.api = "http://127.0.0.1:1".to_owned()),
         ("api", |fixture| fixture.responses.profile = StatusCode::SERVICE_UNAVAILABLE),
+        ("cors", |fixture| fixture.responses.allowed_origin = "https://app.example.com"),
         ("webhook", |fixture| fixture.responses.unsigned = StatusCode::INTERNAL_SERVER_ERROR),
         ("webhook", |fixture| fixture.target.webhook = "http://127.0.0.1:1".to_owned()),
         ("secret", |fixture| fixture.target.secret = Err("it is missing".to_owned())),
