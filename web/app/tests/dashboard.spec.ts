@@ -234,9 +234,12 @@ test("no page is wider than a small phone", async ({ page, request }) => {
     await expect(page.getByRole("heading", { level: 1 })).toBeVisible();
     await check(page);
   }
-  const requests = page.getByRole("region", { name: "Requests" });
-  const hidden = await requests.evaluate(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth);
-  expect(hidden, "the rows need no scrolling").toBe(0);
+  for (const name of ["Users", "Requests"]) {
+    await page.getByRole("link", { name, exact: true }).click();
+    const rows = page.getByRole("region", { name });
+    const hidden = await rows.evaluate(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth);
+    expect(hidden, `rows of ${name} need no scrolling`).toBe(0);
+  }
   await row(page, "token_malformed").first().getByRole("link").click();
   await expect(page.getByText("What to do")).toBeVisible();
   await check(page);

@@ -85,7 +85,7 @@ fn rows(dashboard: &Dashboard, filters: &Filters, lines: &[&Line]) -> Markup {
         "Request",
     ];
     html! {
-        div #requests hx-get=(url) hx-trigger="every 2s" hx-select="#requests"
+        div #requests .wrapping hx-get=(url) hx-trigger="every 2s" hx-select="#requests"
             hx-swap="outerMorph"
         {
             @if lines.is_empty() { p { "No requests yet." } } @else {

@@ -111,7 +111,7 @@ async fn list(State(dashboard): Site, Query(Search { query }): Query<Search>) ->
                 (layout::input("Search", "query", &query, ""))
                 button { "Search" }
             }
-            div #users {
+            div #users .wrapping {
                 @if users.is_empty() { p { "No users." } } @else {
                     (layout::table("Users", &["Id", "Email address", "Name", "State", "Created"], rows))
                 }
