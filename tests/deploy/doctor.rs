@@ -38,6 +38,9 @@ fn failures(stack: &Stack<'_>) -> Vec<String> {
         let named = checks.iter().filter(|check| check["passed"] == *passed);
         named.map(|check| check["name"].as_str().expect("a name").to_owned()).collect()
     };
+    let fixes = checks.iter().filter_map(|check| check["fix"].as_str());
+    let incomplete: Vec<_> = fixes.filter(|fix| fix.replace("<ADDRESS>", "").contains('<')).collect();
+    assert!(incomplete.is_empty(), "{incomplete:?}");
     let (unreachable, failed): (Vec<_>, Vec<_>) =
         named(&false.into()).into_iter().partition(|name| UNREACHABLE.contains(&name.as_str()));
     assert_eq!(unreachable, UNREACHABLE, "{printed}");

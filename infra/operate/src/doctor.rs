@@ -57,7 +57,12 @@ impl Doctor {
         let target = Target {
             place: AWS,
             settings: SETTINGS.map(|(name, variable)| (variable.to_owned(), parameter(name).to_owned())).into(),
-            front_ends: parameter("AllowedOrigins").split(',').map(str::to_owned).chain(self.origin).collect(),
+            front_ends: parameter("AllowedOrigins")
+                .split(',')
+                .filter(|origin| !origin.is_empty())
+                .map(str::to_owned)
+                .chain(self.origin)
+                .collect(),
             api: output("ApiUrl"),
             webhook: output("WebhookUrl"),
             live: output("LiveUrl"),
@@ -76,6 +81,13 @@ impl Doctor {
         checks.push(Check::of("last-event", AWS, last_event));
         let erasure = monitoring::erasure(config, physical("ScheduledErasureFunction")).await;
         checks.push(Check::of("erasure", AWS, erasure));
+        let known = [("STACK", stack), ("Stage", parameter("Stage"))];
+        let outputs = described.outputs.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        for (name, value) in known.into_iter().chain(outputs) {
+            for fix in checks.iter_mut().filter_map(|check| check.fix.as_mut()) {
+                *fix = fix.replace(&format!("<{name}>"), value);
+            }
+        }
         report(&checks, self.json)
     }
 }

@@ -99,7 +99,7 @@ pub struct Check {
     /// What was found.
     pub sentence: String,
     /// The command that repairs it, if it has failed.
-    pub fix: Option<&'static str>,
+    pub fix: Option<String>,
 }
 
 impl Check {
@@ -107,7 +107,7 @@ impl Check {
     pub fn of(name: &'static str, place: Place, found: Result<String, String>) -> Self {
         match found {
             Ok(sentence) => Self { name, outcome: Outcome::Passed, sentence, fix: None },
-            Err(sentence) => Self { name, outcome: Outcome::Failed, sentence, fix: Some(fix(name, place)) },
+            Err(sentence) => Self { name, outcome: Outcome::Failed, sentence, fix: Some(fix(name, place).to_owned()) },
         }
     }
 
@@ -148,28 +148,33 @@ pub const NAMES: &[&str] = &[
     "token-session",
 ];
 
-/// The command that repairs what a check finds.
+/// The command that repairs what a check finds. On AWS, the names in angle brackets are parameters and outputs of the stack.
 fn fix(name: &str, place: Place) -> &'static str {
     let (local, aws) = match name {
         "issuer" | "key" => (
             "make run",
-            "copy ClerkIssuer and ClerkJwtKey from API keys in Clerk's dashboard to samconfig.toml; make deploy",
+            "copy ClerkIssuer and ClerkJwtKey from API keys in Clerk's dashboard to samconfig.toml; make deploy STAGE=<Stage>",
         ),
         "clock" => ("sudo timedatectl set-ntp true", "sudo timedatectl set-ntp true"),
-        "parties" | "token-party" => {
-            ("WEB_ORIGINS=<the front end's origin> make run", "add the origin to ClerkAuthorizedParties; make deploy")
-        }
-        "cors" => ("WEB_ORIGINS=<the front end's origin> make run", "add the origin to AllowedOrigins; make deploy"),
-        "token-audience" => {
-            ("make run", "set ClerkAudience to the aud of the JWT template in Clerk's dashboard; make deploy")
-        }
+        "parties" | "token-party" => (
+            "WEB_ORIGINS=<the front end's origin> make run",
+            "add the origin to ClerkAuthorizedParties; make deploy STAGE=<Stage>",
+        ),
+        "cors" => (
+            "WEB_ORIGINS=<the front end's origin> make run",
+            "add the origin to AllowedOrigins; make deploy STAGE=<Stage>",
+        ),
+        "token-audience" => (
+            "make run",
+            "set ClerkAudience to the aud of the JWT template in Clerk's dashboard; make deploy STAGE=<Stage>",
+        ),
         "secret" | "signature" => (
             "stop the stack; make run",
             "aws secretsmanager put-secret-value --secret-id <WebhookSecretArn> --secret-string file://secret.txt",
         ),
         "tables" => (
             "make run FRESH=1",
-            "make deploy, or undo what aws cloudformation detect-stack-drift finds in the nested stack",
+            "make deploy STAGE=<Stage>, or undo what aws cloudformation detect-stack-drift finds in the nested stack",
         ),
         "permissions" => (
             "chmod 700 .local && chmod 600 .local/*",
@@ -178,7 +183,9 @@ fn fix(name: &str, place: Place) -> &'static str {
         "token-form" | "token-header" | "token-key" | "token-signature" | "token-type" | "token-time" => {
             ("cargo dev token --user <id>", "send what getToken() returns in the browser, at once")
         }
-        "token-issuer" => ("cargo dev token --user <id>", "set ClerkIssuer to the token's iss; make deploy"),
+        "token-issuer" => {
+            ("cargo dev token --user <id>", "set ClerkIssuer to the token's iss; make deploy STAGE=<Stage>")
+        }
         "token-session" => ("cargo dev token --user <id>", "finish signing in, or sign in again"),
         "alarms" => (
             "make run",
@@ -190,7 +197,7 @@ fn fix(name: &str, place: Place) -> &'static str {
             "make run",
             "aws lambda invoke --function-name <STACK>-scheduled-erasure --invocation-type Event /dev/null",
         ),
-        _ => ("make run", "sam logs --stack-name <STACK>; make deploy"),
+        _ => ("make run", "sam logs --stack-name <STACK>; make deploy STAGE=<Stage>"),
     };
     match place {
         Place::Local => local,
