@@ -142,7 +142,7 @@ fn response(codes: &[Code]) -> Response {
 pub(crate) struct Describe<R>(PhantomData<R>);
 
 impl<R: Resource<Update: ToSchema> + ToSchema> Describe<R> {
-    pub(crate) fn list() -> OperationBuilder {
+    fn list() -> OperationBuilder {
         let limit = integer().minimum(Some(1)).maximum(Some(Limit::MAX)).default(Some(Limit::DEFAULT.into()));
         let query = |name: &str, description: &str, schema: ObjectBuilder| {
             let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Query);
@@ -155,7 +155,7 @@ impl<R: Resource<Update: ToSchema> + ToSchema> Describe<R> {
             .problems(false, &[Code::InvalidQuery])
     }
 
-    pub(crate) fn create() -> OperationBuilder {
+    fn create() -> OperationBuilder {
         let link = |verb: &str| {
             LinkBuilder::new().operation_id(operation_id(verb, R::NAME)).parameter("id", "$response.body#/id").build()
         };
@@ -173,14 +173,14 @@ impl<R: Resource<Update: ToSchema> + ToSchema> Describe<R> {
             .problems(true, &[Code::IdConflict])
     }
 
-    pub(crate) fn get() -> OperationBuilder {
+    fn get() -> OperationBuilder {
         operation("get", R::NAME, format!("One of the user's {}.", R::PLURAL))
             .parameters(Some(ItemPath::into_params(|| None)))
             .response("200", tagged::<R>("The item."))
             .problems(false, &[Code::InvalidId, Code::NotFound])
     }
 
-    pub(crate) fn update() -> OperationBuilder {
+    fn update() -> OperationBuilder {
         operation("update", R::NAME, format!("Changes one of the user's {}.", R::PLURAL))
             .parameters(Some(ItemPath::into_params(|| None)))
             .parameters(Some(IfMatch::into_params(|| None)))
@@ -189,7 +189,7 @@ impl<R: Resource<Update: ToSchema> + ToSchema> Describe<R> {
             .problems(true, &[Code::InvalidId, Code::InvalidIfMatch, Code::NotFound, Code::VersionMismatch])
     }
 
-    pub(crate) fn delete() -> OperationBuilder {
+    fn delete() -> OperationBuilder {
         operation("delete", R::NAME, format!("Deletes one of the user's {}.", R::PLURAL))
             .parameters(Some(ItemPath::into_params(|| None)))
             .parameters(Some(IfMatch::into_params(|| None)))
@@ -198,7 +198,14 @@ impl<R: Resource<Update: ToSchema> + ToSchema> Describe<R> {
     }
 
     /// An operation at `path`.
-    pub(crate) fn finish(path: &str, operation: OperationBuilder) -> Operation {
+    pub(crate) fn operation(operation: crate::Operation, path: &str) -> Operation {
+        let operation = match operation {
+            crate::Operation::List => Self::list(),
+            crate::Operation::Create => Self::create(),
+            crate::Operation::Get => Self::get(),
+            crate::Operation::Update => Self::update(),
+            crate::Operation::Delete => Self::delete(),
+        };
         let parents = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
         let parents = parents.filter(|name| *name != "id").map(|name| id_parameter(name, "An id in the path."));
         parents.fold(operation, OperationBuilder::parameter).tag(R::PLURAL).build()

@@ -127,7 +127,7 @@ impl Accounts {
         let account = found.remove(&self.users).unwrap_or_default().pop();
         // Accounts not yet reported by a webhook count as active.
         if let Some(account) = &account {
-            let account: Account = item::read(account.clone())?;
+            let account: Account = item::read_some(account)?;
             if !account.is_active || account.banned {
                 return Err(Error::AccountInactive);
             }

@@ -21,6 +21,7 @@ use aws_sdk_dynamodb::{
     },
     types::ReturnConsumedCapacity,
 };
+use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
 
 tokio::task_local! {
     static CONSUMED: Cell<ConsumedCapacity>;
@@ -67,6 +68,7 @@ macro_rules! each {
     };
 }
 
+#[dyn_dispatch_hint]
 impl Intercept for CapacityInterceptor {
     fn name(&self) -> &'static str {
         "CapacityInterceptor"

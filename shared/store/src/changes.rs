@@ -209,7 +209,7 @@ impl Streams {
             }
         } else {
             let image = attributes(new_image.ok_or_else(missing)?);
-            let Written { resource_type, version, updated_at } = item::read(image.clone())?;
+            let Written { resource_type, version, updated_at } = item::read_some(&image)?;
             let sort_key = keys.sort_key.into_values().next().unwrap_or_default();
             let mut parents: Vec<_> = sort_key.split('#').map(str::to_owned).collect();
             let id = parents.pop();

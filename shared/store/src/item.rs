@@ -12,10 +12,13 @@ use aws_sdk_dynamodb::{
     types::AttributeValue,
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IntoDeserializer, value::MapDeserializer},
+};
 use uuid::Uuid;
 
-use crate::Error;
+use crate::{Error, resource::members};
 
 /// An item, or values of an expression.
 pub(crate) type Attributes = HashMap<String, AttributeValue>;
@@ -28,12 +31,31 @@ pub(crate) fn string(text: impl Into<String>) -> AttributeValue {
     AttributeValue::S(text.into())
 }
 
-pub(crate) fn read<T: DeserializeOwned>(item: Attributes) -> Result<T, Error> {
-    let item = item.into_iter().map(|(name, value)| (name, value.into())).collect();
-    let deserializer = serde_dynamo::Deserializer::from_attribute_value(serde_dynamo::AttributeValue::M(item));
+/// Reads a struct from attributes.
+pub(crate) fn read<T, N>(attributes: impl IntoIterator<Item = (N, AttributeValue)>) -> Result<T, Error>
+where
+    T: DeserializeOwned,
+    N: IntoDeserializer<'static, serde_dynamo::Error>,
+{
+    let attributes = attributes.into_iter().map(|(name, value)| (name, Attribute(value)));
     // Without the error's own text, which quotes the value.
-    serde_path_to_error::deserialize(deserializer)
+    serde_path_to_error::deserialize(MapDeserializer::new(attributes))
         .map_err(|error| Error::Internal(format!("an item cannot be read: {}", error.path())))
+}
+
+/// Reads a struct from those attributes of an item that it has as members.
+pub(crate) fn read_some<T: DeserializeOwned>(item: &Attributes) -> Result<T, Error> {
+    read(members::<T>().iter().filter_map(|name| Some((*name, item.get(*name)?.clone()))))
+}
+
+struct Attribute(AttributeValue);
+
+impl IntoDeserializer<'_, serde_dynamo::Error> for Attribute {
+    type Deserializer = serde_dynamo::Deserializer;
+
+    fn into_deserializer(self) -> Self::Deserializer {
+        serde_dynamo::Deserializer::from_attribute_value(self.0.into())
+    }
 }
 
 /// Milliseconds since the epoch.

@@ -22,8 +22,11 @@ use crate::{
 /// The index that lists are read from.
 const INDEX: &str = "newest";
 
-/// The attributes that an item has beside its resource's members and its keys.
-const METADATA: [&str; 4] = ["createdAt", "updatedAt", "version", "listPosition"];
+/// The attributes that are read of every item, beside its resource's members and its sort key.
+const METADATA: [&str; 3] = ["createdAt", "updatedAt", "version"];
+
+/// The attribute of an item that exists.
+const POSITION: &str = "listPosition";
 
 /// The table of a resource. It reads and writes only with a session, and only in the partition of the session's user.
 #[derive(Clone)]
@@ -71,12 +74,13 @@ impl<R: Resource> Table<R> {
         string(format!("{}{position}", self.parents))
     }
 
-    /// The projection expression of a read, and its names.
-    fn projection(&self) -> (String, HashMap<String, String>) {
+    /// The projection expression of a read that includes `others`, and its names.
+    fn projection(&self, others: &[&str]) -> (String, HashMap<String, String>) {
         let attributes = members::<R>().iter().map(|member| R::attribute(member));
         let names: HashMap<_, _> =
             (0..).zip(attributes).map(|(index, name)| (placeholder('#', index), name.to_owned())).collect();
         let all = names.keys().map(String::as_str).chain(METADATA).chain([self.sort_key.as_str()]);
+        let all = all.chain(others.iter().copied());
         (all.collect::<Vec<_>>().join(", "), names)
     }
 
@@ -97,8 +101,8 @@ impl<R: Resource> Table<R> {
         };
         let (created_at, updated_at, version) = (metadata("createdAt")?, metadata("updatedAt")?, metadata("version")?);
         let attribute_of = |member: &&'static str| Some((*member, attributes.remove(R::attribute(member))?));
-        let members = members::<R>().iter().filter_map(attribute_of).map(|(name, value)| (name.to_owned(), value));
-        let value = item::read(members.collect())?;
+        let members = members::<R>().iter().filter_map(attribute_of);
+        let value = item::read(members)?;
         Ok(Item { id: id.ok_or_else(|| invalid(&self.sort_key))?, value, created_at, updated_at, version })
     }
 }
@@ -119,7 +123,8 @@ impl<R: Resource> Reader<'_, R> {
     pub async fn list(&self, Limit(limit): Limit, cursor: Option<Cursor>) -> Result<Page<R>, Error> {
         let Self { table, session } = *self;
         let user_id = session.identity().user_id();
-        let (projection, names) = table.projection();
+        // The index has only items that exist.
+        let (projection, names) = table.projection(&[]);
         let mut query = table
             .client
             .query()
@@ -131,7 +136,7 @@ impl<R: Resource> Reader<'_, R> {
             .set_exclusive_start_key(cursor.map(|Cursor { position, parents }| {
                 let table = parents.into_iter().fold(table.clone(), Table::below);
                 let mut key = table.key(user_id, position.id);
-                key.insert("listPosition".to_owned(), table.position(position));
+                key.insert(POSITION.to_owned(), table.position(position));
                 key
             }))
             .scan_index_forward(false)
@@ -163,7 +168,7 @@ impl<R: Resource> Reader<'_, R> {
     /// One item, strongly consistent. One request, which makes the session check as well.
     pub async fn get(&self, id: Id) -> Result<Item<R>, Error> {
         let Self { table, session } = *self;
-        let (projection, names) = table.projection();
+        let (projection, names) = table.projection(&[POSITION]);
         let item = KeysAndAttributes::builder()
             .keys(table.key(session.identity().user_id(), id))
             .projection_expression(projection)

@@ -94,7 +94,7 @@ struct Writes {
 
 /// The number of writes after `id`, if the item has it.
 pub(crate) fn later_writes(item: &Attributes, id: &WriteId) -> Result<Option<u64>, Error> {
-    let Writes { write1, write2, write3, write4 } = item::read(item.clone())?;
+    let Writes { write1, write2, write3, write4 } = item::read_some(item)?;
     let id = String::from(id);
     Ok((0..).zip([write1, write2, write3, write4]).find_map(|(later, write)| (write == id).then_some(later)))
 }
@@ -203,7 +203,7 @@ async fn send(
     };
     Ok(match later_writes(&item, &id)? {
         Some(later) => {
-            let WriteMetadata { version, first_version } = item::read(item.clone())?;
+            let WriteMetadata { version, first_version } = item::read_some(&item)?;
             // Each write adds one to the version.
             let version = version.saturating_sub(later);
             // An item that was created again after a deletion is a different one.
