@@ -160,7 +160,7 @@ async fn serve(database: Database, folder: &Path) -> Result<(BTreeMap<Network, S
     dynamodb::serve(listener, database);
     let (tls, roots) = network::tls(address.clone(), folder).await?;
     let (metered, meter) = network::metered(&address).await?;
-    let distant = network::delayed(address.clone()).await?;
+    let distant = format!("http://127.0.0.1:{}", network::proxy(address.clone(), None, network::DELAY).await?);
     let plain = format!("http://{address}");
     let urls = [(Network::Plain, plain), (Network::Tls, tls), (Network::Distant, distant), (Network::Metered, metered)];
     Ok((urls.into(), roots, meter))

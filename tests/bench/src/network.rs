@@ -106,12 +106,8 @@ pub(crate) async fn tls(upstream: String, folder: &Path) -> Result<(String, Root
     Ok((format!("https://localhost:{port}"), roots))
 }
 
-/// A proxy to `upstream` with a delay.
-pub(crate) async fn delayed(upstream: String) -> Result<String> {
-    Ok(format!("http://127.0.0.1:{}", proxy(upstream, None, DELAY).await?))
-}
-
-async fn proxy(upstream: String, acceptor: Option<TlsAcceptor>, delay: Duration) -> Result<u16> {
+/// A proxy to `upstream` that may end TLS and delays responses. Returns its port.
+pub(crate) async fn proxy(upstream: String, acceptor: Option<TlsAcceptor>, delay: Duration) -> Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let port = listener.local_addr()?.port();
     tokio::spawn(async move {

@@ -1,23 +1,30 @@
 //! Counts a request's instructions with callgrind, which other load on the machine does not change.
 
-use std::{collections::BTreeMap, fs, mem, os::unix::fs::PermissionsExt, path::Path};
+use std::{collections::BTreeMap, fs, mem, ops::Range, os::unix::fs::PermissionsExt, path::Path};
 
 use anyhow::{Context, Result, ensure};
 
 use crate::{
     builds::{Subject, cargo, commit, output, run, workspace},
-    calls::LIST_10,
+    calls::{CREATE, Call, GET, LIST_10},
     fixture::Fixture,
     lambda::Function,
     network::Network,
     report,
 };
 
-const PROGRAMS: [(Subject, &str); 3] = [(Subject::Cubby, "chats"), (Subject::Sdk, "query"), (Subject::Floor, "floor")];
-/// Requests of two runs. The difference between their counts excludes the start.
-const FEW: usize = 100;
-const MANY: usize = 600;
-
+/// What is counted, with its subject's program: a request of a call, or the start.
+const COLUMNS: [(Subject, &str, Option<&Call>); 9] = [
+    (Subject::Cubby, "chats", Some(&LIST_10)),
+    (Subject::Sdk, "query", Some(&LIST_10)),
+    (Subject::Cubby, "chats", Some(&GET)),
+    (Subject::Sdk, "query", Some(&GET)),
+    (Subject::Cubby, "chats", Some(&CREATE)),
+    (Subject::Floor, "floor", Some(&GET)),
+    (Subject::Cubby, "chats", None),
+    (Subject::Sdk, "query", None),
+    (Subject::Floor, "floor", None),
+];
 /// Parts of a program, and how the names of their functions begin. The first match counts. Inlined code counts where it
 /// was inlined.
 const PARTS: [(&str, &[&str]); 9] = [
@@ -28,7 +35,7 @@ const PARTS: [(&str, &[&str]); 9] = [
     ),
     ("HTTP and the event loop", &["bytes", "futures", "http", "hyper", "mio", "tokio", "tower", "want", "rustls"]),
     ("JSON", &["itoa", "ryu", "serde", "zmij"]),
-    ("Lambda's runtime, routes", &["aws_lambda_events", "axum", "lambda", "matchit", "percent_encoding", "url"]),
+    ("Lambda's runtime, routes", &["axum", "lambda", "matchit", "percent_encoding", "url"]),
     ("log and metrics", &["metrique", "tracing", "smallvec"]),
     (
         "Cubby, or the floors' own code",
@@ -37,14 +44,18 @@ const PARTS: [(&str, &[&str]); 9] = [
     ("strings, hash tables, formatting", &["alloc", "core", "hashbrown", "std", "fastrand", "foldhash", "memchr"]),
     (AWS_LC, &[]),
 ];
-const AWS_LC: &str = "aws-lc: RSA and SHA-256 of the token";
+const AWS_LC: &str = "aws-lc: signatures of tokens, SHA-256 of content";
 const MEMORY: &str = "allocation and copies";
 const OTHER: &str = "other";
+
+/// Where the document has the counts.
+const BEGIN: &str = "<!-- counts -->\n";
+const END: &str = "<!-- end of counts -->\n";
 
 /// Instructions by part.
 type Counts = BTreeMap<&'static str, f64>;
 
-/// Writes `docs/benchmarks/profile.md`.
+/// Writes the counts into `docs/benchmarks/profile.md`.
 pub(crate) async fn write(fixture: &Fixture) -> Result<()> {
     let version = output("valgrind", &["--version"]);
     ensure!(!version.is_empty(), "valgrind does not run; install it");
@@ -59,40 +70,48 @@ pub(crate) async fn write(fixture: &Fixture) -> Result<()> {
     chats.kill().await?;
 
     let mut columns = Vec::new();
-    for (subject, name) in PROGRAMS {
-        println!("counting {}", subject.name());
-        let few = count(fixture, subject, &program(name), FEW).await?;
-        let mut many = count(fixture, subject, &program(name), MANY).await?;
-        for (part, count) in &mut many {
-            *count = (*count - few.get(part).copied().unwrap_or_default()) / (MANY - FEW) as f64;
+    for (subject, name, call) in COLUMNS {
+        println!("counting {}", title(subject, call));
+        let program = program(name);
+        let requests = if call.is_some() { 100..700 } else { 0..0 };
+        let mut counts = count(fixture, &program, call.unwrap_or(&LIST_10), requests).await?;
+        if let Some(call) = call {
+            // The difference, of 500 requests, excludes the start.
+            let few = count(fixture, &program, call, 0..100).await?;
+            for (part, count) in &mut counts {
+                *count = (*count - few.get(part).copied().unwrap_or_default()) / 500.0;
+            }
         }
-        columns.push(many);
+        columns.push(counts);
     }
-    let table = table(&columns);
-    let document = include_str!("profile.md")
-        .replace("{{valgrind}}", &version)
-        .replace("{{commit}}", &commit())
-        .replace("{{table}}", &table);
     let file = workspace().join("docs/benchmarks/profile.md");
-    fs::write(&file, document)?;
+    let document = fs::read_to_string(&file)?;
+    let parts = document.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
+    let ((before, after), table) = (parts.context("the document has no place for counts")?, table(&columns));
+    let counts = format!("\nCounted by callgrind of {version} at commit {}:\n\n{table}\n", commit());
+    fs::write(&file, format!("{before}{BEGIN}{counts}{END}{after}"))?;
     println!("{table}written to {}", file.display());
     Ok(())
 }
 
-/// The instructions of a process from its start until it has responded to this number of requests.
-async fn count(fixture: &Fixture, subject: Subject, program: &Path, requests: usize) -> Result<Counts> {
+fn title(subject: Subject, call: Option<&Call>) -> String {
+    format!("{}, {}", call.map_or("start", |call| call.name), subject.name())
+}
+
+/// The instructions of a process from its start until it has responded to these requests.
+async fn count(fixture: &Fixture, program: &Path, call: &Call, requests: Range<u64>) -> Result<Counts> {
     let (script, counts) = (fixture.folder.join("callgrind"), fixture.folder.join("callgrind.out"));
     let (out, command) = (counts.display(), program.display());
     let tool = "exec valgrind --quiet --tool=callgrind";
     fs::write(&script, format!("#!/bin/sh\n{tool} --callgrind-out-file='{out}' '{command}'\n"))?;
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
-    let environment = fixture.environment(LIST_10.function, Network::Plain)?;
+    let environment = fixture.environment(call.function, Network::Plain)?;
     let log = fixture.folder.join("logs/callgrind.log");
     let mut function = Function::start(&script, environment, None, &log).await?;
-    for number in 0..requests {
-        let (_, response) = function.invoke(LIST_10.event(fixture, number as u64)?).await?;
-        if subject != Subject::Floor {
-            LIST_10.check(&response)?;
+    for number in requests {
+        let (_, response) = function.invoke(call.event(fixture, number)?).await?;
+        if !program.ends_with(Subject::Floor.name()) {
+            call.check(&response)?;
         }
     }
     function.terminate().await?;
@@ -154,7 +173,7 @@ fn table(columns: &[Counts]) -> String {
     };
     let parts = PARTS.map(|(part, _)| part).into_iter().chain([MEMORY, OTHER]);
     let rows = parts.map(|part| row(part, &|counts| counts.get(part).copied().unwrap_or_default()));
-    let names = PROGRAMS.map(|(subject, _)| subject.name()).join(" | ");
+    let names = COLUMNS.map(|(subject, _, call)| title(subject, call)).join(" | ");
     let header = format!("thousands of instructions | {names}");
     report::table(&header, rows.chain([row("**all**", &|counts| counts.values().sum())]))
 }
