@@ -11,12 +11,17 @@ use std::{
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
-use reqwest::{Client, header::HOST};
+use reqwest::{
+    Client,
+    header::{AUTHORIZATION, HOST},
+};
 use serde_json::Value;
 
 /// The timeout for the emulator's response.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 const REGION: &str = "us-east-1";
+/// The account's root user, for requests that no SDK makes. The emulator does not verify signatures.
+const CALLER: &str = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/lambda/aws4_request";
 /// The output folder of `sam build` in `make test-deploy`.
 pub(crate) const BUILT: &str = ".aws-sam/here";
 
@@ -54,7 +59,8 @@ impl Aws {
         let mut emulator = Command::new(python);
         emulator.arg(workspace().join("tests/deploy/emulator.py")).current_dir(&folder);
         environment(&mut emulator, None);
-        emulator.env("BIND_HOST", "127.0.0.1").env("TMPDIR", &folder);
+        // It evaluates the functions' roles.
+        emulator.env("AUTH", "true").env("BIND_HOST", "127.0.0.1").env("TMPDIR", &folder);
         let process = emulator.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).spawn();
         let mut process = process.expect("Python starts");
         // A connection for each request: the emulator closes idle ones while a command runs, which blocks this thread, and
@@ -162,7 +168,8 @@ impl Aws {
     /// Invokes the alias `live`. Returns the response and the version that it comes from.
     pub(crate) async fn invoke(&self, function: &str, event: &Value) -> (Value, String) {
         let url = format!("{}/2015-03-31/functions/{function}/invocations?Qualifier=live", self.url());
-        let response = self.http.post(url).json(event).send().await.expect("the emulator answers");
+        let response =
+            self.http.post(url).header(AUTHORIZATION, CALLER).json(event).send().await.expect("the emulator answers");
         let header = |name| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
         let (failed, version) = (header("x-amz-function-error"), header("x-amz-executed-version"));
         let answer: Value = response.json().await.expect("JSON");
@@ -173,7 +180,8 @@ impl Aws {
     /// The version that the alias `live` of a function selects, if it has the alias.
     pub(crate) async fn version(&self, function: &str) -> Option<String> {
         let url = format!("{}/2015-03-31/functions/{function}/aliases/live", self.url());
-        let alias: Value = self.http.get(url).send().await.expect("the emulator answers").json().await.expect("JSON");
+        let alias = self.http.get(url).header(AUTHORIZATION, CALLER).send().await.expect("the emulator answers");
+        let alias: Value = alias.json().await.expect("JSON");
         Some(alias["FunctionVersion"].as_str()?.to_owned())
     }
 

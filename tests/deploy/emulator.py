@@ -29,6 +29,7 @@ os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{PORT}"
 Config.bind = property(lambda _: [f"fd://{listener.fileno()}"], lambda *_: None)
 
 from ministack.app import SERVICE_HANDLERS, main
+from ministack.core import iam_actions
 from ministack.core.responses import json_response
 from ministack.core.router import SERVICE_PATTERNS
 from ministack.services import apigateway, cloudformation, dynamodb, sns
@@ -48,6 +49,8 @@ for kind in ("AWS::Budgets::Budget", "AWS::CodeDeploy::Application", "AWS::CodeD
     }
 
 deployments = {}
+# The account's root user, for requests that no SDK makes. The emulator does not verify signatures.
+CALLER = {"authorization": "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/lambda/aws4_request"}
 update_alias = RESOURCES["AWS::Lambda::Alias"]["update"]
 
 
@@ -59,7 +62,7 @@ def deploy_alias(physical_id, old, new, stack, *arguments):
         deployments[name] = {"resource": {"Type": "AWS::Lambda::Function", "Properties": properties}}
         url = f"http://127.0.0.1:{PORT}/2015-03-31/functions/{hook}/invocations"
         event = {"DeploymentId": name, "LifecycleEventHookExecutionId": "hook"}
-        urllib.request.urlopen(urllib.request.Request(url, json.dumps(event).encode(), method="POST")).read()
+        urllib.request.urlopen(urllib.request.Request(url, json.dumps(event).encode(), CALLER, method="POST")).read()
         if deployments[name].get("status") != "Succeeded":
             raise ValueError(f"the hook of the deployment of version {target} failed")
     return update_alias(physical_id, old, new, stack, *arguments)
@@ -114,6 +117,33 @@ def update_resource_with_attributes(kind, physical_id, old, new, stack, logical_
 
 
 provisioners._update_resource = update_resource_with_attributes
+
+# The emulator evaluates conditions once for a request, and not for each of its tables. Roles have conditions on the attributes
+# of accounts and ended sessions.
+attributes_of_request = iam_actions.dynamodb_service_context
+
+
+def attributes_of_accounts(body):
+    request = json.loads(body)
+    reads = request.get("RequestItems", {})
+    accounts = [reads[table] for table in reads if re.search("-(Users|Sessions)-", table) and "Keys" in reads[table]]
+    if accounts:
+        request["ProjectionExpression"] = ",".join(read.get("ProjectionExpression", "") for read in accounts)
+    return attributes_of_request(json.dumps(request))
+
+
+iam_actions.dynamodb_service_context = attributes_of_accounts
+
+# A reference to a secret is its ARN, which policies need, and not its name.
+create_secret = RESOURCES["AWS::SecretsManager::Secret"]["create"]
+
+
+def create_secret_with_arn(*arguments):
+    _, attributes = create_secret(*arguments)
+    return attributes["Arn"], attributes
+
+
+RESOURCES["AWS::SecretsManager::Secret"]["create"] = create_secret_with_arn
 
 # An alarm over several metrics becomes one over the first of them.
 alarm = provisioners._cw_metric_alarm_record

@@ -2,6 +2,7 @@
 //! recovers when the fault ends.
 
 use std::{
+    collections::BTreeMap,
     io,
     pin::Pin,
     sync::{Arc, Mutex},
@@ -18,6 +19,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http_body::{Body as HttpBody, Frame};
+use local::template::{Table, Template};
 use serde_json::{Value, json};
 use test_support::{Engine, Runtime, SigningKey, in_memory};
 use tokio::{process::Command, sync::Notify, time::sleep};
@@ -26,7 +28,7 @@ use crate::{
     events::{connect_event, event},
     sample::{Sample, contains, items},
     stack::{now, program},
-    standalone::{ISSUER, serve, signed_in, start},
+    standalone::{ISSUER, serve, signed_in, start, start_with},
 };
 
 const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
@@ -102,6 +104,38 @@ impl Proxy {
         Some(*fault)
     }
 
+    /// CloudFormation's response for the stack `stack`, whose nested stack `stack-nested` has every table as an output.
+    fn stacks(&self, path: &str, body: &[u8]) -> Response {
+        // A form, which is written like a query.
+        let mut form = reqwest::Url::parse("http://localhost").expect("a URL");
+        form.set_query(Some(str::from_utf8(body).expect("UTF-8")));
+        let request: BTreeMap<_, _> = form.query_pairs().into_owned().collect();
+        let (action, stack) = (&request["Action"], &request["StackName"]);
+        self.calls.lock().expect("no test fails while it holds this").push(Call {
+            function: path.trim_matches('/').to_owned(),
+            target: format!("cloudformation.{action}"),
+            body: json!({ "StackName": stack }),
+        });
+        let member = |members: &[(&str, &str)]| {
+            let members: String = members.iter().map(|(name, value)| format!("<{name}>{value}</{name}>")).collect();
+            format!("<member>{members}</member>")
+        };
+        let result = match (action.as_str(), stack.as_str()) {
+            ("ListStackResources", "stack") => {
+                let nested = [("ResourceType", "AWS::CloudFormation::Stack"), ("PhysicalResourceId", "stack-nested")];
+                format!("<StackResourceSummaries>{}</StackResourceSummaries>", member(&nested))
+            }
+            ("DescribeStacks", "stack-nested") => {
+                let tables = Template::load().expect("the template is valid").tables;
+                let output = |table: Table| member(&[("OutputKey", &table.name), ("OutputValue", &table.name)]);
+                let outputs: String = tables.into_iter().map(output).collect();
+                format!("<Stacks><member><Outputs>{outputs}</Outputs></member></Stacks>")
+            }
+            _ => String::new(),
+        };
+        format!("<{action}Response><{action}Result>{result}</{action}Result></{action}Response>").into_response()
+    }
+
     async fn forward(&self, headers: HeaderMap, body: Bytes) -> Response {
         let sent = self.http.post(&self.engine).headers(headers).body(body).send().await;
         let response = sent.expect("the engine responds");
@@ -117,7 +151,8 @@ async fn relay(State(proxy): State<Arc<Proxy>>, method: Method, uri: Uri, header
         proxy.calls.lock().expect("no test fails while it holds this").push(call);
         return StatusCode::OK.into_response();
     }
-    let operation = headers["x-amz-target"].to_str().expect("an operation's name").to_owned();
+    let Some(operation) = headers.get("x-amz-target") else { return proxy.stacks(uri.path(), &body) };
+    let operation = operation.to_str().expect("an operation's name").to_owned();
     proxy.calls.lock().expect("no test fails while it holds this").push(Call {
         function: uri.path().trim_matches('/').to_owned(),
         target: operation.clone(),
@@ -288,6 +323,18 @@ impl Stack {
             self.resource = start_behind(&self.url, &self.sample.function, &self.key).await;
         }
         outcome
+    }
+
+    /// Runs the scheduled erasure, which finds the calling user deleted long ago.
+    pub(crate) async fn erase(&self) {
+        let deleted = json!({ "userId": { "S": "user_ada" }, "deletionReceivedAt": { "N": "1" } });
+        let put = self.proxy.http.post(&self.proxy.engine).header("x-amz-target", "DynamoDB_20120810.PutItem");
+        let put = put.json(&json!({ "TableName": "UsersTable", "Item": deleted })).send().await;
+        assert!(put.expect("the engine responds").status().is_success());
+        let url = format!("{}/scheduled-erasure", self.url);
+        let variables = [("AWS_ENDPOINT_URL", url.as_str()), ("ERASE_AFTER_DAYS", "30"), ("STACK", "stack")];
+        let outcome = start_with("scheduled-erasure", &variables).await.invoke_raw(b"{}".to_vec()).await;
+        assert_eq!(outcome, Value::Null);
     }
 
     pub(crate) async fn deliver(&self, body: Value) -> u64 {

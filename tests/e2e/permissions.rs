@@ -28,7 +28,8 @@ static ROLES: LazyLock<BTreeMap<String, Vec<Yaml>>> = LazyLock::new(|| {
         let attached = attached.map(|policy| &policy.properties).filter(|policy| policy["Roles"][0] == *role);
         own.expect("policies").iter().chain(attached).flat_map(statements).collect()
     };
-    template.functions.iter().map(|function| (function.binary.clone(), role(&function.name))).collect()
+    let functions = template.functions.iter().chain(&template.scheduled);
+    functions.map(|function| (function.binary.clone(), role(&function.name))).collect()
 });
 
 fn statements(policy: &Yaml) -> Vec<Yaml> {
@@ -92,13 +93,27 @@ fn called(call: &Call) -> Vec<(String, String)> {
         let api = "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:LiveApi";
         return vec![("execute-api:ManageConnections".to_owned(), format!("{api}/v1/{method}/@connections/*"))];
     }
+    if let Some(operation) = call.target.strip_prefix("cloudformation.") {
+        let stacks = "arn:${AWS::Partition}:cloudformation:${AWS::Region}:${AWS::AccountId}:stack/${AWS::StackName}";
+        let nested = if call.body["StackName"] == "stack" { "" } else { "-*" };
+        return vec![(format!("cloudformation:{operation}"), format!("{stacks}{nested}/*"))];
+    }
     let (service, operation) = call.target.split_once('.').expect("a service and an operation");
     let service = if service.starts_with("DynamoDB") { "dynamodb" } else { service };
+    // A table by the beginning of its name, so that a function may use it before and after it is replaced.
+    let table = |id: &str| match id.strip_suffix("Table").filter(|_| id != "LiveConnectionsTable") {
+        Some(stack) => {
+            format!(
+                "arn:${{AWS::Partition}}:dynamodb:${{AWS::Region}}:${{AWS::AccountId}}:table/${{AWS::StackName}}-{stack}-*"
+            )
+        }
+        None => id.to_owned(),
+    };
     let resources: Vec<_> = match (&call.body["RequestItems"], &call.body["TableName"], &call.body["SecretId"]) {
-        (Value::Object(tables), ..) => tables.keys().cloned().collect(),
-        (_, Value::String(table), _) => match &call.body["IndexName"] {
-            Value::String(index) => vec![format!("{table}/index/{index}")],
-            _ => vec![table.clone()],
+        (Value::Object(tables), ..) => tables.keys().map(|name| table(name)).collect(),
+        (_, Value::String(name), _) => match &call.body["IndexName"] {
+            Value::String(index) => vec![format!("{}/index/{index}", table(name))],
+            _ => vec![table(name)],
         },
         (.., Value::String(secret)) => vec![secret.clone()],
         _ => panic!("{} names no resource", call.target),
@@ -149,6 +164,7 @@ async fn calls_of(sample: &Sample) -> Vec<Call> {
         assert_eq!(stack.deliver(event).await, 200);
     }
     assert_eq!(stack.connect("refused", now_ms()).await, 401);
+    stack.erase().await;
     stack.calls()
 }
 
@@ -156,7 +172,7 @@ async fn calls_of(sample: &Sample) -> Vec<Call> {
 async fn roles_grant_exactly_what_the_functions_call() {
     let calls = calls().await;
     let template = Template::load().expect("the template is right");
-    for function in &template.functions {
+    for function in template.functions.iter().chain(&template.scheduled) {
         let name = &function.binary;
         let mut called = called_by_lambda(function, &template);
         called.extend(calls.iter().filter(|call| call.function == *name).flat_map(self::called));

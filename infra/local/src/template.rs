@@ -15,8 +15,10 @@ use crate::{cloudformation::Stack, functions::workspace};
 pub struct Template {
     /// The tables.
     pub tables: Vec<Table>,
-    /// The functions.
+    /// The functions that requests, connections and streams invoke.
     pub functions: Vec<Function>,
+    /// The functions that a schedule invokes. The local stack does not run them.
+    pub scheduled: Vec<Function>,
     /// All resources, including those of nested stacks, whose logical ids begin with the stack's.
     pub resources: BTreeMap<String, Resource>,
     /// API Gateway's CORS configuration.
@@ -234,10 +236,15 @@ impl Template {
             .map(|(name, resource)| Table::new(name, resource).with_context(|| name.clone()))
             .collect::<Result<Vec<_>>>()?;
         let globals: Globals = yaml_serde::from_value(stack.globals()?).context("the globals")?;
-        let functions = of_type("AWS::Serverless::Function")
-            .filter(|(_, resource)| !is_scheduled(resource))
-            .map(|(name, resource)| Function::new(name, resource, &globals, &tables).with_context(|| name.clone()))
-            .collect::<Result<Vec<_>>>()?;
+        let (scheduled, functions): (Vec<_>, Vec<_>) =
+            of_type("AWS::Serverless::Function").partition(|(_, resource)| is_scheduled(resource));
+        let new = |functions: Vec<(&String, &Resource)>| {
+            let function = |(name, resource): (&String, _)| {
+                Function::new(name, resource, &globals, &tables).with_context(|| name.clone())
+            };
+            functions.into_iter().map(function).collect::<Result<Vec<_>>>()
+        };
+        let (scheduled, functions) = (new(scheduled)?, new(functions)?);
         let event_sources = of_type("AWS::Lambda::EventSourceMapping")
             .map(|(name, resource)| EventSource::new(resource, &functions).with_context(|| name.clone()))
             .collect::<Result<_>>()?;
@@ -246,11 +253,11 @@ impl Template {
         let websocket_api = WebSocketApi::new(websocket_api, &functions).context("the WebSocket API")?;
         let (_, api) = of_type("AWS::Serverless::HttpApi").next().context("there is no API")?;
         let ApiProperties { cors_configuration } = properties(api).context("the API")?;
-        Ok(Self { tables, functions, resources, cors: cors_configuration, event_sources, websocket_api })
+        Ok(Self { tables, functions, scheduled, resources, cors: cors_configuration, event_sources, websocket_api })
     }
 }
 
-/// Whether a schedule invokes a function. The local stack does not run these.
+/// Whether a schedule invokes a function.
 fn is_scheduled(resource: &Resource) -> bool {
     let events = properties(resource).map(|properties: FunctionProperties| properties.events);
     events.is_ok_and(|events| events.values().any(|event| event.r#type == "ScheduleV2"))
