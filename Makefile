@@ -12,11 +12,21 @@ TEMPLATES := template.yaml $(wildcard infra/*.yaml)
 DENY := $(TOOLS)/cargo-deny/bin/cargo-deny
 # Functions built to run on this machine, for Docker and for the emulated AWS.
 HERE := .aws-sam/here
+# Those for the other architecture, which only tests look at.
+OTHER := .aws-sam/other
+ARM := $(filter arm64 aarch64,$(shell uname -m))
 # The function that `make invoke` runs, and its sample in functions/FUNCTION/events.
 FUNCTION ?= chats
 EVENT ?= list-chats
 # The web workspace's npm, with the Node of infra/tools/node.txt.
 NPM := PATH=$(CURDIR)/$(TOOLS)/node/bin:$$PATH npm --prefix web --silent
+# samconfig.toml with what the command line adds. A parameter on the SAM CLI's command line would replace all those of the file.
+CONFIG := $(CURDIR)/.aws-sam/samconfig.toml
+CONFIGURE = sed -e 's/"Stage=$(STAGE)",/& "Architecture=$(ARCH)",$(if $(RELEASE), "Release=$(RELEASE)"$(,))/' \
+	-e 's/"Rollout=Gradual"/"Rollout=$(ROLLOUT)"/' samconfig.toml > $(CONFIG)
+, := ,
+# How prod is deployed: Gradual or AtOnce.
+ROLLOUT ?= Gradual
 # How many changes `make latency` measures.
 CHANGES ?= 150
 # The build of web/next.
@@ -69,17 +79,20 @@ resource: ## Add a resource (NAME=notes FIELDS="text:string:1000,pinned:bool" SI
 	@$(MAKE) --no-print-directory openapi
 
 .PHONY: test-deploy
-test-deploy: build-here $(TOOLS)/ministack/installed ## Deploy the template to an emulated AWS and test the deployed stack
+test-deploy: build-here build-other $(TOOLS)/ministack/installed ## Deploy the template to an emulated AWS and test the deployed stack
 	@# The same features as in `make test`, so that no dependency is compiled twice.
 	cargo test --workspace --features end-to-end/deploy --test deploy
 
 # With few optimizations, which take most of the build time.
-.PHONY: build-here
-build-here: export CARGO_PROFILE_RELEASE_CODEGEN_UNITS := 16
-build-here: export CARGO_PROFILE_RELEASE_LTO := off
-build-here: export CARGO_PROFILE_RELEASE_OPT_LEVEL := 1
-build-here: $(TOOLS)/cargo-lambda/installed $(TOOLS)/sam/installed
-	sam build --build-dir $(HERE) --parameter-overrides Architecture=$(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64)
+.PHONY: build-here build-other
+build-here build-other: export CARGO_PROFILE_RELEASE_CODEGEN_UNITS := 16
+build-here build-other: export CARGO_PROFILE_RELEASE_LTO := off
+build-here build-other: export CARGO_PROFILE_RELEASE_OPT_LEVEL := 1
+build-here build-other: $(TOOLS)/cargo-lambda/installed $(TOOLS)/sam/installed
+build-here:
+	sam build --build-dir $(HERE) --parameter-overrides Architecture=$(if $(ARM),arm64,x86_64)
+build-other: build-here
+	sam build --build-dir $(OTHER) --parameter-overrides Architecture=$(if $(ARM),x86_64,arm64)
 
 .PHONY: invoke
 invoke: build-here ## Run a function in Docker on a sample event (FUNCTION=chats EVENT=list-chats); needs `make run`
@@ -143,15 +156,16 @@ build: $(TOOLS)/cargo-lambda/installed $(TOOLS)/sam/installed ## Build the funct
 
 .PHONY: deploy
 deploy: build ## Deploy to AWS with the parameters in samconfig.toml (STAGE=dev or prod; SET="Rollout=AtOnce": only these, the others as deployed)
-	sam deploy --config-env $(STAGE) $(if $(SET),--parameter-overrides $(SET))
-	$(TOOLS)/sam/bin/python infra/prune.py $(STAGE)
+	$(CONFIGURE)
+	sam deploy --config-file $(CONFIG) --config-env $(STAGE) $(if $(SET),--parameter-overrides Architecture=$(ARCH) $(SET))
+	$(TOOLS)/sam/bin/python infra/after-deployment.py $(STAGE)
 
 # What .github/workflows/deploy.yml runs, with the role of CloudFormation and what distinguishes this release from others.
 .PHONY: deploy-built
 deploy-built: $(TOOLS)/sam/installed
-	@# A parameter on the command line would replace all those of samconfig.toml.
-	sed 's/"Stage=$(STAGE)",/& "Release=$(RELEASE)",/' samconfig.toml > .aws-sam/samconfig.toml
-	sam deploy --config-file $(CURDIR)/.aws-sam/samconfig.toml --config-env $(STAGE) --role-arn $(ROLE) --no-confirm-changeset
+	$(CONFIGURE)
+	sam deploy --config-file $(CONFIG) --config-env $(STAGE) --role-arn $(ROLE) --no-confirm-changeset
+	$(TOOLS)/sam/bin/python infra/after-deployment.py $(STAGE)
 
 .PHONY: clean
 clean: ## Remove build outputs, the local data and the tools

@@ -120,12 +120,12 @@ impl Aws {
         if output.status.success() { Ok(()) } else { Err(printed) }
     }
 
-    /// Prunes what earlier deployments left, as `make deploy` does, also new files.
-    pub(crate) fn prune(&self, stack: &str) -> String {
-        let mut prune = Command::new(workspace().join(".tools/sam/bin/python"));
-        environment(&mut prune, Some(self.port));
-        prune.args(["infra/prune.py", "prod", "--days", "0", "--stack", stack]).current_dir(workspace());
-        let output = prune.output().expect("Python runs");
+    /// Does what `make deploy` does after a deployment, and prunes also new files.
+    pub(crate) fn after_deployment(&self, stack: &str) -> String {
+        let mut after = Command::new(workspace().join(".tools/sam/bin/python"));
+        environment(&mut after, Some(self.port));
+        after.args(["infra/after-deployment.py", "prod", "--days", "0", "--stack", stack]).current_dir(workspace());
+        let output = after.output().expect("Python runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("UTF-8")
     }

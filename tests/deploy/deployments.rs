@@ -81,9 +81,13 @@ async fn every_parameter_can_be_changed_alone() {
     let (live, all) = (versions.values(), versions.values().map(|version| version.parse::<usize>().expect("a number")));
     let old: usize = all.map(|newest| newest.saturating_sub(5)).sum();
     assert!(old > live.len(), "there is something to prune");
-    let printed = aws.prune(stack::NAME);
-    assert!(printed.starts_with(&format!("pruned versions: {old}, files: ")), "{printed}");
-    assert_eq!(aws.prune(stack::NAME), "pruned versions: 0, files: 0\n", "nothing that is used");
+    // Emails are not confirmed here, and the stack has none any more.
+    let printed = aws.after_deployment(stack::NAME);
+    assert!(printed.starts_with("THE ALARMS HAVE NO RECEIVER: set AlarmEmail"), "{printed}");
+    assert!(printed.contains(&format!("pruned versions: {old}, files: ")), "{printed}");
+    assert!(!printed.ends_with("files: 0\n"), "{printed}");
+    let printed = aws.after_deployment(stack::NAME);
+    assert!(printed.ends_with("pruned versions: 0, files: 0\n"), "nothing that is used: {printed}");
     assert_eq!(stack.versions().await, versions);
     // What CloudFormation needs is still in the bucket.
     stack.set(&template, &["LogRetentionDays=14"]).await.unwrap_or_else(|error| panic!("{error}"));
@@ -127,6 +131,14 @@ async fn failing_version_gets_no_traffic_and_its_commit_can_be_deployed_again() 
         assert_eq!(stack.versions().await, before);
     }
     assert!(aws.log().contains("A version for this Lambda function exists"), "{}", aws.log());
+
+    // The role of the check allows exactly what it calls.
+    let log = aws.log();
+    let called: BTreeSet<_> = log.lines().filter(|line| line.starts_with("codedeploy:")).collect();
+    let template = fs::read_to_string(workspace().join("infra/version-check.yaml")).expect("it is there");
+    let allowed: BTreeSet<_> = template.split(['[', ']', ',', ' ', '\n']).collect();
+    let allowed = allowed.into_iter().filter(|word| word.starts_with("codedeploy:")).collect();
+    assert_eq!(called, allowed);
 
     // A fix, with another release.
     fs::copy(workspace().join(BUILT).join("LiveConnectFunction/bootstrap"), &connect).expect("built");

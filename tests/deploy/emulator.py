@@ -70,6 +70,7 @@ def deploy_alias(physical_id, old, new, stack, *arguments):
 
 async def code_deploy(method, path, headers, body, query):
     operation, request = headers["x-amz-target"].split(".")[1], json.loads(body)
+    print(f"codedeploy:{operation}", file=sys.stderr, flush=True)
     if operation == "GetDeployment":
         # Without the revision's content, as on AWS.
         revision = {"revisionType": "String", "string": {"sha256": request["deploymentId"]}}

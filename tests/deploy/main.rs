@@ -8,6 +8,7 @@
 )]
 
 mod aws;
+mod builds;
 mod deployments;
 mod doctor;
 mod recovery;

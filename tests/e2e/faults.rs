@@ -11,6 +11,11 @@ use std::{
 };
 
 use api::Operation::{Create, Delete, List};
+use aws_sdk_dynamodb::{
+    Client,
+    config::{BehaviorVersion, Credentials, Region},
+    types::AttributeValue,
+};
 use axum::{
     Router,
     body::{Body, Bytes},
@@ -129,9 +134,9 @@ impl Proxy {
                 let tables = Template::load().expect("the template is valid").tables;
                 let output = |table: Table| member(&[("OutputKey", &table.name), ("OutputValue", &table.name)]);
                 let outputs: String = tables.into_iter().map(output).collect();
-                format!("<Stacks><member><Outputs>{outputs}</Outputs></member></Stacks>")
+                format!("<Stacks>{}</Stacks>", member(&[("StackStatus", "CREATE_COMPLETE"), ("Outputs", &outputs)]))
             }
-            _ => String::new(),
+            _ => format!("<Stacks>{}</Stacks>", member(&[("StackStatus", "UPDATE_COMPLETE")])),
         };
         format!("<{action}Response><{action}Result>{result}</{action}Result></{action}Response>").into_response()
     }
@@ -195,6 +200,17 @@ async fn relay(State(proxy): State<Arc<Proxy>>, method: Method, uri: Uri, header
             proxy.forward(headers, body).await
         }
     }
+}
+
+/// Reaches the engine without the proxy.
+pub(crate) fn client(engine: &Engine) -> Client {
+    let config = aws_sdk_dynamodb::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::new("local", "local", None, None, "local"))
+        .endpoint_url(engine.url())
+        .http_client(aws::http_client(None));
+    Client::from_conf(config.build())
 }
 
 /// A resource's function, and the others, with a database behind the proxy.
@@ -327,14 +343,18 @@ impl Stack {
 
     /// Runs the scheduled erasure, which finds the calling user deleted long ago.
     pub(crate) async fn erase(&self) {
-        let deleted = json!({ "userId": { "S": "user_ada" }, "deletionReceivedAt": { "N": "1" } });
-        let put = self.proxy.http.post(&self.proxy.engine).header("x-amz-target", "DynamoDB_20120810.PutItem");
-        let put = put.json(&json!({ "TableName": "UsersTable", "Item": deleted })).send().await;
-        assert!(put.expect("the engine responds").status().is_success());
+        let put = |table| {
+            client(&self.engine).put_item().table_name(table).item("userId", AttributeValue::S("user_ada".to_owned()))
+        };
+        let account = put("UsersTable").item("deletionReceivedAt", AttributeValue::N("1".to_owned()));
+        account.send().await.expect("written");
+        let connection = put("LiveConnectionsTable").item("connection", AttributeValue::S("open".to_owned()));
+        connection.send().await.expect("written");
         let url = format!("{}/scheduled-erasure", self.url);
         let variables = [("AWS_ENDPOINT_URL", url.as_str()), ("ERASE_AFTER_DAYS", "30"), ("STACK", "stack")];
-        let outcome = start_with("scheduled-erasure", &variables).await.invoke_raw(b"{}".to_vec()).await;
-        assert_eq!(outcome, Value::Null);
+        let erasure = start_with("scheduled-erasure", &variables).await;
+        let outcome = erasure.invoke_raw(b"{}".to_vec()).await;
+        assert_eq!(outcome, Value::Null, "{:?}", erasure.log_until(|line| line["message"] == "job").await);
     }
 
     pub(crate) async fn deliver(&self, body: Value) -> u64 {

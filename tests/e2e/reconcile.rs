@@ -2,11 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use aws_sdk_dynamodb::{
-    Client,
-    config::{BehaviorVersion, Credentials, Region},
-    types::AttributeValue,
-};
+use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use axum::{
     Router,
     body::{Body, Bytes},
@@ -20,6 +16,7 @@ use tokio::{net::TcpListener, process::Command, sync::OnceCell};
 
 use crate::{
     events::event,
+    faults,
     stack::program,
     standalone::{serve, start},
 };
@@ -78,12 +75,6 @@ impl Damaged {
 #[tokio::test]
 async fn reconciling_repairs_damaged_profiles_with_an_instance_id() {
     let engine = in_memory().await.expect("the engine starts");
-    let config = aws_sdk_dynamodb::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("us-east-1"))
-        .credentials_provider(Credentials::new("local", "local", None, None, "local"))
-        .endpoint_url(engine.url())
-        .http_client(aws::http_client(None));
     let function = Arc::new(OnceCell::new());
     let webhook = serve(Router::new().fallback(function_url).with_state(Arc::clone(&function))).await;
 
@@ -102,7 +93,7 @@ async fn reconciling_repairs_damaged_profiles_with_an_instance_id() {
         ("CLERK_WEBHOOK_SIGNING_SECRET", &clerk.secrets().webhook_secret),
     ];
     assert!(function.set(start("clerk-webhook", &variables).await).is_ok());
-    let damaged = Damaged { clerk: port, folder, webhook, client: Client::from_conf(config.build()) };
+    let damaged = Damaged { clerk: port, folder, webhook, client: faults::client(&engine) };
 
     for (user, name) in [("user_ada", "Ada"), ("user_bob", "Bob"), ("user_eve", "Eve")] {
         let email = format!("{user}@example.com");

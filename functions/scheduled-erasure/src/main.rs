@@ -6,16 +6,18 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use api::{JobOutcome, var};
 use aws_sdk_cloudformation::config as cloudformation;
 use aws_sdk_dynamodb::config::{self as dynamodb, retry::RetryConfig};
+use clerk_auth::user_tag;
 use erasure::{Erasure, Tables};
+use tokio::time::timeout;
 
 /// More than the SDK's default, to wait for throttled tables.
 const ATTEMPTS: u32 = 10;
-/// The time before Lambda's timeout at which no further user is begun. A user with many items can take most of it.
-const MARGIN: Duration = Duration::from_mins(2);
+/// The time before Lambda's timeout at which it stops, to log the outcome.
+const MARGIN: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     api::job("scheduled_erasure", async |deadline| {
@@ -41,18 +43,27 @@ async fn erase_in_stack(deadline: SystemTime, outcome: &mut JobOutcome) -> Resul
     erase(Erasure::after_days(days)?, &tables, deadline, outcome).await
 }
 
-/// Erases until `deadline` is near. The next run continues with the rest.
+/// Erases until `deadline` is near. The next run continues with the rest. A user that cannot be erased does not keep the others
+/// from it.
 async fn erase(erasure: Erasure, tables: &Tables, deadline: SystemTime, outcome: &mut JobOutcome) -> Result<()> {
+    let (mut failures, mut first) = (0, None);
     let visit = async |user: String| {
-        if SystemTime::now() + MARGIN > deadline {
-            return Ok(ControlFlow::Break(()));
+        match erasure.erase(tables, &user).await {
+            Ok(items) => {
+                outcome.users += 1;
+                outcome.items += items;
+            }
+            Err(error) => {
+                failures += 1;
+                first.get_or_insert_with(|| error.context(format!("user {}", user_tag(&user))));
+            }
         }
-        outcome.items += erasure.erase(tables, &user).await?;
-        outcome.users += 1;
         Ok(ControlFlow::Continue(()))
     };
-    ensure!(erasure.users(tables, false, visit).await?.is_continue(), "the time is used up; the next run continues");
-    Ok(())
+    let time = deadline.duration_since(SystemTime::now()).unwrap_or_default().saturating_sub(MARGIN);
+    let ended = timeout(time, erasure.users(tables, false, visit)).await;
+    let _ = ended.context("the time is used up; the next run continues")??;
+    first.map_or(Ok(()), |error| Err(error.context(format!("users that could not be erased: {failures}"))))
 }
 
 #[cfg(test)]
@@ -99,7 +110,7 @@ mod tests {
         let tables = tables(engine.url()).await;
         let erasure = Erasure::after_days(30).expect("after 1970");
         let mut outcome = JobOutcome::default();
-        let late = erase(erasure, &tables, SystemTime::now() + Duration::from_mins(1), &mut outcome).await;
+        let late = erase(erasure, &tables, SystemTime::now() + MARGIN, &mut outcome).await;
         assert!(late.expect_err("it is late").to_string().contains("the next run continues"));
         assert_eq!(outcome.users, 0);
         assert!(has_name(&tables, "user_gone").await);
@@ -111,5 +122,31 @@ mod tests {
         }
         assert!(!has_name(&tables, "user_gone").await);
         assert!(has_name(&tables, "user_going").await && has_name(&tables, "user_here").await);
+    }
+
+    #[tokio::test]
+    async fn users_after_one_that_cannot_be_erased_are_erased() {
+        let engine = test_support::in_memory().await.expect("the engine starts");
+        let mut tables = tables(engine.url()).await;
+        for user in ["user_a", "user_z"] {
+            let put = tables.client.put_item().table_name("UsersTable").item("userId", string(user));
+            let put =
+                put.item("firstName", string("Ada")).item("deletionReceivedAt", AttributeValue::N("1".to_owned()));
+            put.send().await.expect("written");
+        }
+        let resource = tables.resources.first_mut().expect("a resource");
+        let sort_key = resource.sort_key.replace("unknown".to_owned()).expect("a sort key");
+        let put = tables.client.put_item().table_name(&resource.name).item("userId", string("user_gone"));
+        put.item(sort_key, string("1")).send().await.expect("written");
+
+        let mut outcome = JobOutcome::default();
+        let in_time = SystemTime::now() + Duration::from_mins(15);
+        let erased = erase(Erasure::after_days(30).expect("after 1970"), &tables, in_time, &mut outcome).await;
+        let error = format!("{:#}", erased.expect_err("one user has an item that cannot be deleted"));
+        assert!(error.contains(&format!("erased: 1: user {}", user_tag("user_gone"))), "{error}");
+        assert!(!error.contains("user_gone"), "{error}");
+        assert_eq!(outcome.users, 2);
+        assert!(has_name(&tables, "user_gone").await);
+        assert!(!has_name(&tables, "user_a").await && !has_name(&tables, "user_z").await);
     }
 }

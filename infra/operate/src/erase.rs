@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 use erasure::{Erasure, Tables};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -40,7 +40,8 @@ impl Erase {
             if self.dry_run {
                 println!("{user}");
             } else {
-                items += erasure.erase(tables, &user).await?;
+                let erased = erasure.erase(tables, &user).await;
+                items += erased.with_context(|| format!("stopped at {user}. Run it again to continue there"))?;
                 bar.inc(1);
             }
             users += 1;

@@ -57,6 +57,7 @@ impl Erasure {
         again: bool,
         mut visit: impl AsyncFnMut(String) -> Result<ControlFlow<()>>,
     ) -> Result<ControlFlow<()>> {
+        tables.check_complete()?;
         let only_new = if again { "" } else { " AND attribute_not_exists(erasedAt)" };
         let mut start = None;
         loop {
@@ -88,6 +89,7 @@ impl Erasure {
 
     /// Fails unless the user is deleted and the deletion is due.
     pub async fn check_due(&self, tables: &Tables, user: &str) -> Result<()> {
+        tables.check_complete()?;
         let read = tables.client.get_item().table_name(&tables.users).key("userId", string(user)).consistent_read(true);
         let Some(item) = read.send().await.map_err(described).context("the account cannot be read")?.item else {
             bail!("no account has the id {user}");
@@ -103,12 +105,9 @@ impl Erasure {
     }
 
     /// Erases one user: the resources' items and the ended sessions first, the account last. Returns the number of items.
+    ///
+    /// It can be dropped at any time. A later run erases the rest.
     pub async fn erase(&self, tables: &Tables, user: &str) -> Result<u64> {
-        let erased = self.erase_items(tables, user).await;
-        erased.with_context(|| format!("stopped at {user}. Run it again to continue there"))
-    }
-
-    async fn erase_items(&self, tables: &Tables, user: &str) -> Result<u64> {
         let mut erased = 0;
         for table in tables.resources.iter().chain([&tables.sessions]) {
             erased += clear(tables, table, user).await?;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Error, Result, anyhow};
+use anyhow::{Context, Error, Result, anyhow, ensure};
+use aws_sdk_cloudformation::types::StackStatus;
 use aws_sdk_dynamodb::{
     Client,
     config::http::HttpResponse,
@@ -25,6 +26,8 @@ pub struct Tables {
     pub sessions: Table,
     /// The tables of resources.
     pub resources: Vec<Table>,
+    /// The status of the deployed stack, such as `UPDATE_COMPLETE`. None for the local stack.
+    pub status: Option<String>,
 }
 
 /// A table with one partition for each user.
@@ -46,6 +49,8 @@ pub struct DeployedStack {
     pub tables: Vec<(String, String)>,
     /// The physical ids of all resources by logical id.
     pub resources: BTreeMap<String, String>,
+    /// The status, such as `UPDATE_COMPLETE`.
+    pub status: String,
 }
 
 impl DeployedStack {
@@ -65,10 +70,12 @@ impl DeployedStack {
                 found.resources.extend(resource.physical_resource_id.map(|name| (id, name)));
             }
             let described = cloudformation.describe_stacks().stack_name(&stack).send().await.map_err(described);
-            let described = described.with_context(|| format!("the stack {stack} cannot be described"))?;
-            for output in
-                described.stacks.unwrap_or_default().into_iter().flat_map(|stack| stack.outputs.unwrap_or_default())
-            {
+            let described = described.with_context(|| format!("the stack {stack} cannot be described"))?.stacks;
+            let described = described.and_then(|mut stacks| stacks.pop()).context("a stack is gone")?;
+            if prefix.is_empty() {
+                described.stack_status.as_ref().map_or("", StackStatus::as_str).clone_into(&mut found.status);
+            }
+            for output in described.outputs.unwrap_or_default() {
                 let (Some(key), Some(name)) = (output.output_key, output.output_value) else { continue };
                 if key.ends_with("Table") {
                     found.tables.push((format!("{prefix}{key}"), name));
@@ -86,7 +93,8 @@ impl Tables {
         client: Client,
         stack: String,
     ) -> Result<Self> {
-        Self::new(client, DeployedStack::find(cloudformation, stack).await?.tables).await
+        let stack = DeployedStack::find(cloudformation, stack).await?;
+        Ok(Self { status: Some(stack.status), ..Self::new(client, stack.tables).await? })
     }
 
     /// Selects the tables with users' items from `tables`, which have logical ids and names.
@@ -109,7 +117,19 @@ impl Tables {
         }
         resources.sort_by(|one, other| one.resource.cmp(&other.resource));
         let (users, sessions) = users.zip(sessions).context("the stack has no tables of accounts and sessions")?;
-        Ok(Self { client, users, sessions, resources })
+        Ok(Self { client, users, sessions, resources, status: None })
+    }
+
+    /// Fails during a deployment, when the stack may not yet name all its tables: a user would be erased from the others and
+    /// then be taken for erased.
+    pub(crate) fn check_complete(&self) -> Result<()> {
+        let status = self.status.as_deref();
+        ensure!(
+            status.is_none_or(|status| status.ends_with("_COMPLETE")),
+            "the stack is being deployed, or its deployment has failed ({}); try again afterwards",
+            status.unwrap_or_default()
+        );
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
-"""Deletes what earlier deployments left: versions of functions, and files in the SAM CLI's bucket.
+"""What `make deploy` does after a deployment: it says if the alarms have no receiver, and deletes what earlier deployments left.
 
-`make deploy` runs it after a deployment. It keeps the newest versions, to which an alias can be moved, and the files to which
-CloudFormation can roll back.
+It deletes versions of functions, except for the newest, to which an alias can be moved, and files in the SAM CLI's bucket,
+except for those to which CloudFormation can roll back.
 """
 
 import argparse
@@ -21,11 +21,27 @@ def main():
     parser.add_argument("--days", type=int, default=30, help="days to keep files that the stack does not use")
     options = parser.parse_args()
     config = tomllib.loads((Path(__file__).parents[1] / "samconfig.toml").read_text())[options.stage]
-    stack = options.stack or config["deploy"]["parameters"]["stack_name"]
+    parameters = config["deploy"]["parameters"]
+    stack = options.stack or parameters["stack_name"]
     aws = boto3.Session(region_name=config["global"]["parameters"]["region"])
+    if options.stage == "prod":
+        print(receivers(aws, stack))
     versions = prune_versions(aws, stack, options.versions)
-    files = prune_files(aws, stack, datetime.now(timezone.utc) - timedelta(days=options.days))
+    files = prune_files(aws, stack, parameters["s3_prefix"], datetime.now(timezone.utc) - timedelta(days=options.days))
     print(f"pruned versions: {versions}, files: {files}")
+
+
+def receivers(aws, stack):
+    outputs = aws.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]["Outputs"]
+    topic = next(output["OutputValue"] for output in outputs if output["OutputKey"] == "AlarmTopicArn")
+    pages = aws.client("sns").get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
+    subscriptions = [subscription for page in pages for subscription in page["Subscriptions"]]
+    confirmed = sum(subscription["SubscriptionArn"].startswith("arn:") for subscription in subscriptions)
+    if confirmed:
+        return f"confirmed receivers of alarms: {confirmed}"
+    if subscriptions:
+        return "THE ALARMS HAVE NO RECEIVER: confirm the subscription in the email that SNS has sent"
+    return f"THE ALARMS HAVE NO RECEIVER: set AlarmEmail, or subscribe to {topic}"
 
 
 def prune_versions(aws, stack, kept):
@@ -45,7 +61,7 @@ def prune_versions(aws, stack, kept):
     return pruned
 
 
-def prune_files(aws, stack, before):
+def prune_files(aws, stack, prefix, before):
     cloudformation, s3, pruned = aws.client("cloudformation"), aws.client("s3"), 0
     stacks, used = [stack], ""
     while stacks:
@@ -54,7 +70,7 @@ def prune_files(aws, stack, before):
         stacks += [nested["PhysicalResourceId"] for nested in resources(aws, name, "AWS::CloudFormation::Stack")]
     outputs = cloudformation.describe_stacks(StackName="aws-sam-cli-managed-default")["Stacks"][0]["Outputs"]
     bucket = next(output["OutputValue"] for output in outputs if output["OutputKey"] == "SourceBucket")
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{stack}/"):
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/"):
         for file in page.get("Contents", []):
             if file["LastModified"] < before and file["Key"] not in used:
                 s3.delete_object(Bucket=bucket, Key=file["Key"])
