@@ -15,7 +15,8 @@ LOG_GB = 0.50 + 0.03  # CloudWatch Logs, taken in and kept for a month
 SENT_GB = 0.09  # data to the internet
 TRACES = 5.00 / 1e6  # X-Ray
 METRIC, ALARM_METRIC, DASHBOARD = 0.30, 0.10, 3.00  # CloudWatch
-SECRET, KMS_REQUESTS = 0.40, 0.03 / 1e4
+SECRET = 0.40
+SCHEDULES = 1.00 / 1e6  # EventBridge Scheduler
 CONNECTION_MINUTES, MESSAGES = 0.25 / 1e6, 1.00 / 1e6  # API Gateway, WebSocket API
 CLOUDFRONT_REQUESTS = 1.00 / 1e6
 WAF_FIXED, WAF_REQUESTS = 5.00 + 1.00, 0.60 / 1e6  # AWS WAF, a web ACL with one rule
@@ -40,10 +41,15 @@ BILLED_MS, COLD_SHARE, COLD_MS, MEMORY_GB = 10, 0.01, 150, 0.5
 HEADER_BYTES = 500
 BUSY_SECONDS = 22 * 8 * 3600  # in which a month's requests come; only traces depend on it
 METRICS = 20  # of the stack's own, in an hour with traffic
-ALARM_METRICS, ROLES_AND_TABLES = 46, 11  # of template.yaml with chats
+# Of prod without resources, and of each resource. tests/contract/documents.rs counts them in the templates.
+ALARM_METRICS, RESOURCE_ALARM_METRICS = 54, 13
+RESOURCES = 1
+PROD_ALARM_METRICS = ALARM_METRICS + RESOURCES * RESOURCE_ALARM_METRICS
+ERASURES, ERASURE_MS, ACCOUNT_BYTES = 30, 10_000, 500  # runs of scheduled-erasure, which scan all accounts
 DEVELOPERS = 3
 CONVEX_LIST_GB, CONVEX_CALL_GB = 13e-6, 1e-6  # that a call reads or writes, with the session check
-MONTH = 1_000_000, 50_000, 10_000 * 50 * 0.4e3 / 1e9  # requests, webhooks, GB stored of 10,000 users
+ACCOUNTS = 10_000
+MONTH = 1_000_000, 50_000, ACCOUNTS * 50 * 0.4e3 / 1e9  # their requests, webhooks, GB stored
 OPENINGS, CHANGES, KEEP_ALIVE_MINUTES, FORCED_HOURS = 5, 20, 9, 2  # of a WebSocket, a day
 FLOOD = 1000  # requests a second, all month
 URL_RATE = 10  # requests a second that a function URL accepts for each concurrent execution
@@ -59,27 +65,32 @@ def duration(invocations, ms=BILLED_MS):
     return invocations * (ms + COLD_SHARE * COLD_MS) / 1000 * MEMORY_GB * GB_SECONDS
 
 
-def traced(requests, seconds=BUSY_SECONDS):
-    """One a second and 5% of the others, of requests that come at random."""
-    first = seconds * (1 - math.exp(-requests / seconds))
-    return first + 0.05 * (requests - first)
+def batches(requests, webhooks):
+    """Each write is a batch of its own, for which live-notify queries the user's connections."""
+    return webhooks + requests * sum(call[0] for call in CALLS.values() if call[2])
 
 
-def usage(requests, webhooks=0, stored_gb=0):
-    # Each write is a batch of its own, for which live-notify queries the user's connections.
-    batches = webhooks + requests * sum(call[0] for call in CALLS.values() if call[2])
-    invocations = requests + webhooks + batches
-    log_bytes = requests * (API_LOG + FUNCTION_LOG) + webhooks * WEBHOOK_LOG + batches * BATCH_LOG
+def traces(requests, webhooks=0):
+    """With Tracing=Active: one a second and 5% of the others, of invocations that come at random."""
+    invocations = requests + webhooks + batches(requests, webhooks)
+    first = BUSY_SECONDS * (1 - math.exp(-invocations / BUSY_SECONDS))
+    return (first + 0.05 * (invocations - first)) * TRACES
+
+
+def usage(requests, webhooks=0, stored_gb=0, accounts=0):
+    notified = batches(requests, webhooks)
+    invocations = requests + webhooks + notified
+    scanned = ERASURES * accounts * ACCOUNT_BYTES / 4096 / 2  # eventually consistent
+    log_bytes = requests * (API_LOG + FUNCTION_LOG) + webhooks * WEBHOOK_LOG + notified * BATCH_LOG
     return {
         "API Gateway": requests * REQUESTS,
         "Lambda, invocations": invocations * INVOCATIONS,
         "Lambda, duration": duration(invocations),
-        "DynamoDB, reads": (requests * mean(1) + batches) * READ_UNITS,
+        "DynamoDB, reads": (requests * mean(1) + notified + scanned) * READ_UNITS,
         "DynamoDB, writes": (requests * mean(2) + webhooks) * WRITE_UNITS,
         "DynamoDB, storage": 2 * stored_gb * STORED_GB,  # the index holds as much again
         "logs": (log_bytes + invocations * LAMBDA_LOGS) / GB * LOG_GB,
         "data to the internet": requests * (mean(3) + HEADER_BYTES) / GB * SENT_GB,
-        "X-Ray": traced(invocations) * TRACES,
     }
 
 
@@ -89,7 +100,16 @@ def fixed(alarm_metrics, hours):
         "secret": SECRET,
         "alarms": alarm_metrics * ALARM_METRIC,
         "metrics of the stack": METRICS * METRIC * hours / HOURS,
-        "KMS": ROLES_AND_TABLES * 12 * hours * KMS_REQUESTS,
+        # With a metric of its own, in one hour of a day.
+        "scheduled erasure": ERASURES * (SCHEDULES + INVOCATIONS + METRIC / HOURS) + duration(ERASURES, ERASURE_MS),
+    }
+
+
+def options(requests, webhooks=0, months=0):
+    return {
+        "X-Ray, with Tracing=Active": traces(requests, webhooks),
+        "CloudFront and AWS WAF": requests * (CLOUDFRONT_REQUESTS + WAF_REQUESTS) + months * WAF_FIXED,
+        "alarms of another resource": months * RESOURCE_ALARM_METRICS * ALARM_METRIC,
     }
 
 
@@ -126,19 +146,14 @@ def flood():
         sent_bytes = HEADER_BYTES + REJECTED_BYTES
         each = INVOCATIONS + REJECTED_MS / 1000 * MEMORY_GB * GB_SECONDS + (REQUESTS if api else 0)
         each += (log_bytes * LOG_GB + sent_bytes * SENT_GB) / GB
-        return rate, requests * each + traced(requests, seconds) * TRACES
-
-    def with_session(rate):
-        use = usage(rate * seconds)
-        use["X-Ray"] = traced(rate * seconds, seconds) * TRACES
-        return rate, sum(use.values())
+        return rate, requests * each
 
     passed = CLOUDFRONT_REQUESTS * EDGE_RATE * seconds + WAF_FIXED + WAF_REQUESTS * FLOOD * seconds
     return {
         "webhooks, no limit": rejected(FLOOD, api=False),
         f"webhooks, WebhookConcurrency={WEBHOOK_CONCURRENCY}": rejected(WEBHOOK_CONCURRENCY * URL_RATE, api=False),
         "API, without a token": rejected(API_RATE),
-        "API, with a session": with_session(API_RATE),
+        "API, with a session": (API_RATE, sum(usage(API_RATE * seconds).values())),
         "API with infra/edge.yaml": (EDGE_RATE, passed + rejected(EDGE_RATE)[1]),
     }
 
@@ -154,12 +169,15 @@ def table(title, *columns, total=True):
 
 def months(factor):
     use = [factor * amount for amount in MONTH]
-    ours = sum(usage(*use).values()) + sum(fixed(ALARM_METRICS, HOURS).values())
+    ours = sum(usage(*use, factor * ACCOUNTS).values()) + sum(fixed(PROD_ALARM_METRICS, HOURS).values())
     return ours, convex(STARTER, 0, *use), convex(PROFESSIONAL, DEVELOPERS, *use)
 
 
-table("Usage: a million requests; a month of 10,000 users", usage(1_000_000), usage(*MONTH))
-table("Fixed, a month: dev; prod idle; prod busy", fixed(0, 176), fixed(ALARM_METRICS, 0), fixed(ALARM_METRICS, HOURS))
+table("Usage: a million requests; a month of 10,000 users", usage(1_000_000), usage(*MONTH, ACCOUNTS))
+columns = fixed(0, 176), fixed(PROD_ALARM_METRICS, 0), fixed(PROD_ALARM_METRICS, HOURS)
+table("Fixed, a month: dev; prod idle; prod busy", *columns)
+columns = options(1_000_000), options(*MONTH[:2], months=1)
+table("Optional, in no total: a million requests; a month of 10,000 users", *columns, total=False)
 users = {"10,000 users": months(1), "100,000 users": months(10), "1,000,000 users": months(100)}
 columns = [{name: row[column] for name, row in users.items()} for column in range(3)]
 table("Usage and fixed, a month: Cubby; Convex Starter; Convex Professional", *columns, total=False)

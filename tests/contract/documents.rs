@@ -62,8 +62,7 @@ fn is_identifier(word: &str) -> bool {
 #[test]
 fn every_name_in_the_documents_exists() {
     // Names of AWS's API and configuration, and of a library that was rejected.
-    const FOREIGN: &[&str] =
-        &["ConcurrentExecutions", "ForEach", "ListStackResources", "PassThrough", "PutItem", "lambda_http"];
+    const FOREIGN: &[&str] = &["ConcurrentExecutions", "ForEach", "ListStackResources", "PutItem", "lambda_http"];
     let sources = ["rs", "toml", "yaml", "yml", "json", "ts", "tsx", "css", "py", "mjs", "js"];
     let sources: Vec<_> = files(workspace()).into_iter().filter(|path| has_extension(path, &sources)).collect();
     let mut known: BTreeSet<String> = FOREIGN.iter().map(|name| (*name).to_owned()).collect();
@@ -221,6 +220,42 @@ fn costs_are_those_of_the_calculation() {
     let stated = document.split('$').skip(1).filter_map(|rest| numbers(rest.split(' ').next()?).next());
     let unknown: Vec<_> = stated.filter(|price| !known.contains(price)).collect();
     assert!(unknown.is_empty(), "neither prices nor results of infra/cost.py: {unknown:?}");
+}
+
+/// The alarms of the production stage and the number of metrics of each, which is what CloudWatch charges for.
+fn production_alarms() -> Vec<(String, usize)> {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::os::unix::fs::symlink(workspace().join("infra"), folder.path().join("infra")).expect("linked");
+    let template = file("template.yaml").replacen("Default: dev", "Default: prod", 1);
+    fs::write(folder.path().join("template.yaml"), template).expect("written");
+    let resources = local::template::Template::read(folder.path()).expect("the template is right").resources;
+    let alarms = resources.into_iter().filter(|(_, resource)| resource.kind == "AWS::CloudWatch::Alarm");
+    let metrics = |alarm: &yaml_serde::Value| match alarm.get("Metrics").and_then(yaml_serde::Value::as_sequence) {
+        Some(metrics) => metrics.iter().filter(|metric| metric.get("MetricStat").is_some()).count(),
+        None => 1,
+    };
+    alarms.map(|(name, alarm)| (name, metrics(&alarm.properties))).collect()
+}
+
+#[test]
+fn costs_count_the_metrics_of_the_templates_alarms() {
+    let alarms = production_alarms();
+    // The nested stacks of a resource's alarms begin with its name.
+    let resources: Vec<_> =
+        alarms.iter().filter_map(|(alarm, _)| alarm.strip_suffix("TableAlarmsTableThrottled")).collect();
+    let belongs = |alarm: &str, resource: &str| {
+        let stack = alarm.strip_prefix(resource).unwrap_or_default();
+        ["FunctionAlarms", "TableAlarms", "Version"].iter().any(|name| stack.starts_with(name))
+    };
+    let count = |belongs: &dyn Fn(&str) -> bool| -> usize {
+        alarms.iter().filter(|(alarm, _)| belongs(alarm)).map(|(_, metrics)| metrics).sum()
+    };
+    let others = count(&|alarm| !resources.iter().any(|resource| belongs(alarm, resource)));
+    let script = file("infra/cost.py");
+    // A second table of a function has fewer.
+    let of_each = resources.iter().map(|resource| count(&|alarm| belongs(alarm, resource))).max().expect("a resource");
+    let stated = format!("\nALARM_METRICS, RESOURCE_ALARM_METRICS = {others}, {of_each}\n");
+    assert!(script.contains(&stated), "infra/cost.py lacks this line:{stated}");
 }
 
 /// Every symptom leads to the checks that find it, and every check is part of the guide.
