@@ -222,7 +222,7 @@ fn costs_are_those_of_the_calculation() {
     assert!(unknown.is_empty(), "neither prices nor results of infra/cost.py: {unknown:?}");
 }
 
-/// The alarms of the production stage and the number of metrics of each, which is what CloudWatch charges for.
+/// The alarms of the production stage and the number of metrics of each, which is what `CloudWatch` charges for.
 fn production_alarms() -> Vec<(String, usize)> {
     let folder = tempfile::tempdir().expect("a folder");
     std::os::unix::fs::symlink(workspace().join("infra"), folder.path().join("infra")).expect("linked");
