@@ -79,9 +79,13 @@ resource: ## Add a resource (NAME=notes FIELDS="text:string:1000,pinned:bool" SI
 	@$(MAKE) --no-print-directory openapi
 
 .PHONY: test-deploy
-test-deploy: build-here build-other $(TOOLS)/ministack/installed ## Deploy the template to an emulated AWS and test the deployed stack
+test-deploy: build-here $(TOOLS)/ministack/installed ## Deploy the template to an emulated AWS and test the deployed stack
 	@# The same features as in `make test`, so that no dependency is compiled twice.
-	cargo test --workspace --features end-to-end/deploy --test deploy
+	cargo test --workspace --features end-to-end/deploy --test deploy -- --skip builds::
+
+.PHONY: test-builds
+test-builds: build-here build-other ## Build the functions for both architectures, and check that Amazon Linux 2023 runs them
+	cargo test --workspace --features end-to-end/deploy --test deploy -- builds::
 
 # With few optimizations, which take most of the build time.
 .PHONY: build-here build-other

@@ -17,7 +17,7 @@ fn readelf(option: &str, file: &std::path::Path) -> String {
 fn functions_of_both_architectures_run_on_amazon_linux_2023() {
     let mut architectures = BTreeSet::new();
     for folder in [BUILT, ".aws-sam/other"] {
-        let built = fs::read_dir(workspace().join(folder)).expect("`make test-deploy` builds it");
+        let built = fs::read_dir(workspace().join(folder)).expect("`make test-builds` builds it");
         let built = built.map(|entry| entry.expect("it can be read").path().join("bootstrap"));
         let functions: Vec<_> = built.filter(|file| file.exists()).collect();
         assert!(functions.len() > 3, "{folder} has only {functions:?}");

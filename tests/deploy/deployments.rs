@@ -135,8 +135,8 @@ async fn failing_version_gets_no_traffic_and_its_commit_can_be_deployed_again() 
     // The role of the check allows exactly what it calls.
     let log = aws.log();
     let called: BTreeSet<_> = log.lines().filter(|line| line.starts_with("codedeploy:")).collect();
-    let template = fs::read_to_string(workspace().join("infra/version-check.yaml")).expect("it is there");
-    let allowed: BTreeSet<_> = template.split(['[', ']', ',', ' ', '\n']).collect();
+    let check = fs::read_to_string(workspace().join("infra/version-check.yaml")).expect("it is there");
+    let allowed: BTreeSet<_> = check.split(['[', ']', ',', ' ', '\n']).collect();
     let allowed = allowed.into_iter().filter(|word| word.starts_with("codedeploy:")).collect();
     assert_eq!(called, allowed);
 

@@ -122,8 +122,8 @@ impl Proxy {
             body: json!({ "StackName": stack }),
         });
         let member = |members: &[(&str, &str)]| {
-            let members: String = members.iter().map(|(name, value)| format!("<{name}>{value}</{name}>")).collect();
-            format!("<member>{members}</member>")
+            let members = members.iter().map(|(name, value)| format!("<{name}>{value}</{name}>"));
+            format!("<member>{}</member>", members.collect::<Vec<_>>().concat())
         };
         let result = match (action.as_str(), stack.as_str()) {
             ("ListStackResources", "stack") => {
