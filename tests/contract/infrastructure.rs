@@ -1,4 +1,4 @@
-//! Templates that no test deploys: `infra/edge.yaml` and `infra/delivery.yaml`.
+//! Templates that no test deploys: `infra/edge.yaml` and `infra/delivery.yaml`. What no emulator shows of the others.
 
 #![allow(
     clippy::expect_used,
@@ -7,7 +7,7 @@
     reason = "a test fails where something is missing"
 )]
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 use yaml_serde::Value;
 
@@ -103,4 +103,40 @@ fn only_a_protected_environment_assumes_the_role_of_deployments() {
         condition["StringEquals"]["token.actions.githubusercontent.com:aud"].as_str(),
         Some("sts.amazonaws.com")
     );
+}
+
+/// SAM would name a schedule by its logical id, and an account has only one of each name.
+#[test]
+fn stages_in_one_account_have_schedules_of_their_own() {
+    let root = template("template.yaml");
+    let mut schedules = 0;
+    for (id, resource) in root["Resources"].as_mapping().expect("resources") {
+        for (_, event) in resource["Properties"]["Events"].as_mapping().into_iter().flatten() {
+            if event["Type"].as_str().is_some_and(|kind| kind.starts_with("Schedule")) {
+                let name = value(&event["Properties"]["Name"]).as_str().unwrap_or_default();
+                assert!(name.starts_with("${AWS::StackName}-"), "{id:?}: {name}");
+                schedules += 1;
+            }
+        }
+    }
+    assert!(schedules > 0);
+}
+
+#[test]
+fn deployments_state_the_architecture_that_was_built() {
+    for set in ["SET=", "SET=Rollout=AtOnce"] {
+        let mut make = Command::new("make");
+        make.args(["--dry-run", "deploy", "STAGE=prod", "ARCH=x86_64", set]).env_remove("MAKEFLAGS");
+        let output = make.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("..")).output().expect("make runs");
+        let commands = String::from_utf8(output.stdout).expect("UTF-8");
+        assert!(commands.contains("sam build --parameter-overrides Architecture=x86_64"), "{commands}");
+        let deploy = commands.lines().find(|line| line.starts_with("sam deploy")).expect("a deployment");
+        let configured =
+            commands.contains(r#"s/"Stage=prod",/& "Architecture=x86_64",/"#) && !deploy.contains("--param");
+        assert_eq!(configured, set.is_empty(), "{commands}");
+        assert!(
+            configured || deploy.ends_with("--parameter-overrides Architecture=x86_64 Rollout=AtOnce"),
+            "{commands}"
+        );
+    }
 }

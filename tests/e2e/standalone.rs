@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, process::Output, time::UNIX_EPOCH};
 
+use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
 use axum::Router;
 use clerk_auth::user_tag;
 use local::template::Template;
@@ -111,6 +112,36 @@ async fn an_unreachable_database_is_503_within_the_functions_timeout() {
     assert_eq!((status, &body["code"]), (json!(503), &json!("unavailable")));
     assert!(headers.contains_key("retry-after"), "{headers:?}");
     assert!(!body.to_string().contains("127.0.0.1"), "the cause is only for the log: {body}");
+}
+
+/// Lambda drops lines whose level is too low, or whose time it cannot read, and with them their metrics.
+#[tokio::test]
+async fn failures_are_metrics_of_their_version_at_every_log_level() {
+    let (key, token) = signed_in(&json!({}));
+    let pem = key.public_key_pem().expect("it has a public half");
+    for level in ["DEBUG", "WARN", "ERROR"] {
+        let variables = [
+            ("AWS_ENDPOINT_URL_DYNAMODB", UNREACHABLE),
+            ("CLERK_ISSUER", ISSUER),
+            ("CLERK_JWT_KEY", &pem),
+            ("AWS_LAMBDA_FUNCTION_VERSION", "7"),
+            ("LOG_LEVEL", level),
+        ];
+        let profile = start("profile", &variables).await;
+        for (token, code, failures) in [("", "token_missing", Value::Null), (&token, "unavailable", json!(1))] {
+            profile.invoke(event("GET", "/profile", token)).await;
+            let log = profile.log_until(|line| line["code"] == code).await;
+            let line: Value = serde_json::from_str(log.last().expect("a line")).expect("JSON");
+            let time = line["timestamp"].as_str().expect("a time");
+            assert!(DateTime::from_str(time, DateTimeFormat::DateTime).is_ok(), "RFC 3339: {line}");
+            assert!(line["level"].is_string(), "{line}");
+            assert_eq!((&line["Problems"], &line["Failures"]), (&json!(1), &failures), "{line}");
+            let dimensions = line["_aws"]["CloudWatchMetrics"][0]["Dimensions"].as_array().expect("dimensions");
+            let of_version = dimensions.contains(&json!(["function", "version"]));
+            assert_eq!(of_version, !failures.is_null(), "{line}");
+            assert!(!of_version || line["version"] == "7", "{line}");
+        }
+    }
 }
 
 #[tokio::test]
