@@ -48,7 +48,7 @@ impl Doctor {
     pub(crate) async fn run(self, config: &SdkConfig, stack: &str) -> Result<()> {
         let cloudformation = aws_sdk_cloudformation::Client::new(config);
         let described = describe(&cloudformation, stack).await?;
-        let DeployedStack { tables, resources } = DeployedStack::find(&cloudformation, stack.to_owned()).await?;
+        let DeployedStack { tables, resources, .. } = DeployedStack::find(&cloudformation, stack.to_owned()).await?;
         let tables: BTreeMap<_, _> = tables.into_iter().collect();
         let template = Template::load()?;
         let parameter = |name: &str| described.parameters.get(name).map(String::as_str).unwrap_or_default();
