@@ -7,7 +7,7 @@ use std::{
 };
 
 use api::Operation;
-use local::template::{Function, Template};
+use local::template::{Function, Template, granted_table};
 use serde_json::{Value, json};
 use yaml_serde::Value as Yaml;
 
@@ -88,18 +88,6 @@ fn called_by_lambda(function: &Function, template: &Template) -> BTreeSet<(Strin
     called.into_iter().map(|(action, resource)| (action.to_owned(), resource.to_owned())).collect()
 }
 
-/// The resource that a role names for a table: the beginning of its name, so that a function may use the table before and
-/// after another one replaces it.
-fn table(id: &str) -> String {
-    match id.strip_suffix("Table").filter(|_| id != "LiveConnectionsTable") {
-        Some(stack) => {
-            let tables = "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table";
-            format!("{tables}/${{AWS::StackName}}-{stack}-*")
-        }
-        None => id.to_owned(),
-    }
-}
-
 fn called(call: &Call) -> Vec<(String, String)> {
     if let Some(method) = call.target.strip_prefix("execute-api.") {
         let api = "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:LiveApi";
@@ -113,10 +101,10 @@ fn called(call: &Call) -> Vec<(String, String)> {
     let (service, operation) = call.target.split_once('.').expect("a service and an operation");
     let service = if service.starts_with("DynamoDB") { "dynamodb" } else { service };
     let resources: Vec<_> = match (&call.body["RequestItems"], &call.body["TableName"], &call.body["SecretId"]) {
-        (Value::Object(tables), ..) => tables.keys().map(|name| table(name)).collect(),
+        (Value::Object(tables), ..) => tables.keys().map(|name| granted_table(name)).collect(),
         (_, Value::String(name), _) => match &call.body["IndexName"] {
-            Value::String(index) => vec![format!("{}/index/{index}", table(name))],
-            _ => vec![table(name)],
+            Value::String(index) => vec![format!("{}/index/{index}", granted_table(name))],
+            _ => vec![granted_table(name)],
         },
         (.., Value::String(secret)) => vec![secret.clone()],
         _ => panic!("{} names no resource", call.target),
@@ -203,7 +191,7 @@ async fn session_checks_may_read_only_the_attributes_that_they_request() {
         let mut requested = BTreeSet::new();
         for call in calls.iter().filter(|call| call.function == *function && call.target.ends_with(".BatchGetItem")) {
             let requests = call.body["RequestItems"].as_object().expect("tables");
-            for (_, request) in requests.iter().filter(|(table, _)| tables.contains(&self::table(table))) {
+            for (_, request) in requests.iter().filter(|(table, _)| tables.contains(&granted_table(table))) {
                 let projection = request["ProjectionExpression"].as_str().expect("SPECIFIC_ATTRIBUTES: a projection");
                 requested.extend(projection.split(',').map(|attribute| attribute.trim().to_owned()));
                 let keys = request["Keys"].as_array().expect("keys");

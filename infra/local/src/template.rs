@@ -257,6 +257,18 @@ impl Template {
     }
 }
 
+/// The resource by which roles name a table: the beginning of its name, so that functions may use the table before and after
+/// another one replaces it. Connections are not replaced.
+pub fn granted_table(id: &str) -> String {
+    match id.strip_suffix("Table").filter(|stack| *stack != "LiveConnections") {
+        Some(stack) => {
+            let tables = "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table";
+            format!("{tables}/${{AWS::StackName}}-{stack}-*")
+        }
+        None => id.to_owned(),
+    }
+}
+
 /// Whether a schedule invokes a function.
 fn is_scheduled(resource: &Resource) -> bool {
     let events = properties(resource).map(|properties: FunctionProperties| properties.events);

@@ -7,7 +7,10 @@ use std::{
 
 use aws_config::SdkConfig;
 use aws_sdk_iam::types::PolicyEvaluationDecisionType::Allowed;
-use local::{doctor::Target, template::Template};
+use local::{
+    doctor::Target,
+    template::{Template, granted_table},
+};
 use serde_json::Value;
 
 /// Actions on the stream of a table.
@@ -87,7 +90,7 @@ fn texts<'a>(object: &'a Value, member: &str) -> impl Iterator<Item = &'a str> {
     list(object, member).filter_map(Value::as_str)
 }
 
-/// The ARNs of the secret, and of the tables with their indexes and streams, by logical id.
+/// The ARNs of the secret, and of the tables with their indexes and streams, by what the template calls them.
 async fn arns(target: &Target, resources: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let mut arns = BTreeMap::new();
     let mut add = |id: String, arn: Option<&str>| arns.extend(arn.map(|arn| (id, arn.to_owned())));
@@ -96,10 +99,10 @@ async fn arns(target: &Target, resources: &BTreeMap<String, String>) -> BTreeMap
         let (id, Some(name)) = (&table.name, name) else { continue };
         let described = target.database.describe_table().table_name(name).send().await;
         let Some(described) = described.ok().and_then(|described| described.table) else { continue };
-        add(id.clone(), described.table_arn());
+        add(granted_table(id), described.table_arn());
         add(format!("{id}/stream"), described.latest_stream_arn());
         for index in described.local_secondary_indexes() {
-            add(format!("{id}/index/{}", index.index_name().unwrap_or_default()), index.index_arn());
+            add(format!("{}/index/{}", granted_table(id), index.index_name().unwrap_or_default()), index.index_arn());
         }
     }
     arns
