@@ -1,23 +1,20 @@
-//! Events of API Gateway and function URLs (payload format 2.0), and their responses.
+//! Events of API Gateway (payload format 2.0) and function URLs.
 //!
-//! Any client can send a path that is not part of a URL, an invalid host or a body that is not base64. A panic ends the
-//! process, so such an event becomes a request with a [`Problem`].
+//! `lambda_http` converts them into requests. It panics on a path that is not part of a URL, on more than 65,534 bytes of
+//! URL or 32,768 headers, on an invalid host, and on a body that is declared as base64 but is not. Any client can send
+//! such requests, and a panic ends the process. So events are validated here before `lambda_http` gets them.
 
-use std::{
-    borrow::Cow,
-    task::{Context, Poll},
-};
+use std::task::{Context, Poll};
 
 use axum::{
-    body::{self, Body, Bytes},
-    extract::Request,
+    body::Bytes,
     http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header},
-    response::Response,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
+use lambda_http::{aws_lambda_events::apigw::ApiGatewayV2httpRequest, request::LambdaRequest};
 use lambda_runtime::{LambdaInvocation, tower::Service};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::Deserialize;
 use serde_json::{Map, Value, error::Category};
 use tokio::task::futures::TaskLocalFuture;
 
@@ -101,34 +98,34 @@ struct Http {
     method: String,
 }
 
-/// Converts an event into a request. One that cannot be served has its [`Problem`] as an extension.
-pub fn request(event: &[u8]) -> Result<Request, InvalidEvent> {
-    let mut request = Request::new(Body::empty());
-    // The log's method if the event's cannot be read.
-    *request.method_mut() = Method::from_bytes(b"-").unwrap_or_default();
+/// Converts an event into one that `lambda_http` accepts. An event that cannot be served comes with its [`Problem`].
+pub fn request(event: &[u8]) -> Result<(LambdaRequest, Option<Problem>), InvalidEvent> {
+    let mut request = ApiGatewayV2httpRequest::default();
+    // The log's method if the event's cannot be read, and a path that `lambda_http` accepts.
+    request.request_context.http.method = Method::from_bytes(b"-").unwrap_or_default();
+    request.raw_path = Some("/".to_owned());
     let filled = match str::from_utf8(event).map(serde_json::from_str) {
         Ok(Ok(event)) => fill(&mut request, event),
         Ok(Err(error)) if error.classify() == Category::Data => return Err(InvalidEvent),
         Ok(Err(_)) | Err(_) => Err(invalid("The request cannot be decoded. Send headers in ASCII.")),
     };
-    if let Err(problem) = filled {
-        request.extensions_mut().insert(problem);
-    }
-    Ok(request)
+    Ok((LambdaRequest::ApiGatewayV2(request), filled.err()))
 }
 
-fn fill(request: &mut Request, event: Event) -> Result<(), Problem> {
-    *request.method_mut() = Method::from_bytes(event.request_context.http.method.as_bytes())
+/// Host and stage stay empty: routing uses only the path, and the host may be invalid.
+fn fill(request: &mut ApiGatewayV2httpRequest, event: Event) -> Result<(), Problem> {
+    request.request_context.http.method = Method::from_bytes(event.request_context.http.method.as_bytes())
         .map_err(|_| invalid("The method is not an HTTP method."))?;
-    *request.uri_mut() = uri(&event.raw_path.unwrap_or_default(), &event.raw_query_string.unwrap_or_default())?;
-    *request.headers_mut() = headers(event.headers.unwrap_or_default(), &event.cookies.unwrap_or_default())?;
-    let body = event.body.unwrap_or_default();
-    let body = if event.is_base64_encoded {
-        BASE64_STANDARD.decode(body).map_err(|_| invalid("The body is not valid base64."))?
-    } else {
-        body.into()
-    };
-    *request.body_mut() = body.into();
+    let uri = uri(&event.raw_path.unwrap_or_default(), &event.raw_query_string.unwrap_or_default())?;
+    request.raw_path = Some(uri.path().to_owned());
+    request.raw_query_string = uri.query().map(str::to_owned);
+    request.headers = headers(event.headers.unwrap_or_default(), &event.cookies.unwrap_or_default())?;
+    request.headers.remove(header::HOST);
+    if event.is_base64_encoded && event.body.as_ref().is_some_and(|body| BASE64_STANDARD.decode(body).is_err()) {
+        return Err(invalid("The body is not valid base64."));
+    }
+    request.is_base64_encoded = event.is_base64_encoded;
+    request.body = event.body;
     Ok(())
 }
 
@@ -165,94 +162,4 @@ fn headers(headers: Map<String, Value>, cookies: &[String]) -> Result<HeaderMap,
 
 fn invalid(detail: &str) -> Problem {
     Problem::new(Code::InvalidRequest, detail)
-}
-
-/// The response to an event
-/// (<https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>).
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct EventResponse {
-    status_code: u16,
-    #[serde(serialize_with = "serialize_headers")]
-    headers: HeaderMap,
-    cookies: Vec<String>,
-    body: String,
-    is_base64_encoded: bool,
-}
-
-impl EventResponse {
-    /// Fails if the body cannot be read.
-    pub(crate) async fn of(response: Response) -> Result<Self, axum::Error> {
-        let (mut head, body) = response.into_parts();
-        let body = body::to_bytes(body, usize::MAX).await?;
-        let (body, is_base64_encoded) = match str::from_utf8(&body) {
-            Ok(text) => (text.to_owned(), false),
-            Err(_) => (BASE64_STANDARD.encode(&body), true),
-        };
-        let cookies = head.headers.get_all(header::SET_COOKIE).iter().map(|cookie| text(cookie).into_owned()).collect();
-        head.headers.remove(header::SET_COOKIE);
-        Ok(Self { status_code: head.status.as_u16(), headers: head.headers, cookies, body, is_base64_encoded })
-    }
-}
-
-/// Values of one name are combined (RFC 9110, section 5.3).
-fn serialize_headers<S: Serializer>(headers: &HeaderMap, serializer: S) -> Result<S::Ok, S::Error> {
-    let values = |name| headers.get_all(name).iter().map(text).collect::<Vec<_>>().join(", ");
-    serializer.collect_map(headers.keys().map(|name| (name.as_str(), values(name))))
-}
-
-fn text(value: &HeaderValue) -> Cow<'_, str> {
-    String::from_utf8_lossy(value.as_bytes())
-}
-
-#[cfg(test)]
-mod tests {
-    use axum::response::{AppendHeaders, IntoResponse};
-    use serde_json::json;
-
-    use super::*;
-
-    async fn event_response(response: impl IntoResponse) -> Value {
-        serde_json::to_value(EventResponse::of(response.into_response()).await.unwrap()).unwrap()
-    }
-
-    #[tokio::test]
-    async fn cookies_are_separate_and_other_headers_of_one_name_are_combined() {
-        let headers = [("set-cookie", "a=1"), ("vary", "origin"), ("set-cookie", "b=2, c"), ("vary", "accept")];
-        let response = event_response((AppendHeaders(headers), "é\"")).await;
-        let headers = json!({ "content-type": "text/plain; charset=utf-8", "vary": "origin, accept" });
-        let expected = json!({
-            "statusCode": 200, "headers": headers, "cookies": ["a=1", "b=2, c"], "body": "é\"", "isBase64Encoded": false,
-        });
-        assert_eq!(response, expected);
-    }
-
-    #[tokio::test]
-    async fn a_body_that_is_not_text_is_base64() {
-        let response = event_response(vec![0xff, 0, 1]).await;
-        assert_eq!((&response["body"], &response["isBase64Encoded"]), (&json!("/wAB"), &json!(true)));
-    }
-
-    #[tokio::test]
-    async fn a_request_has_the_content_of_its_event() {
-        let event = |body, is_base64_encoded| {
-            let event = json!({
-                "rawPath": "/chats/a b", "rawQueryString": "limit=1", "headers": { "accept": "*/*", "x": 1 },
-                "cookies": ["a=1", "b=2"], "body": body, "isBase64Encoded": is_base64_encoded,
-                "requestContext": { "http": { "method": "PUT" } },
-            });
-            request(event.to_string().as_bytes()).unwrap()
-        };
-        for (text, is_base64_encoded) in [("{}", false), ("e30=", true)] {
-            let (head, body) = event(text, is_base64_encoded).into_parts();
-            assert_eq!((head.method, head.uri.to_string()), (Method::PUT, "/chats/a%20b?limit=1".to_owned()));
-            let expected = [("accept", "*/*"), ("cookie", "a=1; b=2")];
-            assert_eq!(
-                head.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect::<Vec<_>>(),
-                expected
-            );
-            assert_eq!(body::to_bytes(body, usize::MAX).await.unwrap(), "{}");
-        }
-        assert!(event("!", true).extensions().get::<Problem>().is_some());
-    }
 }

@@ -3,7 +3,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails where something is missing")]
 
 use api::{Problem, events};
-use axum::extract::Request;
+use lambda_http::Request;
 use proptest::{collection::vec, prelude::*};
 use serde_json::{Map, Value, json};
 
@@ -66,11 +66,9 @@ const MEMBERS: [&str; 9] = [
     "/requestContext/http/method",
 ];
 
-/// The request of an event, and the problem of an event that cannot be served.
+/// The request that `lambda_http` makes of an event, and the problem of an event that cannot be served.
 fn request(event: &[u8]) -> Result<(Request, Option<Problem>), events::InvalidEvent> {
-    let mut request = events::request(event)?;
-    let problem = request.extensions_mut().remove();
-    Ok((request, problem))
+    events::request(event).map(|(request, problem)| (request.into(), problem))
 }
 
 proptest! {
