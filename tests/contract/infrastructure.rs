@@ -1,4 +1,4 @@
-//! Templates that no test deploys: `infra/edge.yaml` and `infra/delivery.yaml`. What no emulator shows of the others.
+//! Templates that no test deploys: `infra/backup.yaml`, `infra/delivery.yaml` and `infra/edge.yaml`. What no emulator shows of the others.
 
 #![allow(
     clippy::expect_used,
@@ -68,7 +68,8 @@ fn the_role_of_deployments_covers_every_resource_type() {
     let nested = nested.filter(|path| path.extension().is_some_and(|extension| extension == "yaml"));
     let nested = nested.map(|path| format!("infra/{}", path.file_name().expect("a file").display()));
     // Those of an administrator.
-    let nested = nested.filter(|path| !["infra/delivery.yaml", "infra/edge.yaml"].contains(&path.as_str()));
+    let nested =
+        nested.filter(|path| !["infra/backup.yaml", "infra/delivery.yaml", "infra/edge.yaml"].contains(&path.as_str()));
     for path in nested.chain(["template.yaml".to_owned()]) {
         for (_, resource) in template(&path)["Resources"].as_mapping().expect("resources") {
             types.insert(resource["Type"].as_str().expect("a type").to_owned());
@@ -103,6 +104,27 @@ fn only_a_protected_environment_assumes_the_role_of_deployments() {
         condition["StringEquals"]["token.actions.githubusercontent.com:aud"].as_str(),
         Some("sts.amazonaws.com")
     );
+}
+
+#[test]
+fn backups_and_copies_expire_and_select_the_stacks_tables_by_name() {
+    let backup = template("infra/backup.yaml");
+    let rules = &backup["Resources"]["Plan"]["Properties"]["BackupPlan"]["BackupPlanRule"];
+    let copies = rules
+        .as_sequence()
+        .expect("rules")
+        .iter()
+        .flat_map(|rule| rule["CopyActions"].as_sequence().expect("every backup is copied").iter().chain([rule]));
+    for kept in copies {
+        assert_eq!(
+            value(&kept["Lifecycle"]["DeleteAfterDays"]).as_str(),
+            Some("KeptDays"),
+            "erased data stays: {kept:?}"
+        );
+    }
+    let selection = &backup["Resources"]["Selection"]["Properties"]["BackupSelection"];
+    let [selected] = &strings(&selection["Resources"]).collect::<Vec<_>>()[..] else { panic!("{selection:?}") };
+    assert!(selected.ends_with(":table/${StackName}-*"), "{selected}");
 }
 
 /// SAM would name a schedule by its logical id, and an account has only one of each name.
