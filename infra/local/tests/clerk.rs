@@ -257,7 +257,8 @@ async fn invalid_commands_are_rejected_with_the_reason() {
 
     let taken = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let port = taken.local_addr().expect("its address").port().to_string();
-    let run = clerk.command(&["run", "--dynamodb-port", &port]).await;
+    // Another stack may run on the default port of the application.
+    let run = clerk.command(&["run", "--web-port", "0", "--dynamodb-port", &port]).await;
     let errors = String::from_utf8_lossy(&run.stderr);
     assert!(errors.contains(&format!("port {port} is not available. Set DYNAMODB_PORT to another")), "{errors}");
 
