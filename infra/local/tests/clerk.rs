@@ -226,6 +226,24 @@ async fn keys_users_and_undelivered_webhooks_survive_a_restart() {
 }
 
 #[tokio::test]
+async fn a_damaged_signing_secret_is_replaced_and_the_other_secrets_stay() {
+    let clerk = Instance::start(folder(), &[]).await;
+    let (keys, secret_key) = (clerk.clerk.jwks(), clerk.clerk.secrets().secret_key.clone());
+    let secret = clerk.clerk.secrets().webhook_secret.clone();
+    let path = clerk.folder.path().join("clerk-secrets.json");
+    let secrets = std::fs::read_to_string(&path).expect("it is there").replace(&secret, "whsec_short");
+    std::fs::write(&path, secrets).expect("writable");
+
+    let mut clerk = Instance::start(clerk.folder, &[]).await;
+    assert_eq!((clerk.clerk.jwks(), &clerk.clerk.secrets().secret_key), (keys, &secret_key));
+    clerk.succeeds(&["user", "create", "--id", "user_ada", "--email", "ada@example.com"]).await;
+    // It is verified with the new secret.
+    clerk.delivery().await;
+    let stored = std::fs::read_to_string(path).expect("it is there");
+    assert!(stored.contains(&clerk.clerk.secrets().webhook_secret), "it is the same after another restart");
+}
+
+#[tokio::test]
 async fn invalid_commands_are_rejected_with_the_reason() {
     let clerk = Instance::start(folder(), &[]).await;
     let create = ["user", "create", "--id", "user_ada", "--email", "ada@example.com"];

@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use base64::{Engine, prelude::BASE64_STANDARD};
+use clerk_auth::WebhookVerifier;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use signing_key::{SigningKey, StoredKey};
@@ -55,15 +56,23 @@ impl Secrets {
     }
 
     pub(crate) fn load_or_make(folder: &Path) -> Result<(Self, SigningKey)> {
-        if let Some(secrets) = Self::load(folder)? {
+        let random = || Uuid::new_v4().simple().to_string();
+        let webhook_secret = || format!("whsec_{}", BASE64_STANDARD.encode(random()));
+        if let Some(mut secrets) = Self::load(folder)? {
+            let secret = Some(secrets.webhook_secret.clone());
+            let variable = |name: &str| secret.clone().filter(|_| name == "CLERK_WEBHOOK_SIGNING_SECRET");
+            // The functions would reject every webhook.
+            if WebhookVerifier::from_env(variable).is_err() {
+                secrets.webhook_secret = webhook_secret();
+                write(&folder.join(SECRETS), &secrets)?;
+            }
             let key = SigningKey::load(&secrets.key)?;
             return Ok((secrets, key));
         }
         let key = SigningKey::generate()?;
-        let random = || Uuid::new_v4().simple().to_string();
         let secrets = Self {
             secret_key: format!("sk_test_{}", random()),
-            webhook_secret: format!("whsec_{}", BASE64_STANDARD.encode(random())),
+            webhook_secret: webhook_secret(),
             instance_id: new_id("ins"),
             key: key.stored(),
         };

@@ -173,13 +173,12 @@ fn fix(name: &str, place: Place) -> &'static str {
             "aws secretsmanager put-secret-value --secret-id <WebhookSecretArn> --secret-string file://secret.txt",
         ),
         "tables" => (
-            "make run FRESH=1",
+            "stop the stack; make run, or make run FRESH=1 if the template's keys or indexes have changed",
             "make deploy STAGE=<Stage>, or undo what aws cloudformation detect-stack-drift finds in the nested stack",
         ),
-        "permissions" => (
-            "chmod 700 .local && chmod 600 .local/*",
-            "undo what aws cloudformation detect-stack-drift finds in the stack of the role",
-        ),
+        "permissions" => {
+            ("chmod -R go= .local", "undo what aws cloudformation detect-stack-drift finds in the stack of the role")
+        }
         "token-form" | "token-header" | "token-key" | "token-signature" | "token-type" | "token-time" => {
             ("cargo dev token --user <id>", "send what getToken() returns in the browser, at once")
         }

@@ -180,10 +180,13 @@ async fn a_healthy_stack_passes_all_checks() {
 
 #[tokio::test]
 async fn each_broken_thing_fails_exactly_its_check() {
-    let cases: [(&str, Break); 21] = [
+    let cases: [(&str, Break); 24] = [
         ("settings", |fixture| set(fixture, "CLERK_MAX_TOKEN_LIFETIME", "a minute")),
+        ("settings", |fixture| set(fixture, "CLERK_AUTHORIZED_PARTIES", "app.example.com")),
+        ("settings", |fixture| set(fixture, "CLERK_ISSUER", "clerk.example.com")),
         ("issuer", |fixture| set(fixture, "CLERK_ISSUER", "http://127.0.0.1:1")),
         ("issuer", |fixture| fixture.responses.keys = json!([])),
+        ("issuer", |fixture| fixture.responses.keys = json!([{ "kty": "RSA", "n": "" }, { "kty": "RSA", "n": "AQ" }])),
         ("key", |fixture| fixture.responses.keys = json!([SigningKey::generate().expect("a key").jwk()])),
         ("clock", |fixture| fixture.responses.date = Some("Thu, 01 Jan 2026 00:00:00 GMT")),
         ("parties", |fixture| set(fixture, "CLERK_AUTHORIZED_PARTIES", "https://app.example.com")),
