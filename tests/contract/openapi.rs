@@ -61,15 +61,12 @@ impl Modify for Session {
     }
 }
 
-/// The table of all codes.
+/// The list of all codes.
 struct Codes;
 
 impl Modify for Codes {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let row = |code: &Code| format!("| `{}` | {} | {} |", code.name(), code.status().as_u16(), code.meaning());
-        let rows: Vec<_> = Code::ALL.iter().map(row).collect();
-        let table = format!("| code | status | |\n| --- | --- | --- |\n{}\n", rows.join("\n"));
-        document.info.description = Some(format!("{DESCRIPTION}{table}{COMPATIBILITY}"));
+        document.info.description = Some(format!("{DESCRIPTION}{}{COMPATIBILITY}", codes()));
     }
 }
 
@@ -128,11 +125,14 @@ fn with_section(text: &str, name: &str, content: &str) -> String {
     format!("{before}{begin}\n{content}\n{end}{after}")
 }
 
-/// Every code of a problem, with its status and meaning.
+/// Every code of a problem, with its status, its meaning and what to do.
 fn codes() -> String {
-    let row = |code: &Code| format!("| {} | `{}` | {} |\n", code.status().as_u16(), code.name(), code.meaning());
+    let row = |code: &Code| {
+        let (status, name, meaning, remedy) = (code.status().as_u16(), code.name(), code.meaning(), code.remedy());
+        format!("| {status} | `{name}` | {meaning} | {remedy} |\n")
+    };
     let rows: String = Code::ALL.iter().map(row).collect();
-    format!("| status | code | meaning |\n| --- | --- | --- |\n{rows}")
+    format!("| status | code | meaning | what to do |\n| --- | --- | --- | --- |\n{rows}")
 }
 
 /// A call of the API, as a row of the guide.

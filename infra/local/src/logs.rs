@@ -8,6 +8,12 @@ use std::{
 };
 
 use anstyle::{AnsiColor, Style};
+use axum::{
+    extract::{Request, State as Logged},
+    http::HeaderName,
+    middleware::Next,
+    response::Response,
+};
 use clap::ValueEnum;
 use jiff::{Timestamp, tz::TimeZone};
 use serde_json::{Map, Value};
@@ -16,11 +22,16 @@ use tokio::{
     process::Child,
     time::timeout,
 };
+use uuid::Uuid;
 
 use crate::clerk::{Clerk, now_ms};
 
 /// The largest number of lines that are kept.
 const KEPT: usize = 1000;
+/// The header of the doctor's own requests. The developer did not make them, so their lines are neither printed nor kept.
+pub(crate) const DOCTOR: HeaderName = HeaderName::from_static("x-local-doctor");
+/// The longest time between a request of the doctor and its line, in milliseconds.
+const DOCTORS_TIMEOUT: u64 = 30_000;
 /// The message of the line that each instance of a function writes when it starts.
 const CONFIGURED: &str = "configured";
 /// The begin of cargo-lambda's line for an instance that it stops because code has changed.
@@ -105,8 +116,19 @@ struct Greeting {
     at: u64,
 }
 
+/// A request of the doctor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct DoctorsRequest {
+    id: Uuid,
+    /// Milliseconds since the epoch.
+    began_at: u64,
+    ended_at: Option<u64>,
+}
+
 #[derive(Default)]
 struct State {
+    /// The requests whose lines have not been read yet.
+    doctors: Vec<DoctorsRequest>,
     /// The newest last.
     lines: VecDeque<Line>,
     /// Whether functions were stopped because their code has changed, and none has started again.
@@ -115,12 +137,44 @@ struct State {
     last_message: String,
 }
 
+impl State {
+    /// Whether the line of a request, written at this time, is one of the doctor's. Each has one line.
+    fn is_doctors(&mut self, at: u64) -> bool {
+        let has_written = |request: &DoctorsRequest| {
+            let until = request.ended_at.unwrap_or(request.began_at + DOCTORS_TIMEOUT);
+            (request.began_at..=until).contains(&at)
+        };
+        let found = self.doctors.iter().position(has_written);
+        found.map(|position| self.doctors.swap_remove(position)).is_some()
+    }
+}
+
+/// Middleware: notes when a request of the doctor begins and ends. Functions do not log what tells it from others.
+pub(crate) async fn note_doctor(Logged(logs): Logged<Arc<Logs>>, request: Request, next: Next) -> Response {
+    if !request.headers().contains_key(DOCTOR) {
+        return next.run(request).await;
+    }
+    let (id, began_at) = (Uuid::new_v4(), now_ms());
+    {
+        let doctors = &mut logs.state().doctors;
+        doctors.retain(|request| began_at < request.began_at + DOCTORS_TIMEOUT);
+        doctors.push(DoctorsRequest { id, began_at, ended_at: None });
+    }
+    let response = next.run(request).await;
+    if let Some(request) = logs.state().doctors.iter_mut().find(|request| request.id == id) {
+        request.ended_at = Some(now_ms());
+    }
+    response
+}
+
 /// What is printed for a line of standard output.
 #[derive(Debug, PartialEq, Eq)]
 enum Printed {
     Nothing,
     Greeting,
     Text(String),
+    /// On standard error.
+    Message(String),
 }
 
 impl Logs {
@@ -147,6 +201,7 @@ impl Logs {
                 Printed::Nothing => {}
                 Printed::Greeting => self.greeting.get().into_iter().for_each(|greeting| println!("{}", greeting.text)),
                 Printed::Text(text) => anstream::println!("{text}"),
+                Printed::Message(text) => eprintln!("{text}"),
             }
         }
     }
@@ -187,7 +242,11 @@ impl Logs {
 
     /// Prints the greeting. Earlier lines are of the stack's own requests.
     pub(crate) fn greet(&self, text: String) {
-        println!("{text}");
+        match self.format {
+            Format::Text => println!("{text}"),
+            // Programs read standard output, which has only JSON.
+            Format::Json => eprintln!("{text}"),
+        }
         // Only once.
         drop(self.greeting.set(Greeting { text, at: now_ms() }));
     }
@@ -207,16 +266,16 @@ impl Logs {
         let mut state = self.state();
         let is_early = |line: &Line| self.greeting.get().is_none_or(|greeting| line.at <= greeting.at);
         let kept = line.as_ref().filter(|line| (line.is_request() || line.is_batch()) && !is_early(line));
+        let kept = kept.filter(|line| !(line.is_request() && state.is_doctors(line.at)));
         if let Some(line) = kept {
             state.lines.push_back(line.clone());
             if state.lines.len() > KEPT {
                 state.lines.pop_front();
             }
         }
-        if self.format == Format::Json {
-            return Printed::Text(text.to_owned());
-        }
+        let is_json = || self.format == Format::Json;
         match &line {
+            Some(_) if is_json() => Printed::Text(text.to_owned()),
             Some(line) if line.text("message") == CONFIGURED => {
                 if std::mem::take(&mut state.is_reloading) {
                     Printed::Greeting
@@ -232,6 +291,7 @@ impl Logs {
                 Printed::Nothing
             }
             None if text.starts_with(PROGRESS) => Printed::Nothing,
+            None if is_json() => Printed::Message(text.to_owned()),
             None => Printed::Text(text.to_owned()),
         }
     }
@@ -278,12 +338,21 @@ fn readable(line: &Line, user: Option<&str>) -> String {
             !["level", "message", "target", "timestamp"].contains(&name.as_str())
         };
         if is_shown {
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let value = printable(&value.as_str().map_or_else(|| value.to_string(), str::to_owned));
             // Writing into a string cannot fail.
             let _ = write!(text, "  {name}={value}");
         }
     }
     text
+}
+
+/// A text without characters that change what a terminal shows, such as control characters and changes of direction.
+pub(crate) fn printable(text: &str) -> String {
+    let escaped = |character: char| {
+        // Otherwise, quotes and backslashes would be escaped as well.
+        if character.is_ascii_graphic() { character.to_string() } else { character.escape_debug().to_string() }
+    };
+    text.chars().map(escaped).collect()
 }
 
 fn style(level: &str) -> Style {
@@ -384,10 +453,43 @@ mod tests {
     fn raw_lines_are_printed_and_kept_as_well() {
         let (logs, _folder) = logs(Format::Json);
         logs.greet(String::new());
-        for text in [request(now_ms() + 1, 200, json!({})).as_str(), " INFO starting", STOPPED_LINE] {
-            assert_eq!(logs.add(text), Printed::Text(text.to_owned()));
-        }
+        let line = request(now_ms() + 1, 200, json!({}));
+        assert_eq!(logs.add(&line), Printed::Text(line.clone()));
         assert_eq!(logs.recent().len(), 1);
+    }
+
+    #[test]
+    fn only_json_is_on_standard_output_if_programs_read_it() {
+        let (logs, _folder) = logs(Format::Json);
+        logs.greet(String::new());
+        for text in [" INFO starting", STOPPED_LINE] {
+            assert_eq!(logs.add(text), Printed::Nothing);
+        }
+        assert_eq!(logs.add("a print of a function"), Printed::Message("a print of a function".to_owned()));
+    }
+
+    #[test]
+    fn the_doctors_requests_are_neither_printed_nor_kept() {
+        let (logs, _folder) = logs(Format::Text);
+        logs.greet(String::new());
+        let later = now_ms() + 10;
+        let doctors = |began_at, ended_at| DoctorsRequest { id: Uuid::new_v4(), began_at, ended_at };
+        logs.state().doctors = vec![doctors(later, Some(later + 2)), doctors(later + 5, None)];
+        for at in [later + 1, later + 6] {
+            assert_eq!(logs.add(&request(at, 401, json!({}))), Printed::Nothing);
+        }
+        assert!(logs.recent().is_empty());
+        logs.add(&request(later + 1, 401, json!({})));
+        assert_eq!(logs.recent().len(), 1, "each has only one line");
+        logs.state().doctors = vec![doctors(later, Some(later + 2))];
+        logs.add(&request(later + 3, 401, json!({})));
+        assert_eq!(logs.recent().len(), 2, "it ended before");
+    }
+
+    #[test]
+    fn what_would_change_the_terminal_is_escaped() {
+        assert_eq!(printable("a\"b\\ ü✓"), "a\"b\\ ü✓");
+        assert_eq!(printable("\u{1b}[31m\u{9b}31m\u{202e}\n"), "\\u{1b}[31m\\u{9b}31m\\u{202e}\\n");
     }
 
     #[test]

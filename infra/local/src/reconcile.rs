@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use svix::webhooks::Webhook;
 use tokio::time::sleep;
 
-use crate::clerk::{new_id, now_ms};
+use crate::clerk::{OUTCOME_HEADER, new_id, now_ms};
 
 /// The number of attempts for a request.
 const ATTEMPTS: u32 = 5;
@@ -55,9 +55,6 @@ pub(crate) struct Defaults {
     /// The file with the offset of the next user, for a run after an interrupted one.
     pub(crate) progress: PathBuf,
 }
-
-/// The header of the webhook function's response with the event's outcome.
-const OUTCOME_HEADER: &str = "event-outcome";
 
 struct Walk {
     instance_id: String,

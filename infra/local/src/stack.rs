@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use axum::middleware;
 use clap::Args;
 use dynoxide::Database;
 use serde::{Deserialize, Serialize};
@@ -156,7 +157,8 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         return Ok(());
     }
     let mut functions = Functions::start(&environment, folder, reload, release, &logs).await?;
-    let router = api::router(&template, functions.address(), ports.api, origins.clone());
+    let note_doctor = middleware::from_fn_with_state(Arc::clone(&logs), logs::note_doctor);
+    let router = api::router(&template, functions.address(), ports.api, origins.clone()).layer(note_doctor.clone());
     let mut serving = JoinSet::new();
     serving.spawn(async move { axum::serve(api_listener, router).await });
     let invoke = functions.address();
@@ -164,7 +166,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let websocket_api = template.websocket_api.clone();
     let router =
         websocket::router(websocket_api, invoker.clone(), limits, ports.live, origins.clone(), access_key, connections);
-    serving.spawn(async move { axum::serve(live_listener, router).await });
+    serving.spawn(async move { axum::serve(live_listener, router.layer(note_doctor)).await });
     let _polling = streams.poll(&invoker, &is_used);
     let ready = async {
         let application = async {
@@ -227,6 +229,8 @@ pub(crate) struct Running {
     pub(crate) settings: BTreeMap<String, String>,
     /// The origins of the front ends.
     pub(crate) front_ends: Vec<String>,
+    /// Those among them that `WEB_ORIGINS` adds.
+    pub(crate) more_origins: Vec<String>,
 }
 
 impl Running {
@@ -251,6 +255,7 @@ impl Running {
             commands: commands(ports, folder),
             settings: public.filter_map(|name| Some((name.to_owned(), environment.get(name)?.clone()))).collect(),
             front_ends: origins(ports, more),
+            more_origins: more.clone(),
         }
     }
 

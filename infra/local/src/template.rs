@@ -53,7 +53,7 @@ pub struct Table {
 }
 
 /// A function.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Function {
     /// The logical id.
     pub name: String,

@@ -47,8 +47,14 @@ struct Described {
 impl Doctor {
     pub(crate) async fn run(self, config: &SdkConfig, stack: &str) -> Result<()> {
         let cloudformation = aws_sdk_cloudformation::Client::new(config);
-        let described = describe(&cloudformation, stack).await?;
-        let DeployedStack { tables, resources, .. } = DeployedStack::find(&cloudformation, stack.to_owned()).await?;
+        let found = async {
+            let described = describe(&cloudformation, stack).await?;
+            Ok::<_, anyhow::Error>((described, DeployedStack::find(&cloudformation, stack.to_owned()).await?))
+        };
+        let (described, DeployedStack { tables, resources, .. }) = match found.await {
+            Ok(found) => found,
+            Err(error) => return report(&[Check::of("running", AWS, Err(format!("{error:#}.")))], self.json),
+        };
         let tables: BTreeMap<_, _> = tables.into_iter().collect();
         let template = Template::load()?;
         let parameter = |name: &str| described.parameters.get(name).map(String::as_str).unwrap_or_default();
@@ -68,6 +74,7 @@ impl Doctor {
             live: output("LiveUrl"),
             secret: secret(config, &output("WebhookSecretArn")).await,
             tables: template.tables.iter().map(|table| (table.clone(), tables.get(&table.name).cloned())).collect(),
+            functions: template.functions.clone(),
             database: aws_sdk_dynamodb::Client::new(config),
         };
         let mut checks = target.examine(self.token.as_deref()).await?;

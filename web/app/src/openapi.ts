@@ -230,7 +230,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `token_missing`: The request has no session token. Sign in.
+             * @description - `token_missing`: The request has no session token.
              *     - `token_malformed`: The token is not a well-formed Clerk session token.
              *     - `token_unsupported`: The token's header is not that of an RS256-signed JWT.
              *     - `token_unknown_key`: The token is signed with a key that the issuer does not publish.
@@ -239,11 +239,11 @@ export interface operations {
              *     - `token_unauthorized_party`: The token was issued to an origin that is not an authorized party of this API.
              *     - `token_wrong_audience`: The token was issued for another audience.
              *     - `token_unsupported_type`: The token is not a session token.
-             *     - `token_expired`: The token has expired. Get a fresh one from Clerk.
+             *     - `token_expired`: The token has expired.
              *     - `token_lifetime_too_long`: The session token's lifetime is too long, or it has no `iat` claim.
              *     - `token_not_active_yet`: The token is not valid yet.
-             *     - `session_pending`: The session is pending. The user must finish signing in.
-             *     - `session_ended`: The session has ended. Sign in again.
+             *     - `session_pending`: The session is pending.
+             *     - `session_ended`: The session has ended.
              *     - `account_inactive`: The account is deleted or banned.
              */
             401: {
@@ -296,8 +296,8 @@ export interface operations {
                 };
             };
             /**
-             * @description - `unavailable`: A service that the API depends on is unavailable. Retry after the time in Retry-After.
-             *     - `token_key_undecided`: The token's key is not known yet. Retry after the time in Retry-After.
+             * @description - `unavailable`: A service that the API depends on is unavailable.
+             *     - `token_key_undecided`: The token's key is not known yet.
              */
             503: {
                 headers: {
@@ -367,7 +367,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `token_missing`: The request has no session token. Sign in.
+             * @description - `token_missing`: The request has no session token.
              *     - `token_malformed`: The token is not a well-formed Clerk session token.
              *     - `token_unsupported`: The token's header is not that of an RS256-signed JWT.
              *     - `token_unknown_key`: The token is signed with a key that the issuer does not publish.
@@ -376,11 +376,11 @@ export interface operations {
              *     - `token_unauthorized_party`: The token was issued to an origin that is not an authorized party of this API.
              *     - `token_wrong_audience`: The token was issued for another audience.
              *     - `token_unsupported_type`: The token is not a session token.
-             *     - `token_expired`: The token has expired. Get a fresh one from Clerk.
+             *     - `token_expired`: The token has expired.
              *     - `token_lifetime_too_long`: The session token's lifetime is too long, or it has no `iat` claim.
              *     - `token_not_active_yet`: The token is not valid yet.
-             *     - `session_pending`: The session is pending. The user must finish signing in.
-             *     - `session_ended`: The session has ended. Sign in again.
+             *     - `session_pending`: The session is pending.
+             *     - `session_ended`: The session has ended.
              *     - `account_inactive`: The account is deleted or banned.
              */
             401: {
@@ -481,8 +481,8 @@ export interface operations {
                 };
             };
             /**
-             * @description - `unavailable`: A service that the API depends on is unavailable. Retry after the time in Retry-After.
-             *     - `token_key_undecided`: The token's key is not known yet. Retry after the time in Retry-After.
+             * @description - `unavailable`: A service that the API depends on is unavailable.
+             *     - `token_key_undecided`: The token's key is not known yet.
              */
             503: {
                 headers: {
@@ -538,7 +538,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `token_missing`: The request has no session token. Sign in.
+             * @description - `token_missing`: The request has no session token.
              *     - `token_malformed`: The token is not a well-formed Clerk session token.
              *     - `token_unsupported`: The token's header is not that of an RS256-signed JWT.
              *     - `token_unknown_key`: The token is signed with a key that the issuer does not publish.
@@ -547,11 +547,11 @@ export interface operations {
              *     - `token_unauthorized_party`: The token was issued to an origin that is not an authorized party of this API.
              *     - `token_wrong_audience`: The token was issued for another audience.
              *     - `token_unsupported_type`: The token is not a session token.
-             *     - `token_expired`: The token has expired. Get a fresh one from Clerk.
+             *     - `token_expired`: The token has expired.
              *     - `token_lifetime_too_long`: The session token's lifetime is too long, or it has no `iat` claim.
              *     - `token_not_active_yet`: The token is not valid yet.
-             *     - `session_pending`: The session is pending. The user must finish signing in.
-             *     - `session_ended`: The session has ended. Sign in again.
+             *     - `session_pending`: The session is pending.
+             *     - `session_ended`: The session has ended.
              *     - `account_inactive`: The account is deleted or banned.
              */
             401: {
@@ -616,8 +616,8 @@ export interface operations {
                 };
             };
             /**
-             * @description - `unavailable`: A service that the API depends on is unavailable. Retry after the time in Retry-After.
-             *     - `token_key_undecided`: The token's key is not known yet. Retry after the time in Retry-After.
+             * @description - `unavailable`: A service that the API depends on is unavailable.
+             *     - `token_key_undecided`: The token's key is not known yet.
              */
             503: {
                 headers: {
@@ -676,7 +676,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `token_missing`: The request has no session token. Sign in.
+             * @description - `token_missing`: The request has no session token.
              *     - `token_malformed`: The token is not a well-formed Clerk session token.
              *     - `token_unsupported`: The token's header is not that of an RS256-signed JWT.
              *     - `token_unknown_key`: The token is signed with a key that the issuer does not publish.
@@ -685,11 +685,11 @@ export interface operations {
              *     - `token_unauthorized_party`: The token was issued to an origin that is not an authorized party of this API.
              *     - `token_wrong_audience`: The token was issued for another audience.
              *     - `token_unsupported_type`: The token is not a session token.
-             *     - `token_expired`: The token has expired. Get a fresh one from Clerk.
+             *     - `token_expired`: The token has expired.
              *     - `token_lifetime_too_long`: The session token's lifetime is too long, or it has no `iat` claim.
              *     - `token_not_active_yet`: The token is not valid yet.
-             *     - `session_pending`: The session is pending. The user must finish signing in.
-             *     - `session_ended`: The session has ended. Sign in again.
+             *     - `session_pending`: The session is pending.
+             *     - `session_ended`: The session has ended.
              *     - `account_inactive`: The account is deleted or banned.
              */
             401: {
@@ -770,8 +770,8 @@ export interface operations {
                 };
             };
             /**
-             * @description - `unavailable`: A service that the API depends on is unavailable. Retry after the time in Retry-After.
-             *     - `token_key_undecided`: The token's key is not known yet. Retry after the time in Retry-After.
+             * @description - `unavailable`: A service that the API depends on is unavailable.
+             *     - `token_key_undecided`: The token's key is not known yet.
              */
             503: {
                 headers: {
@@ -839,7 +839,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `token_missing`: The request has no session token. Sign in.
+             * @description - `token_missing`: The request has no session token.
              *     - `token_malformed`: The token is not a well-formed Clerk session token.
              *     - `token_unsupported`: The token's header is not that of an RS256-signed JWT.
              *     - `token_unknown_key`: The token is signed with a key that the issuer does not publish.
@@ -848,11 +848,11 @@ export interface operations {
              *     - `token_unauthorized_party`: The token was issued to an origin that is not an authorized party of this API.
              *     - `token_wrong_audience`: The token was issued for another audience.
              *     - `token_unsupported_type`: The token is not a session token.
-             *     - `token_expired`: The token has expired. Get a fresh one from Clerk.
+             *     - `token_expired`: The token has expired.
              *     - `token_lifetime_too_long`: The session token's lifetime is too long, or it has no `iat` claim.
              *     - `token_not_active_yet`: The token is not valid yet.
-             *     - `session_pending`: The session is pending. The user must finish signing in.
-             *     - `session_ended`: The session has ended. Sign in again.
+             *     - `session_pending`: The session is pending.
+             *     - `session_ended`: The session has ended.
              *     - `account_inactive`: The account is deleted or banned.
              */
             401: {
@@ -969,8 +969,8 @@ export interface operations {
                 };
             };
             /**
-             * @description - `unavailable`: A service that the API depends on is unavailable. Retry after the time in Retry-After.
-             *     - `token_key_undecided`: The token's key is not known yet. Retry after the time in Retry-After.
+             * @description - `unavailable`: A service that the API depends on is unavailable.
+             *     - `token_key_undecided`: The token's key is not known yet.
              */
             503: {
                 headers: {
@@ -1018,7 +1018,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `token_missing`: The request has no session token. Sign in.
+             * @description - `token_missing`: The request has no session token.
              *     - `token_malformed`: The token is not a well-formed Clerk session token.
              *     - `token_unsupported`: The token's header is not that of an RS256-signed JWT.
              *     - `token_unknown_key`: The token is signed with a key that the issuer does not publish.
@@ -1027,11 +1027,11 @@ export interface operations {
              *     - `token_unauthorized_party`: The token was issued to an origin that is not an authorized party of this API.
              *     - `token_wrong_audience`: The token was issued for another audience.
              *     - `token_unsupported_type`: The token is not a session token.
-             *     - `token_expired`: The token has expired. Get a fresh one from Clerk.
+             *     - `token_expired`: The token has expired.
              *     - `token_lifetime_too_long`: The session token's lifetime is too long, or it has no `iat` claim.
              *     - `token_not_active_yet`: The token is not valid yet.
-             *     - `session_pending`: The session is pending. The user must finish signing in.
-             *     - `session_ended`: The session has ended. Sign in again.
+             *     - `session_pending`: The session is pending.
+             *     - `session_ended`: The session has ended.
              *     - `account_inactive`: The account is deleted or banned.
              */
             401: {
@@ -1096,8 +1096,8 @@ export interface operations {
                 };
             };
             /**
-             * @description - `unavailable`: A service that the API depends on is unavailable. Retry after the time in Retry-After.
-             *     - `token_key_undecided`: The token's key is not known yet. Retry after the time in Retry-After.
+             * @description - `unavailable`: A service that the API depends on is unavailable.
+             *     - `token_key_undecided`: The token's key is not known yet.
              */
             503: {
                 headers: {
@@ -1161,7 +1161,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `token_missing`: The request has no session token. Sign in.
+             * @description - `token_missing`: The request has no session token.
              *     - `token_malformed`: The token is not a well-formed Clerk session token.
              *     - `token_unsupported`: The token's header is not that of an RS256-signed JWT.
              *     - `token_unknown_key`: The token is signed with a key that the issuer does not publish.
@@ -1170,11 +1170,11 @@ export interface operations {
              *     - `token_unauthorized_party`: The token was issued to an origin that is not an authorized party of this API.
              *     - `token_wrong_audience`: The token was issued for another audience.
              *     - `token_unsupported_type`: The token is not a session token.
-             *     - `token_expired`: The token has expired. Get a fresh one from Clerk.
+             *     - `token_expired`: The token has expired.
              *     - `token_lifetime_too_long`: The session token's lifetime is too long, or it has no `iat` claim.
              *     - `token_not_active_yet`: The token is not valid yet.
-             *     - `session_pending`: The session is pending. The user must finish signing in.
-             *     - `session_ended`: The session has ended. Sign in again.
+             *     - `session_pending`: The session is pending.
+             *     - `session_ended`: The session has ended.
              *     - `account_inactive`: The account is deleted or banned.
              */
             401: {
@@ -1275,8 +1275,8 @@ export interface operations {
                 };
             };
             /**
-             * @description - `unavailable`: A service that the API depends on is unavailable. Retry after the time in Retry-After.
-             *     - `token_key_undecided`: The token's key is not known yet. Retry after the time in Retry-After.
+             * @description - `unavailable`: A service that the API depends on is unavailable.
+             *     - `token_key_undecided`: The token's key is not known yet.
              */
             503: {
                 headers: {

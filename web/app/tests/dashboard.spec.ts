@@ -2,8 +2,9 @@ import { randomUUID } from "node:crypto";
 
 import AxeBuilder from "@axe-core/playwright";
 
-import { clerk } from "../../testing/stack.ts";
+import { clerk, newPlace, start } from "../../testing/stack.ts";
 import { newChat } from "./chats.ts";
+import { database } from "./database.ts";
 import { expect, isSignedIn, newUser, type Page, signUp, stack, test } from "./support.ts";
 
 /** Checks with axe-core, and that nothing is wider than the screen. */
@@ -61,8 +62,22 @@ test("users are created, found, changed, banned and deleted", async ({ page }) =
   await page.getByRole("link", { name: id }).click();
   await page.getByText("Delete", { exact: true }).click();
   await page.getByRole("button", { name: "Yes, delete" }).click();
-  await openUser(page, id);
-  await expect(page.getByRole("alert")).toContainText(`No user has the id ${id}.`);
+  // Until the webhook is delivered.
+  await expect(async () => {
+    await openUser(page, id);
+    await expect(page.getByRole("alert")).toContainText(`No user has the id ${id}.`);
+    await expect(page.getByRole("region", { name: "Stored item" })).toContainText('"deletedAt"', { timeout: 100 });
+  }).toPass();
+  await check(page);
+});
+
+test("a user that never was is not found", async ({ request }) => {
+  const url = `${stack().dashboard}/users/user_${randomUUID()}`;
+  const headers = { origin: stack().dashboard };
+  expect((await request.get(url)).status()).toBe(404);
+  for (const action of ["open", "token", "ban", "sessions"]) {
+    expect((await request.post(`${url}/${action}`, { headers })).status(), action).toBe(404);
+  }
 });
 
 test("the application opens as another user than the signed-in one", async ({ page, context }) => {
@@ -110,6 +125,16 @@ test("a profile that differs from Clerk's is marked with its source", async ({ p
   await openUser(page, id);
   await expect(name).toContainText("differs");
   await expect(name).toContainText("Eve");
+
+  const state = page.getByRole("region", { name: "Profile" }).getByRole("row").filter({ hasText: "state" });
+  await expect(state).not.toContainText("differs");
+  await page.goto(`${stack().dashboard}/webhooks/send?kind=user.updated&user=${id}`);
+  await event.fill((await event.inputValue()).replace('"banned": false', '"banned": true'));
+  await page.getByRole("button", { name: "Send" }).click();
+  await expect(page.getByRole("status")).toContainText("200");
+  await openUser(page, id);
+  await expect(state).toContainText("differs");
+  await expect(state).toContainText("banned");
 });
 
 test("webhooks are listed with their attempts, and sent again", async ({ page }) => {
@@ -127,7 +152,7 @@ test("webhooks are listed with their attempts, and sent again", async ({ page })
   const before = await attempts.count();
   await page.getByRole("button", { name: "Send twice" }).click();
   await expect(attempts).toHaveCount(before + 2);
-  await expect(attempts.nth(1)).toContainText("200");
+  await expect(attempts.nth(1)).toContainText("200 known");
   await check(page);
 });
 
@@ -150,6 +175,9 @@ test("events with a wrong signature are rejected", async ({ page }) => {
     await page.getByRole("button", { name: "Send", exact: true }).click();
     await expect(page.getByRole("status")).toContainText("400");
     await expect(page.getByRole("region", { name: "Body of the response" })).toContainText(code);
+    // The form keeps what was sent.
+    await expect(page.getByLabel("Sample")).toHaveValue("session.ended");
+    await expect(page.getByLabel("User", { exact: true })).toHaveValue(id);
   }
 });
 
@@ -182,6 +210,12 @@ test("items are shown by user and page, changed and deleted", async ({ page, req
   await page.getByRole("button", { name: "Yes, save" }).click();
   await expect(item).toHaveValue(/Renamed/);
   await check(page);
+  // A changed key would make a second item.
+  await item.fill((await item.inputValue()).replace(id, `${id}2`));
+  await page.getByText("Save", { exact: true }).click();
+  await page.getByRole("button", { name: "Yes, save" }).click();
+  await expect(page.getByRole("alert")).toContainText("key");
+  await page.goBack();
   const titles = async () => {
     const list = await (await request.get(`${stack().api}/chats`, { headers })).json();
     return list.chats.map(({ title }: { title: string }) => title);
@@ -191,6 +225,39 @@ test("items are shown by user and page, changed and deleted", async ({ page, req
   await page.getByRole("button", { name: "Yes, delete" }).click();
   await expect(page.getByRole("heading", { name: "Data" })).toBeVisible();
   expect(await titles()).not.toContain("Renamed");
+  // A full page is the last one if nothing follows.
+  await page.goto(`${stack().dashboard}/data?table=ChatsTable&user=${id}`);
+  await expect(items).toHaveCount(25);
+  await expect(page.getByRole("link", { name: "Next page" })).toHaveCount(0);
+});
+
+test("all users are listed, and all items counted", async ({ page }) => {
+  const large = await start(await newPlace(), "--api-only");
+  try {
+    const oldest = await clerk(large, "/v1/users", { id: "user_oldest", email_address: ["oldest@example.com"] });
+    const others = Array.from({ length: 100 }, (_, number) => ({ email_address: [`${number}@example.com`] }));
+    await Promise.all(others.map((other) => clerk(large, "/v1/users", other)));
+    await page.goto(`${large.dashboard}/users`);
+    await expect(page.getByRole("row")).toHaveCount(101);
+    await page.getByRole("link", { name: "Next page" }).click();
+    await expect(page.getByRole("row")).toHaveCount(2);
+    await expect(row(page, oldest["id"] ?? "")).toBeVisible();
+    await expect(page.getByRole("link", { name: "Next page" })).toHaveCount(0);
+    await check(page);
+    await page.goto(`${large.dashboard}/users?query=OLDEST%40example`);
+    await expect(page.getByRole("row")).toHaveCount(2);
+
+    // Together more than the megabyte that DynamoDB reads at once.
+    for (let number = 0; number < 4; number++) {
+      const key = { userId: { S: "user_oldest" }, chatId: { S: `${number}` } };
+      const item = { ...key, title: { S: "a".repeat(390_000) } };
+      expect(await database("PutItem", { TableName: "ChatsTable", Item: item }, large)).toBe(200);
+    }
+    await page.goto(large.dashboard);
+    await expect(page.getByRole("link", { name: "4 items in ChatsTable" })).toBeVisible();
+  } finally {
+    await large.stop();
+  }
 });
 
 test("open connections and their messages are shown", async ({ page, context }) => {
@@ -219,8 +286,12 @@ test("requests are live, filtered by the URL, and explained", async ({ page, req
   await page.reload();
   await expect(page.getByLabel("Code")).toHaveValue("token_malformed");
 
+  // A filter is shown even if it selects nothing.
+  await page.goto(`${stack().dashboard}/requests?code=no_such_code`);
+  await expect(page.getByLabel("Code")).toHaveValue("no_such_code");
+  await page.goto(`${stack().dashboard}/requests?code=token_malformed`);
   await line.first().getByRole("link").click();
-  await expect(page.getByText("What to do")).toBeVisible();
+  await expect(page.getByText("What to do", { exact: true })).toBeVisible();
   await expect(page.getByRole("region", { name: "Log line" })).toContainText('"code": "token_malformed"');
   await check(page);
 });

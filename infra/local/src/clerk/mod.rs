@@ -23,7 +23,7 @@ pub use state::Secrets;
 
 pub(crate) use routes::WEBHOOKS_HEADER;
 pub(crate) use state::{FILES, new_id, now_ms};
-pub(crate) use webhooks::{Attempt, Delivery, Signature};
+pub(crate) use webhooks::{Attempt, Delivery, OUTCOME_HEADER, Signature};
 
 /// A running instance.
 pub struct Clerk {

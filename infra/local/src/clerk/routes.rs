@@ -138,18 +138,31 @@ struct ListUsers {
     offset: usize,
     #[serde(default)]
     order_by: String,
+    #[serde(default)]
+    query: String,
 }
 
 fn ten() -> usize {
     10
 }
 
+/// The users whose id, email address or names contain `query`, as Clerk finds them.
+fn find_users(clerk: &Clerk, query: &str) -> Vec<User> {
+    let wanted = query.to_lowercase();
+    let is_wanted = |user: &&User| {
+        let User { id, email, first_name, last_name, .. } = user;
+        let names = [first_name, last_name].map(|name| name.as_deref().unwrap_or_default());
+        format!("{id} {email} {}", names.join(" ")).to_lowercase().contains(&wanted)
+    };
+    clerk.read(|state| state.users.values().filter(is_wanted).cloned().collect())
+}
+
 /// Newest first, as Clerk lists them, unless `order_by` is `created_at` or `+created_at`.
 async fn list_users(
     State(clerk): Clerks,
-    Query(ListUsers { limit, offset, order_by }): Query<ListUsers>,
+    Query(ListUsers { limit, offset, order_by, query }): Query<ListUsers>,
 ) -> Json<Value> {
-    let mut users: Vec<User> = clerk.read(|state| state.users.values().cloned().collect());
+    let mut users = find_users(&clerk, &query);
     users.sort_by_key(|user| user.created_at);
     // A plus sign in a query string may be decoded as a space.
     if order_by.trim_start_matches(['+', ' ']) != "created_at" {

@@ -35,6 +35,8 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 const KEPT: usize = 100;
 /// The largest part of a response that is kept, in characters.
 const MAX_RESPONSE: usize = 2000;
+/// The header of the webhook function's response with the event's outcome.
+pub(crate) const OUTCOME_HEADER: &str = "event-outcome";
 /// How old a stale timestamp is, in seconds.
 const STALE: u64 = 3600;
 
@@ -45,6 +47,8 @@ pub(crate) struct Attempt {
     pub(crate) at: u64,
     /// The status of the response, if there was one.
     pub(crate) status: Option<u16>,
+    /// What the webhook function did with the event.
+    pub(crate) outcome: Option<String>,
     pub(crate) duration_ms: u64,
     /// The body of the response, or the error.
     pub(crate) response: String,
@@ -217,19 +221,21 @@ impl Clerk {
     /// Sends an event to a URL.
     pub(crate) async fn send_once(&self, url: &str, id: &str, body: &str, signature: Signature) -> Attempt {
         let (at, started) = (now_ms(), Instant::now());
-        let (status, response) = match self.request(url, id, body, signature) {
-            Err(error) => (None, error.to_string()),
+        let (status, outcome, response) = match self.request(url, id, body, signature) {
+            Err(error) => (None, None, error.to_string()),
             Ok(request) => match request.send().await {
-                Err(error) => (None, error.to_string()),
+                Err(error) => (None, None, error.to_string()),
                 Ok(response) => {
                     let status = response.status().as_u16();
+                    let outcome = response.headers().get(OUTCOME_HEADER).and_then(|outcome| outcome.to_str().ok());
+                    let outcome = outcome.map(str::to_owned);
                     let text = response.text().await.unwrap_or_default();
-                    (Some(status), text.chars().take(MAX_RESPONSE).collect())
+                    (Some(status), outcome, text.chars().take(MAX_RESPONSE).collect())
                 }
             },
         };
         let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Attempt { at, status, duration_ms, response }
+        Attempt { at, status, outcome, duration_ms, response }
     }
 
     fn request(&self, url: &str, id: &str, body: &str, signature: Signature) -> Result<RequestBuilder> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use anyhow::anyhow;
 use axum::{
     Form, Router,
     extract::{Query, State},
@@ -77,12 +78,11 @@ fn of(members: &Map<String, Value>) -> Value {
 async fn list(State(dashboard): Site, Query(Part { table, user, after }): Query<Part>) -> Page {
     let chosen = dashboard.tables.iter().find(|known| known.name == table).or(dashboard.tables.first());
     let chosen = chosen.ok_or_else(|| PageError::not_found("table"))?;
-    let mut request = json!({ "TableName": chosen.name, "Limit": PAGE });
+    let start = if after.is_empty() { Ok(Value::Null) } else { serde_json::from_str(&after) };
+    let start = start.map_err(|_| PageError::not_found("such page"))?;
+    // One more than the page has, to know whether there is a next one.
+    let mut request = json!({ "TableName": chosen.name, "Limit": PAGE + 1, "ExclusiveStartKey": start });
     let members = request.as_object_mut().ok_or_else(|| PageError::not_found("request"))?;
-    if !after.is_empty() {
-        let after = serde_json::from_str(&after).map_err(|_| PageError::not_found("such page"))?;
-        members.insert("ExclusiveStartKey".to_owned(), after);
-    }
     let operation = if user.is_empty() {
         Operation::Scan
     } else {
@@ -93,9 +93,15 @@ async fn list(State(dashboard): Site, Query(Part { table, user, after }): Query<
         Operation::Query
     };
     let found = dashboard.database(operation, request).await?;
-    let items = found.get("Items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let found_items = found.get("Items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let items = found_items.get(..PAGE).unwrap_or(found_items);
     let tables = dashboard.tables.iter().map(|table| (table.name.as_str(), table.name.as_str()));
-    let next = found.get("LastEvaluatedKey").filter(|key| !key.is_null());
+    let next = match found.get("LastEvaluatedKey").filter(|key| !key.is_null()) {
+        // The items together are larger than DynamoDB returns at once.
+        Some(key) if found_items.len() <= PAGE => Some(key.clone()),
+        _ if found_items.len() > PAGE => items.last().map(|last| key_of(chosen, last)),
+        _ => None,
+    };
     Ok(layout::page(
         "Data",
         "/data",
@@ -111,7 +117,7 @@ async fn list(State(dashboard): Site, Query(Part { table, user, after }): Query<
                 @for item in items { (summary(chosen, item)) }
                 nav aria-label="Items" {
                     @if !after.is_empty() { a href=(url(&chosen.name, &user, None)) { "First page" } " " }
-                    @if next.is_some() { a href=(url(&chosen.name, &user, next)) { "Next page" } }
+                    @if next.is_some() { a href=(url(&chosen.name, &user, next.as_ref())) { "Next page" } }
                 }
             }
             (live(&dashboard).await?)
@@ -205,7 +211,7 @@ async fn item(State(dashboard): Site, Query(keyed): Query<Keyed>) -> Page {
         html! {
             p { "Of " a href=(url(&table.name, "", None)) { (table.name) } ", with DynamoDB's types." }
             form .fields method="post" action="/data/item" {
-                input type="hidden" name="table" value=(table.name);
+                (fields)
                 div .wide {
                     (layout::field("Item", "item", html! {
                         textarea #item name="item" rows="16" spellcheck="false" required { (format!("{item:#}")) }
@@ -220,14 +226,19 @@ async fn item(State(dashboard): Site, Query(keyed): Query<Keyed>) -> Page {
 
 #[derive(Deserialize)]
 struct Edited {
-    table: String,
+    #[serde(flatten)]
+    keyed: Keyed,
     item: String,
 }
 
-async fn put(State(dashboard): Site, Form(edited): Form<Edited>) -> Result<Redirect, PageError> {
-    let table = find(&dashboard, &edited.table)?;
-    let item: Value =
-        serde_json::from_str(&edited.item).map_err(|error| PageError::from(anyhow::Error::from(error)))?;
+async fn put(State(dashboard): Site, Form(Edited { keyed, item }): Form<Edited>) -> Result<Redirect, PageError> {
+    let table = find(&dashboard, &keyed.table)?;
+    let item: Value = serde_json::from_str(&item).map_err(|error| PageError::from(anyhow::Error::from(error)))?;
+    if key_of(table, &item) != keyed.key()? {
+        // It would be another item, and this one would stay.
+        let names = key_attributes(table).join(" and ");
+        return Err(PageError::from(anyhow!("{names} are the key of the item, which cannot be changed.")));
+    }
     dashboard.database(Operation::PutItem, json!({ "TableName": table.name, "Item": item })).await?;
     Ok(Redirect::to(&item_url(table, &item)))
 }

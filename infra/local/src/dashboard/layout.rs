@@ -46,13 +46,17 @@ pub(super) fn field(label: &str, id: &str, control: Markup) -> Markup {
     html! { div .field { label for=(id) { (label) } (control) } }
 }
 
-/// A list of values to choose from, with their names.
+/// A list of values to choose from, with their names. A chosen value that is not among them is added.
 pub(super) fn select<'a>(
     label: &str,
     name: &str,
-    chosen: &str,
+    chosen: &'a str,
     options: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Markup {
+    let mut options: Vec<_> = options.into_iter().collect();
+    if options.iter().all(|(value, _)| *value != chosen) {
+        options.push((chosen, chosen));
+    }
     let options = html! {
         select id=(name) name=(name) {
             @for (value, option) in options { option value=(value) selected[value == chosen] { (option) } }

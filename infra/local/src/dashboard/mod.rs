@@ -10,7 +10,7 @@ mod webhooks;
 
 use std::{path::PathBuf, sync::Arc};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use axum::{
     Json, Router,
     body::{Body, to_bytes},
@@ -52,8 +52,17 @@ pub(crate) struct Dashboard {
 type Site = State<Arc<Dashboard>>;
 
 impl Dashboard {
-    /// Calls Clerk's Backend API, as Clerk's own dashboard does.
-    async fn backend(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value> {
+    /// Calls Clerk's Backend API, as Clerk's own dashboard does. An error has Clerk's status and sentence.
+    async fn backend(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, PageError> {
+        let (status, body) = self.call_backend(method, path, body).await?;
+        if status.is_success() {
+            return Ok(body);
+        }
+        let sentence = body.pointer("/errors/0/message").and_then(Value::as_str).unwrap_or("Clerk has failed.");
+        Err(PageError(status, sentence.to_owned()))
+    }
+
+    async fn call_backend(&self, method: Method, path: &str, body: Option<Value>) -> Result<(StatusCode, Value)> {
         let request = Request::builder().method(method).uri(path);
         let request = request.header(header::AUTHORIZATION, format!("Bearer {}", self.clerk.secrets().secret_key));
         let request = match body {
@@ -63,11 +72,7 @@ impl Dashboard {
         let response = self.clerk.backend().oneshot(request?).await?;
         let status = response.status();
         let body = to_bytes(response.into_body(), MAX_RESPONSE).await?;
-        let body: Value = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body)? };
-        if status.is_success() {
-            return Ok(body);
-        }
-        Err(anyhow!("{}", body.pointer("/errors/0/message").and_then(Value::as_str).unwrap_or("Clerk has failed.")))
+        Ok((status, if body.is_empty() { Value::Null } else { serde_json::from_slice(&body)? }))
     }
 
     /// Calls DynamoDB with requests and responses as its API has them.

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use anyhow::Result;
 use axum::{extract::State, http::Method};
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
-use super::{Operation, Page, Site, layout};
+use super::{Dashboard, Operation, Page, Site, layout};
 use crate::{
     doctor::{self, Check, Outcome},
     functions::workspace,
@@ -33,12 +34,8 @@ pub(super) async fn page(State(dashboard): Site) -> Page {
     let mut broken = Vec::new();
     for table in &dashboard.tables {
         let name = &table.name;
-        let request = json!({ "TableName": name, "Select": "COUNT" });
-        match dashboard.database(Operation::Scan, request).await {
-            Ok(scanned) => {
-                let count = layout::number(&scanned, "Count");
-                counts.push((format!("/data?table={name}"), format!("items in {name}"), count));
-            }
+        match count(&dashboard, name).await {
+            Ok(count) => counts.push((format!("/data?table={name}"), format!("items in {name}"), count)),
             Err(error) => broken.push(format!("{name} cannot be read: {error:#}")),
         }
     }
@@ -79,6 +76,20 @@ pub(super) async fn page(State(dashboard): Site) -> Page {
             }
         },
     ))
+}
+
+/// The number of a table's items. One scan counts at most 1 MB.
+async fn count(dashboard: &Dashboard, table: &str) -> Result<u64> {
+    let (mut count, mut after) = (0, Value::Null);
+    loop {
+        let request = json!({ "TableName": table, "Select": "COUNT", "ExclusiveStartKey": after });
+        let scanned = dashboard.database(Operation::Scan, request).await?;
+        count += layout::number(&scanned, "Count");
+        after = scanned.get("LastEvaluatedKey").cloned().unwrap_or_default();
+        if after.is_null() {
+            return Ok(count);
+        }
+    }
 }
 
 fn problem_rows(lines: &[&Line]) -> Markup {

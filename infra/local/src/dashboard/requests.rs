@@ -14,8 +14,8 @@ use super::{Dashboard, Page, PageError, Site, layout};
 use crate::logs::Line;
 
 /// The documents that explain the codes.
-const MEANINGS: &str = include_str!("../../../../docs/api.md");
-const REMEDIES: &str = include_str!("../../../../docs/troubleshooting.md");
+const CODES: &str = include_str!("../../../../docs/api.md");
+const GUIDE: &str = include_str!("../../../../docs/troubleshooting.md");
 /// The largest number of lines on a page.
 const SHOWN: usize = 100;
 
@@ -134,29 +134,41 @@ async fn details(State(dashboard): Site, Path(id): Path<String>) -> Page {
     ))
 }
 
-/// What the documents say about a code: its meaning, its cause, and what to do.
+/// The cells of the rows of a document's tables.
+fn rows_of(document: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
+    let rows = document.lines().filter_map(|line| line.strip_prefix('|')?.strip_suffix('|'));
+    rows.map(|row| row.split('|').map(str::trim).collect())
+}
+
+/// What the documents say about a code: its meaning, what to do, and more on both if the troubleshooting guide has it.
 fn explanations(code: &str) -> Vec<(&'static str, &'static str)> {
     let quoted = format!("`{code}`");
-    let find = |document: &'static str, column: usize| {
-        let rows = document.lines().filter_map(|line| line.strip_prefix('|')?.strip_suffix('|'));
-        let cells = rows.map(|row| row.split('|').map(str::trim).collect::<Vec<_>>());
-        let mut rows = cells.filter(|cells| cells.get(column).is_some_and(|cell| cell.contains(&quoted)));
-        rows.next().unwrap_or_default().into_iter().skip(column + 1).collect::<Vec<_>>()
+    let find = |document, column: usize| {
+        let mut rows = rows_of(document).filter(|cells| cells.get(column).is_some_and(|cell| cell.contains(&quoted)));
+        rows.next().unwrap_or_default().into_iter().skip(column + 1)
     };
-    let meaning = find(MEANINGS, 1).into_iter().map(|meaning| ("Meaning", meaning));
-    meaning.chain(["Cause", "What to do"].into_iter().zip(find(REMEDIES, 0))).collect()
+    let more = ["Cause", "Fix"].into_iter().zip(find(GUIDE, 0));
+    ["Meaning", "What to do"].into_iter().zip(find(CODES, 1)).chain(more).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::explanations;
+    use super::*;
 
     #[test]
     fn codes_are_explained_by_the_documents() {
         let names = |code| explanations(code).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
-        assert_eq!(names("token_unauthorized_party"), ["Meaning", "Cause", "What to do"]);
-        assert_eq!(names("webhook_bad_signature"), ["Meaning", "Cause", "What to do"]);
-        assert_eq!(names("not_found"), ["Meaning"]);
+        assert_eq!(names("token_unauthorized_party"), ["Meaning", "What to do", "Cause", "Fix"]);
+        assert_eq!(names("webhook_bad_signature"), ["Meaning", "What to do", "Cause", "Fix"]);
+        assert_eq!(names("not_found"), ["Meaning", "What to do"]);
         assert!(names("unheard_of").is_empty());
+        let codes = CODES.split_once("<!-- codes").expect("the list of codes").1;
+        let codes: Vec<_> =
+            rows_of(codes).filter_map(|cells| cells.get(1)?.strip_prefix('`')?.strip_suffix('`')).collect();
+        assert!(codes.len() > 30, "{codes:?}");
+        for code in codes {
+            let incomplete = explanations(code).into_iter().find(|(_, explanation)| explanation.is_empty());
+            assert!(names(code).starts_with(&["Meaning", "What to do"]) && incomplete.is_none(), "{code}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Form, Router,
     extract::{Path, Query, State},
-    http::Method,
+    http::{Method, StatusCode},
     response::Redirect,
     routing::{get, post},
 };
@@ -45,10 +45,15 @@ const CLAIMS: [(&str, &str); 12] = [
     ("lastName", "The last name, likewise."),
 ];
 
+/// The number of users on a page.
+const PAGE: usize = 100;
+
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Search {
     query: String,
+    /// The number of users before the page.
+    offset: usize,
 }
 
 /// The members of a user that a form changes.
@@ -81,17 +86,15 @@ fn email(user: &Value) -> &str {
     user.pointer("/email_addresses/0/email_address").and_then(Value::as_str).unwrap_or_default()
 }
 
-async fn list(State(dashboard): Site, Query(Search { query }): Query<Search>) -> Page {
-    let users = dashboard.backend(Method::GET, "/v1/users?limit=500", None).await?;
-    let wanted = query.to_lowercase();
-    let is_wanted = |user: &&Value| {
-        let parts =
-            [layout::text(user, "id"), email(user), layout::text(user, "first_name"), layout::text(user, "last_name")];
-        parts.join(" ").to_lowercase().contains(&wanted)
-    };
-    let users: Vec<_> = users.as_array().into_iter().flatten().filter(is_wanted).collect();
+async fn list(State(dashboard): Site, Query(Search { query, offset }): Query<Search>) -> Page {
+    let url = |path: &str, offset| format!("{path}?query={}&offset={offset}", layout::encoded(&query));
+    // One more than the page has, to know whether there is a next one.
+    let found = format!("{}&limit={}", url("/v1/users", offset), PAGE + 1);
+    let found = dashboard.backend(Method::GET, &found, None).await?;
+    let found = found.as_array().map(Vec::as_slice).unwrap_or_default();
+    let users = found.get(..PAGE).unwrap_or(found);
     let rows = html! {
-        @for user in &users {
+        @for user in users {
             tr {
                 td { a href=(path(layout::text(user, "id"))) { (layout::text(user, "id")) } }
                 td { (email(user)) }
@@ -114,6 +117,10 @@ async fn list(State(dashboard): Site, Query(Search { query }): Query<Search>) ->
             div #users .wrapping {
                 @if users.is_empty() { p { "No users." } } @else {
                     (layout::table("Users", &["Id", "Email address", "Name", "State", "Created"], rows))
+                }
+                nav aria-label="Pages of users" {
+                    @if offset > 0 { a href=(url("/users", 0)) { "First page" } " " }
+                    @if found.len() > PAGE { a href=(url("/users", offset + PAGE)) { "Next page" } }
                 }
             }
             h2 { "New user" }
@@ -182,6 +189,7 @@ async fn sign_out(State(dashboard): Site, Path((id, session)): Path<(String, Str
 async fn open(State(dashboard): Site, Path(id): Path<String>) -> Result<Redirect, PageError> {
     let front_end = dashboard.running.application.as_ref();
     let front_end = front_end.ok_or_else(|| PageError::not_found("application. Start the stack without --api-only"))?;
+    dashboard.backend(Method::GET, &backend_path(&id), None).await?;
     let ticket = dashboard.clerk.ticket(&id);
     Ok(Redirect::to(&format!("{front_end}/clerk/v1/tickets/{ticket}")))
 }
@@ -196,8 +204,44 @@ fn is_active(session: &Value) -> bool {
     layout::text(session, "status") == "active"
 }
 
+/// The stored item of a user.
+async fn stored_item(dashboard: &Dashboard, id: &str) -> Result<Option<Value>, PageError> {
+    let request = json!({ "TableName": "UsersTable", "Key": { "userId": { "S": id } } });
+    let stored = dashboard.database(Operation::GetItem, request).await?;
+    Ok(stored.get("Item").filter(|item| !item.is_null()).map(plain))
+}
+
+/// What is stored of a user that Clerk does not have, as `error` says.
+async fn unknown(dashboard: &Dashboard, id: &str, error: PageError) -> Page {
+    let Some(item) = stored_item(dashboard, id).await? else { return Err(error) };
+    let PageError(_, sentence) = error;
+    Ok(layout::page(
+        id,
+        "/users",
+        html! {
+            p .problem role="alert" { (sentence) }
+            p { "The tables still have the user's data." }
+            (layout::json("Stored item", &item))
+            (elsewhere(id))
+        },
+    ))
+}
+
+/// Links to what a user has on other pages.
+fn elsewhere(id: &str) -> Markup {
+    html! {
+        p {
+            a href={ "/requests?user=" (layout::encoded(id)) } { "Requests of this user" } ", "
+            a href={ "/data?user=" (layout::encoded(id)) } { "data of this user" }
+        }
+    }
+}
+
 async fn details(State(dashboard): Site, Path(id): Path<String>) -> Page {
-    let user = dashboard.backend(Method::GET, &backend_path(&id), None).await?;
+    let user = match dashboard.backend(Method::GET, &backend_path(&id), None).await {
+        Err(error @ PageError(StatusCode::NOT_FOUND, _)) => return unknown(&dashboard, &id, error).await,
+        user => user?,
+    };
     let sessions = sessions(&dashboard, &id).await?;
     let at = path(&id);
     let is_banned = user.get("banned") == Some(&Value::Bool(true));
@@ -242,8 +286,7 @@ async fn details(State(dashboard): Site, Path(id): Path<String>) -> Page {
             form method="post" action={ (at) "/sessions" } { button disabled[is_banned] { "Sign in" } }
             h2 { "Profile" }
             (profile(&dashboard, &user).await?)
-            p { a href={ "/requests?user=" (layout::encoded(&id)) } { "Requests of this user" } ", "
-                a href={ "/data?user=" (layout::encoded(&id)) } { "data of this user" } }
+            (elsewhere(&id))
         },
     ))
 }
@@ -254,9 +297,7 @@ const SOURCES: [(&str, &str, &str); 3] =
 
 /// The profile as Clerk has it, as it is stored, and the source of each value.
 async fn profile(dashboard: &Dashboard, user: &Value) -> Result<Markup, PageError> {
-    let key = json!({ "userId": { "S": layout::text(user, "id") } });
-    let stored = dashboard.database(Operation::GetItem, json!({ "TableName": "UsersTable", "Key": key })).await?;
-    let Some(item) = stored.get("Item").map(plain) else {
+    let Some(item) = stored_item(dashboard, layout::text(user, "id")).await? else {
         return Ok(html! { p .warn { "No profile is stored: no webhook of this user has been applied yet." } });
     };
     let at = |name: &str| match item.get(name) {
@@ -293,9 +334,19 @@ async fn profile(dashboard: &Dashboard, user: &Value) -> Result<Markup, PageErro
         ("lastName", layout::text(user, "last_name")),
         ("imageUrl", layout::text(user, "image_url")),
     ];
+    let members = clerk.map(|(name, in_clerk)| (name, in_clerk, winner(name)));
+    // Only webhooks report it.
+    let is = |name: &str| item.get(name).and_then(Value::as_bool);
+    let stored = match (is("isActive"), is("banned")) {
+        (Some(false), _) => "deleted",
+        (_, Some(true)) => "banned",
+        _ => "active",
+    };
+    let in_clerk = if user.get("banned") == Some(&Value::Bool(true)) { "banned" } else { "active" };
+    let [(source, _, version), ..] = SOURCES;
+    let state = ("state", in_clerk, (stored.to_owned(), source, at(version)));
     let rows = html! {
-        @for (name, in_clerk) in clerk {
-            @let (stored, source, at) = winner(name);
+        @for (name, in_clerk, (stored, source, at)) in members.into_iter().chain([state]) {
             tr class=[(in_clerk != stored).then_some("differs")] {
                 th scope="row" { (name) @if in_clerk != stored { " " span .warn { "differs" } } }
                 td { (in_clerk) }

@@ -67,9 +67,12 @@ async fn list(State(dashboard): Site) -> Markup {
     )
 }
 
-/// The status of a response, or the error.
+/// The status of a response with the event's outcome, or the error.
 fn outcome(attempt: &Attempt) -> Markup {
-    html! { @match attempt.status { Some(status) => { (layout::status(status)) } None => { span .bad { "no response" } } } }
+    html! {
+        @match attempt.status { Some(status) => { (layout::status(status)) } None => { span .bad { "no response" } } }
+        @if let Some(outcome) = &attempt.outcome { " " (outcome) }
+    }
 }
 
 fn find(dashboard: &Dashboard, id: &str) -> Result<Delivery, PageError> {
@@ -168,11 +171,13 @@ async fn compose(State(dashboard): Site, Query(Choice { kind, user }): Query<Cho
     let kind = CATALOG.into_iter().find(|known| *known == kind).unwrap_or("user.updated");
     let sample = sample(&dashboard, kind, &user).await?;
     let path = dashboard.running.webhook.strip_prefix(&dashboard.running.api).unwrap_or("/");
-    let event = Event { path: path.to_owned(), body: format!("{sample:#}"), signature: Signature::Valid };
-    Ok(layout::page("Send an event", "/webhooks", form(kind, &user, &event, None)))
+    let choice = Choice { kind: kind.to_owned(), user };
+    let event = Event { path: path.to_owned(), body: format!("{sample:#}"), signature: Signature::Valid, choice };
+    Ok(layout::page("Send an event", "/webhooks", form(&event, None)))
 }
 
-fn form(kind: &str, user: &str, event: &Event, response: Option<&Attempt>) -> Markup {
+fn form(event: &Event, response: Option<&Attempt>) -> Markup {
+    let Choice { kind, user } = &event.choice;
     html! {
         @if let Some(attempt) = response {
             div role="status" { "Response: " (outcome(attempt)) " after " (attempt.duration_ms) " ms" }
@@ -184,6 +189,8 @@ fn form(kind: &str, user: &str, event: &Event, response: Option<&Attempt>) -> Ma
             button { "Use this sample" }
         }
         form .fields method="post" action="/webhooks/send" {
+            input type="hidden" name="kind" value=(kind);
+            input type="hidden" name="user" value=(user);
             (layout::field("Path on the API's port", "path", html! {
                 input #path name="path" required pattern="/.*" value=(event.path);
             }))
@@ -204,6 +211,9 @@ struct Event {
     path: String,
     body: String,
     signature: Signature,
+    /// The sample that it was made from.
+    #[serde(flatten)]
+    choice: Choice,
 }
 
 async fn send(State(dashboard): Site, Form(event): Form<Event>) -> Page {
@@ -214,5 +224,5 @@ async fn send(State(dashboard): Site, Form(event): Form<Event>) -> Page {
     let body = event.body.replace("\r\n", "\n");
     let url = format!("{}{}", dashboard.running.api, event.path);
     let attempt = dashboard.clerk.send_once(&url, &new_id("msg"), &body, event.signature).await;
-    Ok(layout::page("Send an event", "/webhooks", form("", "", &event, Some(&attempt))))
+    Ok(layout::page("Send an event", "/webhooks", form(&event, Some(&attempt))))
 }

@@ -16,10 +16,7 @@ use super::{
     Check, Target, described,
     issuer::{is_party, parties},
 };
-use crate::clerk::{new_id, now_ms};
-
-/// The header of the webhook function's response with the event's outcome.
-const OUTCOME_HEADER: &str = "event-outcome";
+use crate::clerk::{OUTCOME_HEADER, new_id, now_ms};
 
 pub(super) async fn checks(target: &Target, http: &reqwest::Client) -> Vec<Check> {
     let place = target.place;
@@ -57,12 +54,20 @@ fn unexpected(what: &str, (status, code): &(StatusCode, String)) -> String {
 
 async fn api(target: &Target, http: &reqwest::Client) -> Result<String, String> {
     let api = &target.api;
-    let answer = answer(http.get(format!("{}/profile", api.trim_end_matches('/')))).await;
-    let answer = answer.map_err(|error| format!("The API does not respond at {api}: {error}."))?;
-    if answer.0 == StatusCode::UNAUTHORIZED {
-        return Ok(format!("The API at {api} requires a token."));
+    let get = |path: &str| answer(target.own(http.get(format!("{}{path}", api.trim_end_matches('/')))));
+    let answer = get("/profile").await.map_err(|error| format!("The API does not respond at {api}: {error}."))?;
+    if answer.0 != StatusCode::UNAUTHORIZED {
+        return Err(unexpected("The API without a token", &answer));
     }
-    Err(unexpected("The API without a token", &answer))
+    // A function that cannot start does not keep the others from responding.
+    for route in target.functions.iter().filter_map(|function| function.routes.iter().flatten().next()) {
+        let path = route.replace(['{', '}', '+'], "");
+        let answer = get(&path).await.map_err(|error| format!("The API does not respond at {api}{path}: {error}."))?;
+        if answer.0.is_server_error() {
+            return Err(unexpected(&format!("GET {path}"), &answer));
+        }
+    }
+    Ok(format!("The API at {api} requires a token, and its functions respond."))
 }
 
 /// Whether browsers let pages of the front ends call the API.
@@ -78,7 +83,7 @@ async fn cors(target: &Target, http: &reqwest::Client) -> Result<String, String>
             .header(ORIGIN, origin)
             .header(ACCESS_CONTROL_REQUEST_METHOD, "GET")
             .header(ACCESS_CONTROL_REQUEST_HEADERS, "authorization");
-        let response = preflight.send().await.map_err(described)?;
+        let response = target.own(preflight).send().await.map_err(described)?;
         if response.headers().get(ACCESS_CONTROL_ALLOW_ORIGIN).is_none_or(|allowed| allowed != origin) {
             return Err(format!("Pages of {origin} may not call the API."));
         }
@@ -88,7 +93,7 @@ async fn cors(target: &Target, http: &reqwest::Client) -> Result<String, String>
 
 async fn webhook(target: &Target, http: &reqwest::Client) -> Result<String, String> {
     let url = &target.webhook;
-    let answer = answer(http.post(url).body("{}")).await;
+    let answer = answer(target.own(http.post(url).body("{}"))).await;
     let answer = answer.map_err(|error| format!("The webhook function does not respond at {url}: {error}."))?;
     if answer.0 == StatusCode::BAD_REQUEST {
         return Ok(format!("The webhook function at {url} rejects unsigned requests."));
@@ -114,7 +119,8 @@ async fn signature(target: &Target, http: &reqwest::Client, secret: &str) -> Res
         "instance_id": target.setting("CLERK_INSTANCE_ID"),
     });
     let request = signed(http, &target.webhook, secret, &event.to_string());
-    let response = request.map_err(|error| error.to_string())?.send().await.map_err(described)?;
+    let request = target.own(request.map_err(|error| error.to_string())?);
+    let response = request.send().await.map_err(described)?;
     let status = response.status();
     let outcome = response.headers().get(OUTCOME_HEADER).and_then(|outcome| outcome.to_str().ok()).map(str::to_owned);
     if status == StatusCode::OK && outcome.as_deref() == Some("ignored") {
@@ -150,7 +156,7 @@ pub(super) async fn live(target: &Target, http: &reqwest::Client, token: Option<
         .header(SEC_WEBSOCKET_VERSION, "13")
         .header(SEC_WEBSOCKET_KEY, "Y3ViYnkncyBkb2N0b3I=")
         .header(SEC_WEBSOCKET_PROTOCOL, protocols);
-    let response = upgrade.send().await;
+    let response = target.own(upgrade).send().await;
     let response = response
         .map_err(|error| format!("The WebSocket API does not respond at {}: {}.", target.live, described(error)))?;
     let expected = if token.is_some() { StatusCode::SWITCHING_PROTOCOLS } else { StatusCode::UNAUTHORIZED };

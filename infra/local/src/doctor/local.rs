@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::{
 };
 use reqwest::StatusCode;
 
-use super::{Check, Place, Target, client, report};
+use super::{Check, Place, Target, client, report, token};
 use crate::{
     clerk::Secrets,
     dashboard::RUNNING,
@@ -17,6 +17,9 @@ use crate::{
     stack::{self, Running},
     template::Template,
 };
+
+/// What repairs a damaged file.
+const FRESH: &str = "make run FRESH=1 # stop the running stack first; deletes its data";
 
 /// Examines the running stack with the data in `folder`, and pages of further origins.
 pub(crate) async fn examine(
@@ -35,6 +38,9 @@ pub(crate) async fn examine(
         .endpoint_url(&running.dynamodb)
         .retry_config(RetryConfig::disabled())
         .http_client(aws::http_client(None));
+    let Template { tables, functions, .. } = Template::load()?;
+    let origins = more_origins(running, &front_ends, token);
+    let is_damaged = secret.is_err();
     let target = Target {
         place: Place::Local,
         settings: running.settings.clone(),
@@ -44,12 +50,31 @@ pub(crate) async fn examine(
         live: running.live.clone(),
         secret: secret.map(|secrets| secrets.webhook_secret),
         // In the local stack, a table's name is its logical id.
-        tables: Template::load()?.tables.into_iter().map(|table| (table.clone(), Some(table.name))).collect(),
+        tables: tables.into_iter().map(|table| (table.clone(), Some(table.name))).collect(),
+        functions,
         database: Client::from_conf(config.build()),
     };
     let mut checks = target.examine(token).await?;
     checks.push(Check::of("permissions", Place::Local, permissions(folder)));
+    for Check { name, fix, .. } in &mut checks {
+        let is_secret = *name == "secret" && is_damaged;
+        *fix = fix.take().map(|fix| if is_secret { FRESH.to_owned() } else { fix.replace("<ORIGINS>", &origins) });
+    }
     Ok(checks)
+}
+
+/// The value of `WEB_ORIGINS` with which the stack accepts `front_ends` and the origin of a token, besides those that it
+/// accepts already.
+fn more_origins(running: &Running, front_ends: &[String], token: Option<&str>) -> String {
+    let of_token = token.and_then(|token| token::claims(token).get("azp")?.as_str()?.parse::<url::Url>().ok());
+    let of_token = of_token.map(|url| url.origin().ascii_serialization());
+    let mut origins: Vec<_> = running.more_origins.iter().chain(front_ends).cloned().chain(of_token).collect();
+    // A shell must read the command as it is meant, whatever a token has.
+    let is_plain = |origin: &str| origin.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":/.-[]".contains(&byte));
+    origins.retain(|origin| is_plain(origin));
+    origins.sort();
+    origins.dedup();
+    origins.join(",")
 }
 
 /// Whether only the owner can read the files with secrets and personal data.
@@ -74,7 +99,10 @@ pub(crate) async fn report_running(
 ) -> Result<()> {
     let checks = match running(port, folder).await {
         Ok(running) => examine(&running, folder, front_ends, token).await?,
-        Err(error) => vec![Check::of("running", Place::Local, Err(format!("{error:#}.")))],
+        Err(error) => {
+            let check = Check::of("running", Place::Local, Err(format!("{error:#}.")));
+            vec![if Secrets::load(folder).is_err() { Check { fix: Some(FRESH.to_owned()), ..check } } else { check }]
+        }
     };
     report(&checks, as_json)
 }

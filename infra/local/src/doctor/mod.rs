@@ -15,9 +15,13 @@ use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Result, ensure};
 use aws_sdk_dynamodb::Client;
+use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
-use crate::template;
+use crate::{
+    logs::{DOCTOR, printable},
+    template,
+};
 
 /// How long a check waits for a response.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -49,6 +53,8 @@ pub struct Target {
     pub secret: Result<String, String>,
     /// The template's tables with their names in this stack.
     pub tables: Vec<(template::Table, Option<String>)>,
+    /// The template's functions.
+    pub functions: Vec<template::Function>,
     /// Reads the tables.
     pub database: Client,
 }
@@ -66,9 +72,17 @@ impl Target {
         checks.extend(api::checks(self, &http).await);
         checks.push(Check::of("tables", place, tables::check(self).await));
         if let Some(token) = token {
-            checks.extend(token::checks(self, &http, token).await);
+            checks.extend(token::checks(self, &http, token, &checks).await);
         }
         Ok(checks)
+    }
+
+    /// A request to the stack. The local one omits it from its logs, which are the developer's.
+    fn own(&self, request: RequestBuilder) -> RequestBuilder {
+        match self.place {
+            Place::Local => request.header(DOCTOR, "1"),
+            Place::Aws => request,
+        }
     }
 }
 
@@ -148,55 +162,67 @@ pub const NAMES: &[&str] = &[
     "token-session",
 ];
 
-/// The command that repairs what a check finds. On AWS, the names in angle brackets are parameters and outputs of the stack.
+/// The command that repairs what a check finds, with what to do before it as a comment. The caller replaces the names in
+/// angle brackets: `ORIGINS` of a local stack, parameters and outputs of a deployed one.
 fn fix(name: &str, place: Place) -> &'static str {
+    const RESTART: &str = "make run # stop the running stack first";
     let (local, aws) = match name {
+        "running" => ("make run", "aws sso login # or set AWS_PROFILE and AWS_REGION to those of the stack"),
+        "settings" => (RESTART, "make deploy STAGE=<Stage> # correct the parameter in samconfig.toml first"),
         "issuer" | "key" => (
-            "make run",
-            "copy ClerkIssuer and ClerkJwtKey from API keys in Clerk's dashboard to samconfig.toml; make deploy STAGE=<Stage>",
+            RESTART,
+            "make deploy STAGE=<Stage> # copy ClerkIssuer and ClerkJwtKey from API keys in Clerk's dashboard first",
         ),
         "clock" => ("sudo timedatectl set-ntp true", "sudo timedatectl set-ntp true"),
         "parties" | "token-party" => (
-            "WEB_ORIGINS=<the front end's origin> make run",
-            "add the origin to ClerkAuthorizedParties; make deploy STAGE=<Stage>",
+            "WEB_ORIGINS=<ORIGINS> make run # stop the running stack first",
+            "make deploy STAGE=<Stage> # add the origin to ClerkAuthorizedParties in samconfig.toml first",
         ),
         "cors" => (
-            "WEB_ORIGINS=<the front end's origin> make run",
-            "add the origin to AllowedOrigins; make deploy STAGE=<Stage>",
+            "WEB_ORIGINS=<ORIGINS> make run # stop the running stack first",
+            "make deploy STAGE=<Stage> # add the origin to AllowedOrigins in samconfig.toml first",
         ),
         "token-audience" => (
-            "make run",
-            "set ClerkAudience to the aud of the JWT template in Clerk's dashboard; make deploy STAGE=<Stage>",
+            RESTART,
+            "make deploy STAGE=<Stage> # set ClerkAudience to the aud of the JWT template in Clerk's dashboard first",
         ),
         "secret" | "signature" => (
-            "stop the stack; make run",
+            RESTART,
             "aws secretsmanager put-secret-value --secret-id <WebhookSecretArn> --secret-string file://secret.txt",
         ),
         "tables" => (
-            "stop the stack; make run, or make run FRESH=1 if the template's keys or indexes have changed",
-            "make deploy STAGE=<Stage>, or undo what aws cloudformation detect-stack-drift finds in the nested stack",
+            "make run # stop the running stack first; FRESH=1 if the template's keys or indexes have changed",
+            "make deploy STAGE=<Stage> # or undo what aws cloudformation detect-stack-drift finds in the nested stack",
         ),
-        "permissions" => {
-            ("chmod -R go= .local", "undo what aws cloudformation detect-stack-drift finds in the stack of the role")
-        }
-        "token-form" | "token-header" | "token-key" | "token-signature" | "token-type" | "token-time" => {
-            ("cargo dev token --user <id>", "send what getToken() returns in the browser, at once")
-        }
-        "token-issuer" => {
-            ("cargo dev token --user <id>", "set ClerkIssuer to the token's iss; make deploy STAGE=<Stage>")
-        }
-        "token-session" => ("cargo dev token --user <id>", "finish signing in, or sign in again"),
+        "permissions" => (
+            "chmod -R go= .local",
+            "aws cloudformation detect-stack-drift --stack-name <STACK> # undo what it finds in the roles",
+        ),
+        "token-form" | "token-header" | "token-key" | "token-signature" | "token-type" | "token-time" => (
+            "cargo dev token --user user_ada",
+            "cargo ops doctor --token TOKEN # what getToken() returns in the browser, at once",
+        ),
+        "token-issuer" => (
+            "cargo dev token --user user_ada",
+            "make deploy STAGE=<Stage> # set ClerkIssuer to the token's iss in samconfig.toml first",
+        ),
+        "token-session" => (
+            "cargo dev token --user user_ada",
+            "cargo ops doctor --token TOKEN # finish signing in, or sign in again, first",
+        ),
         "alarms" => (
-            "make run",
-            "follow the link in the message that AWS sent, or aws sns subscribe --topic-arn <AlarmTopicArn> --protocol email \
-             --notification-endpoint <ADDRESS>",
+            RESTART,
+            "aws sns subscribe --topic-arn <AlarmTopicArn> --protocol email --notification-endpoint you@example.com \
+             # or follow the link in the message that AWS sent",
         ),
-        "last-event" => ("make run", "send a test event to <WebhookUrl>: Testing, under Webhooks in Clerk's dashboard"),
-        "erasure" => (
-            "make run",
-            "aws lambda invoke --function-name <STACK>-scheduled-erasure --invocation-type Event /dev/null",
+        "last-event" => (
+            RESTART,
+            "cargo ops doctor # send a test event to <WebhookUrl> first: Testing, under Webhooks in Clerk's dashboard",
         ),
-        _ => ("make run", "sam logs --stack-name <STACK>; make deploy STAGE=<Stage>"),
+        "erasure" => {
+            (RESTART, "aws lambda invoke --function-name <STACK>-scheduled-erasure --invocation-type Event /dev/null")
+        }
+        _ => (RESTART, "sam logs --stack-name <STACK>; make deploy STAGE=<Stage>"),
     };
     match place {
         Place::Local => local,
@@ -227,7 +253,7 @@ pub fn report(checks: &[Check], as_json: bool) -> Result<()> {
                 Outcome::Skipped => ("-", anstyle::AnsiColor::Yellow),
             };
             let color = color.on_default();
-            anstream::println!("{color}{mark}{color:#} {name:<16} {sentence}");
+            anstream::println!("{color}{mark}{color:#} {name:<16} {}", printable(sentence));
             if let Some(fix) = fix {
                 anstream::println!("  {:<16} fix: {fix}", "");
             }

@@ -7,12 +7,26 @@ use super::Target;
 use crate::template::Table;
 
 pub(super) async fn check(target: &Target) -> Result<String, String> {
+    for function in &target.functions {
+        for (variable, table) in &function.tables {
+            if let Some(named) = named_for(target, variable).filter(|named| named != table) {
+                return Err(format!("{variable} of {} is {table} in the template, not {named}.", function.binary));
+            }
+        }
+    }
     for (table, name) in &target.tables {
         let id = &table.name;
         let name = name.as_deref().ok_or_else(|| format!("The stack has no {id}."))?;
         compare(target, table, name).await.map_err(|difference| format!("{id}: {difference}."))?;
     }
     Ok(format!("All {} tables have the template's keys, indexes, expiry and streams.", target.tables.len()))
+}
+
+/// The table for which a variable is named, such as `ChatsTable` for `CHATS_TABLE`.
+fn named_for<'a>(target: &'a Target, variable: &str) -> Option<&'a str> {
+    let words = variable.replace('_', "");
+    let ids = target.tables.iter().map(|(table, _)| table.name.as_str());
+    ids.into_iter().find(|id| id.eq_ignore_ascii_case(&words))
 }
 
 async fn compare(target: &Target, table: &Table, name: &str) -> Result<(), String> {

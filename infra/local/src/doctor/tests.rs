@@ -31,6 +31,7 @@ struct Responses {
     /// The origin whose pages may call the API.
     allowed_origin: &'static str,
     profile_with_token: StatusCode,
+    chats: StatusCode,
     unsigned: StatusCode,
     /// The secret of the webhook function.
     secret: &'static str,
@@ -55,6 +56,10 @@ async fn keys(State(responses): State<Arc<Responses>>) -> Response {
 
 async fn profile(State(responses): State<Arc<Responses>>, headers: HeaderMap) -> StatusCode {
     if headers.contains_key(header::AUTHORIZATION) { responses.profile_with_token } else { responses.profile }
+}
+
+async fn chats(State(responses): State<Arc<Responses>>) -> StatusCode {
+    responses.chats
 }
 
 async fn preflight(State(responses): State<Arc<Responses>>) -> Response {
@@ -92,6 +97,7 @@ impl Fixture {
             profile: StatusCode::UNAUTHORIZED,
             allowed_origin: ORIGIN,
             profile_with_token: StatusCode::OK,
+            chats: StatusCode::UNAUTHORIZED,
             unsigned: StatusCode::BAD_REQUEST,
             secret: SECRET,
             live: StatusCode::UNAUTHORIZED,
@@ -108,6 +114,7 @@ impl Fixture {
             live: String::new(),
             secret: Ok(SECRET.to_owned()),
             tables: template.tables.iter().map(|table| (table.clone(), Some(table.name.clone()))).collect(),
+            functions: template.functions.clone(),
             database: client("http://127.0.0.1:1"),
         };
         Self { responses, target, template, key, folder: tempfile::tempdir().expect("a folder") }
@@ -119,6 +126,7 @@ impl Fixture {
         let router = Router::new()
             .route("/.well-known/jwks.json", get(keys))
             .route("/profile", get(profile).options(preflight))
+            .route("/chats", get(chats))
             .route("/webhook", post(webhook))
             .route("/live", get(live))
             .with_state(responses);
@@ -180,7 +188,7 @@ async fn a_healthy_stack_passes_all_checks() {
 
 #[tokio::test]
 async fn each_broken_thing_fails_exactly_its_check() {
-    let cases: [(&str, Break); 24] = [
+    let cases: [(&str, Break); 26] = [
         ("settings", |fixture| set(fixture, "CLERK_MAX_TOKEN_LIFETIME", "a minute")),
         ("settings", |fixture| set(fixture, "CLERK_AUTHORIZED_PARTIES", "app.example.com")),
         ("settings", |fixture| set(fixture, "CLERK_ISSUER", "clerk.example.com")),
@@ -193,6 +201,7 @@ async fn each_broken_thing_fails_exactly_its_check() {
         ("parties", |fixture| fixture.target.front_ends.push("http://localhost:5173".to_owned())),
         ("api", |fixture| fixture.target.api = "http://127.0.0.1:1".to_owned()),
         ("api", |fixture| fixture.responses.profile = StatusCode::SERVICE_UNAVAILABLE),
+        ("api", |fixture| fixture.responses.chats = StatusCode::INTERNAL_SERVER_ERROR),
         ("cors", |fixture| fixture.responses.allowed_origin = "https://app.example.com"),
         ("webhook", |fixture| fixture.responses.unsigned = StatusCode::INTERNAL_SERVER_ERROR),
         ("webhook", |fixture| fixture.target.webhook = "http://127.0.0.1:1".to_owned()),
@@ -214,13 +223,23 @@ async fn each_broken_thing_fails_exactly_its_check() {
         ("tables", |fixture| {
             fixture.target.tables[0].1 = None;
         }),
+        ("tables", |fixture| {
+            let chats = fixture.target.functions.iter_mut().find(|function| function.binary == "chats");
+            chats.expect("a function").tables.insert("CHATS_TABLE".to_owned(), "UsersTable".to_owned());
+        }),
     ];
     for (name, breaks) in cases {
-        let mut fixture = Fixture::new();
-        breaks(&mut fixture);
-        let checks = fixture.examine(None).await;
-        assert_eq!(with_outcome(&checks, Outcome::Failed), [name], "{checks:?}");
-        report(&checks, false).expect_err("a check has failed");
+        for claims in [None, Some(json!({}))] {
+            let mut fixture = Fixture::new();
+            breaks(&mut fixture);
+            // As a stack whose tables are missing.
+            if name == "tables" {
+                fixture.responses.profile_with_token = StatusCode::INTERNAL_SERVER_ERROR;
+            }
+            let checks = fixture.examine(claims).await;
+            assert_eq!(with_outcome(&checks, Outcome::Failed), [name], "{checks:?}");
+            report(&checks, false).expect_err("a check has failed");
+        }
     }
 }
 
@@ -267,7 +286,13 @@ async fn values_that_are_compared_are_named() {
 fn every_check_has_a_fix_of_its_own() {
     for name in NAMES {
         for place in [Place::Local, Place::Aws] {
-            assert!(!fix(name, place).is_empty(), "{name}");
+            let mut fix = fix(name, place).to_owned();
+            for known in ["ORIGINS", "STACK", "Stage", "AlarmTopicArn", "WebhookSecretArn", "WebhookUrl"] {
+                fix = fix.replace(&format!("<{known}>"), "known");
+            }
+            assert!(!fix.contains('<'), "{name}: {fix}");
+            let shell = std::process::Command::new("bash").args(["-n", "-c", &fix]).output().expect("bash runs");
+            assert!(!fix.is_empty() && shell.status.success(), "{name}: {fix}");
         }
     }
 }

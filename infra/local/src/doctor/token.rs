@@ -7,7 +7,7 @@ use clerk_auth::{Config, TokenError, Verifier, VerifyError};
 use reqwest::StatusCode;
 use serde_json::Value;
 
-use super::{Check, Target, api};
+use super::{Check, Outcome, Target, api};
 
 /// The steps in the order of the verifier, and the claims that each compares.
 const STEPS: [(&str, &str, &[&str]); 10] = [
@@ -42,7 +42,22 @@ fn step(error: &VerifyError) -> &'static str {
     }
 }
 
-pub(super) async fn checks(target: &Target, http: &reqwest::Client, token: &str) -> Vec<Check> {
+/// The checks whose failures keep a step from passing, whatever the token.
+fn dependencies(step: &str) -> &'static [&'static str] {
+    match step {
+        "token-key" | "token-issuer" => &["issuer"],
+        "token-party" => &["parties"],
+        "token-session" => &["api", "live", "tables"],
+        _ => &[],
+    }
+}
+
+/// `before` are the checks that do not need the token.
+pub(super) async fn checks(target: &Target, http: &reqwest::Client, token: &str, before: &[Check]) -> Vec<Check> {
+    let has_failed = |name: &str| before.iter().any(|check| check.name == name && check.outcome == Outcome::Failed);
+    if has_failed("settings") {
+        return STEPS.map(|(name, ..)| Check::skipped(name, "The functions do not accept the settings.")).into();
+    }
     let claims = claims(token);
     let failed = verify(target, http, token).await.err();
     let stopped = failed.as_ref().and_then(|(name, _)| STEPS.iter().position(|(step, ..)| step == name));
@@ -52,6 +67,9 @@ pub(super) async fn checks(target: &Target, http: &reqwest::Client, token: &str)
         let values = if values.is_empty() { String::new() } else { format!(" ({})", values.join(", ")) };
         match &failed {
             _ if position < stopped => Check::of(name, target.place, Ok(format!("{sentence}{values}"))),
+            Some(_) if position == stopped && dependencies(name).iter().any(|other| has_failed(other)) => {
+                Check::skipped(name, "It depends on a check that has failed.")
+            }
             Some((_, error)) if position == stopped => Check::of(name, target.place, Err(format!("{error}{values}"))),
             _ => Check::skipped(name, "The verification has stopped before."),
         }
@@ -70,14 +88,14 @@ async fn verify(target: &Target, http: &reqwest::Client, token: &str) -> Result<
 }
 
 /// The token's claims, not verified.
-fn claims(token: &str) -> Value {
+pub(super) fn claims(token: &str) -> Value {
     let claims = token.split('.').nth(1).and_then(|claims| BASE64_URL_SAFE_NO_PAD.decode(claims).ok());
     claims.and_then(|claims| serde_json::from_slice(&claims).ok()).unwrap_or_default()
 }
 
 async fn is_accepted(target: &Target, http: &reqwest::Client, token: &str) -> Result<(), String> {
     let profile = format!("{}/profile", target.api.trim_end_matches('/'));
-    match api::answer(http.get(profile).bearer_auth(token)).await {
+    match api::answer(target.own(http.get(profile).bearer_auth(token))).await {
         // The user may have no profile yet.
         Ok((StatusCode::OK | StatusCode::NOT_FOUND, _)) => Ok(()),
         Ok((status, code)) => Err(format!("The API returns {} {code}.", status.as_u16())),
