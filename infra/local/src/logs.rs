@@ -34,8 +34,9 @@ pub(crate) const DOCTOR: HeaderName = HeaderName::from_static("x-local-doctor");
 const DOCTORS_TIMEOUT: u64 = 30_000;
 /// The message of the line that each instance of a function writes when it starts.
 const CONFIGURED: &str = "configured";
-/// The begin of cargo-lambda's line for an instance that it stops because code has changed.
-const STOPPED: &str = "ERROR command killed";
+/// The begin of cargo-lambda's lines for instances when code has changed: for those that it stops, and for those that ended
+/// before because their code does not compile.
+const STOPPED: [&str; 2] = ["ERROR command killed", "ERROR command exited"];
 /// The begin of cargo-lambda's lines about its progress.
 const PROGRESS: &str = " INFO ";
 /// The begin of cargo's last line when code does not compile.
@@ -285,7 +286,7 @@ impl Logs {
             }
             Some(line) if (line.is_request() || line.is_batch()) && kept.is_none() => Printed::Nothing,
             Some(line) => Printed::Text(readable(line, self.clerk.user_with_tag(line.text("user")).as_deref())),
-            None if text.starts_with(STOPPED) => {
+            None if STOPPED.iter().any(|begin| text.starts_with(begin)) => {
                 state.is_reloading = true;
                 state.last_message.clear();
                 Printed::Nothing
@@ -462,7 +463,7 @@ mod tests {
     fn only_json_is_on_standard_output_if_programs_read_it() {
         let (logs, _folder) = logs(Format::Json);
         logs.greet(String::new());
-        for text in [" INFO starting", STOPPED_LINE] {
+        for text in [" INFO starting", STOPPED_LINE, "ERROR command exited code=101"] {
             assert_eq!(logs.add(text), Printed::Nothing);
         }
         assert_eq!(logs.add("a print of a function"), Printed::Message("a print of a function".to_owned()));

@@ -211,7 +211,7 @@ async fn stored_item(dashboard: &Dashboard, id: &str) -> Result<Option<Value>, P
     Ok(stored.get("Item").filter(|item| !item.is_null()).map(plain))
 }
 
-/// What is stored of a user that Clerk does not have, as `error` says.
+/// The page of a user that Clerk does not have, as `error` says. The tables may still have the user.
 async fn unknown(dashboard: &Dashboard, id: &str, error: PageError) -> Page {
     let Some(item) = stored_item(dashboard, id).await? else { return Err(error) };
     let PageError(_, sentence) = error;
