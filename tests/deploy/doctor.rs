@@ -39,7 +39,7 @@ fn failures(stack: &Stack<'_>) -> Vec<String> {
         named.map(|check| check["name"].as_str().expect("a name").to_owned()).collect()
     };
     let fixes = checks.iter().filter_map(|check| check["fix"].as_str());
-    let incomplete: Vec<_> = fixes.filter(|fix| fix.replace("<ADDRESS>", "").contains('<')).collect();
+    let incomplete: Vec<_> = fixes.filter(|fix| fix.contains('<')).collect();
     assert!(incomplete.is_empty(), "{incomplete:?}");
     let (unreachable, failed): (Vec<_>, Vec<_>) =
         named(&false.into()).into_iter().partition(|name| UNREACHABLE.contains(&name.as_str()));
@@ -110,6 +110,14 @@ async fn doctor_finds_what_is_broken_in_a_deployed_stack() {
     iam.put_role_policy().role_name(role).policy_name(denial).policy_document(document).send().await.expect("stored");
     assert_eq!(failures(&stack), ["permissions"]);
     iam.delete_role_policy().role_name(role).policy_name(denial).send().await.expect("deleted");
+
+    let lambda = aws_sdk_lambda::Client::new(&aws.config());
+    let mappings = lambda.list_event_source_mappings().send().await.expect("listed").event_source_mappings;
+    let mapping = mappings.unwrap_or_default().into_iter().find_map(|mapping| mapping.uuid).expect("one of the stack");
+    for (enabled, expected) in [(false, &["streams"][..]), (true, &[])] {
+        lambda.update_event_source_mapping().uuid(&mapping).enabled(enabled).send().await.expect("updated");
+        assert_eq!(failures(&stack), expected, "records are delivered: {enabled}");
+    }
 
     expire(&stack, "ChatsTable", false).await;
     assert_eq!(failures(&stack), ["tables"], "items do not expire");

@@ -2,6 +2,7 @@
 
 mod monitoring;
 mod permissions;
+mod streams;
 
 use std::collections::BTreeMap;
 
@@ -53,7 +54,7 @@ impl Doctor {
         };
         let (described, DeployedStack { tables, resources, .. }) = match found.await {
             Ok(found) => found,
-            Err(error) => return report(&[Check::of("running", AWS, Err(format!("{error:#}.")))], self.json),
+            Err(error) => return report(&[Check::not_running(AWS, &error)], self.json),
         };
         let tables: BTreeMap<_, _> = tables.into_iter().collect();
         let template = Template::load()?;
@@ -80,6 +81,7 @@ impl Doctor {
         let mut checks = target.examine(self.token.as_deref()).await?;
         let granted = permissions::check(config, &described.id, &template, &target, &resources).await;
         checks.push(Check::of("permissions", AWS, granted));
+        checks.push(streams::check(config, &template, &resources).await);
         checks.push(match parameter("Stage") {
             "prod" => Check::of("alarms", AWS, monitoring::alarms(config, &output("AlarmTopicArn")).await),
             _ => Check::skipped("alarms", "Only the stage prod has alarms."),

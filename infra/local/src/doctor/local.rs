@@ -100,7 +100,7 @@ pub(crate) async fn report_running(
     let checks = match running(port, folder).await {
         Ok(running) => examine(&running, folder, front_ends, token).await?,
         Err(error) => {
-            let check = Check::of("running", Place::Local, Err(format!("{error:#}.")));
+            let check = Check::not_running(Place::Local, &error);
             vec![if Secrets::load(folder).is_err() { Check { fix: Some(FRESH.to_owned()), ..check } } else { check }]
         }
     };

@@ -125,6 +125,13 @@ impl Check {
         }
     }
 
+    /// The only check of a stack that cannot be examined.
+    pub fn not_running(place: Place, error: &anyhow::Error) -> Self {
+        let text = format!("{error:#}.");
+        let (first, rest) = text.split_at(text.chars().next().map_or(0, char::len_utf8));
+        Self::of("running", place, Err(first.to_uppercase() + rest))
+    }
+
     /// A check that was not run, with the reason.
     pub fn skipped(name: &'static str, sentence: &str) -> Self {
         Self { name, outcome: Outcome::Skipped, sentence: sentence.to_owned(), fix: None }
@@ -147,6 +154,7 @@ pub const NAMES: &[&str] = &[
     "live",
     "tables",
     "permissions",
+    "streams",
     "alarms",
     "last-event",
     "erasure",
