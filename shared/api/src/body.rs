@@ -49,7 +49,9 @@ async fn read<T: DeserializeOwned>(headers: &HeaderMap, body: axum::body::Body) 
     let body = axum::body::to_bytes(body, MAX_BYTES).await.map_err(|_| {
         Problem::new(Code::BodyTooLarge, format!("The body is larger than {MAX_BYTES} bytes. Send less."))
     })?;
-    parse(&body)
+    let body =
+        str::from_utf8(&body).map_err(|_| Problem::new(Code::InvalidJson, "The body is not JSON: it is not UTF-8."))?;
+    parse(body)
 }
 
 /// Whether the body is declared as JSON, or not declared at all.
@@ -61,15 +63,15 @@ fn is_json(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_TYPE).map(essence).is_none_or(|essence| essence == "application/json")
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+fn parse<T: DeserializeOwned>(body: &str) -> Result<T, Problem> {
     // serde also reads a struct from an array, by position, which an API should not accept.
-    if !body.trim_ascii_start().starts_with(b"{") {
-        return Err(match serde_json::from_slice::<IgnoredAny>(body) {
+    if !body.trim_ascii_start().starts_with('{') {
+        return Err(match serde_json::from_str::<IgnoredAny>(body) {
             Ok(_) => invalid("", "it must be a JSON object"),
             Err(error) => not_json(&error),
         });
     }
-    let mut json = serde_json::Deserializer::from_slice(body);
+    let mut json = serde_json::Deserializer::from_str(body);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
         let error = error.into_inner();

@@ -349,9 +349,11 @@ async fn rejections_say_what_is_wrong_and_what_to_do() {
     let path = format!("/trips/{}/stops", store::Id::new());
     let authorized =
         |uri: &str| Request::builder().uri(uri).header(header::AUTHORIZATION, function.authorization("user_ada"));
-    for (body, expected) in bodies {
+    let not_utf8: &[u8] = b"{ \"place\": \"\xff\" }";
+    let bodies = bodies.into_iter().map(|(body, expected)| (body.as_bytes(), expected));
+    for (body, expected) in bodies.chain([(not_utf8, "The body is not JSON: it is not UTF-8.")]) {
         let request = authorized(&path).method("POST").body(Body::from(body)).expect("a request");
-        assert_eq!(function.answer(request).await.1["detail"], expected, "{body}");
+        assert_eq!(function.answer(request).await.1["detail"], expected, "{}", String::from_utf8_lossy(body));
     }
     for (path, expected) in [
         ("/trips?limit=0", "`limit` must be a number from 1 to 100."),

@@ -7,7 +7,7 @@ use std::{
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, crypto};
 use lru::LruCache;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
 use crate::{
     config::{Config, normalize},
@@ -120,9 +120,7 @@ impl Verifier {
         }
         let signer = signer.ok_or(TokenError::BadSignature)?;
         let (_, claims) = message.split_once('.').ok_or(TokenError::Malformed)?;
-        let claims = BASE64_URL_SAFE_NO_PAD.decode(claims).map_err(|_| TokenError::Malformed)?;
-        let Object(claims) = serde_json::from_slice(&claims).map_err(|_| TokenError::Malformed)?;
-        Ok((claims, signer))
+        Ok((decoded(claims)?, signer))
     }
 
     fn check(&self, token: &SignedToken, now: SystemTime) -> Result<Identity, TokenError> {
@@ -207,6 +205,15 @@ struct UnverifiedHeader {
     crit: Option<serde::de::IgnoredAny>,
 }
 
+/// The JSON object of a header or of claims. All of it must be UTF-8 (RFC 7519, section 7.2), also members that are not
+/// read, in which `serde_json` does not check it.
+fn decoded<T: DeserializeOwned>(part: &str) -> Result<T, TokenError> {
+    let part = BASE64_URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Malformed)?;
+    let part = str::from_utf8(&part).map_err(|_| TokenError::Malformed)?;
+    let Object(part) = serde_json::from_str(part).map_err(|_| TokenError::Malformed)?;
+    Ok(part)
+}
+
 impl UnverifiedHeader {
     fn of(token: &str) -> Result<Self, TokenError> {
         if token.len() > MAX_TOKEN_BYTES {
@@ -216,9 +223,7 @@ impl UnverifiedHeader {
         let (Some(header), Some(_), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
             return Err(TokenError::Malformed);
         };
-        let header = BASE64_URL_SAFE_NO_PAD.decode(header).map_err(|_| TokenError::Malformed)?;
-        let Object(header) = serde_json::from_slice(&header).map_err(|_| TokenError::Malformed)?;
-        Ok(header)
+        decoded(header)
     }
 
     fn check(&self) -> Result<(), TokenError> {

@@ -289,6 +289,22 @@ async fn only_the_issuers_signature_is_accepted() {
 }
 
 #[tokio::test]
+async fn tokens_that_are_not_utf8_are_malformed() {
+    let key = new_key();
+    let verifier = verifier(&key, &[]);
+    // In members that are not read.
+    let header = with(header(), json!({ "unheard": "?" })).to_string().into_bytes();
+    let claims = with(claims(), json!({ "act": { "sub": "user_admin", "unheard": "?" } })).to_string().into_bytes();
+    let damaged = |part: &[u8]| part.iter().map(|byte| if *byte == b'?' { 0xff } else { *byte }).collect::<Vec<_>>();
+    for (header, claims) in [(damaged(&header), claims.clone()), (header.clone(), damaged(&claims))] {
+        let token = key.sign_raw(&header, &claims).expect("signed");
+        assert_eq!(outcome(&verifier, &token).await.map(drop), Err(TokenError::Malformed));
+    }
+    let token = key.sign_raw(&header, &claims).expect("signed");
+    assert_eq!(outcome(&verifier, &token).await.map(drop), Ok(()));
+}
+
+#[tokio::test]
 async fn non_jwt_input_is_malformed() {
     let key = new_key();
     let verifier = verifier(&key, &[]);

@@ -93,7 +93,7 @@ fn main() -> Result<()> {
             println!("{inputs:>12}  inputs of the fuzz target {target}");
         }
     }
-    println!("no failure in {} minutes", begin.elapsed().as_secs().div_ceil(60));
+    println!("no failure in {} min", begin.elapsed().as_secs().div_ceil(60));
     Ok(())
 }
 
