@@ -45,7 +45,7 @@ struct Settings {
 #[derive(Args)]
 struct Instance {
     /// Port of the development Clerk
-    #[arg(long, env = "CLERK_PORT", default_value_t = Ports::CLERK, global = true)]
+    #[arg(long, env = "CLERK_PORT", default_value_t = Ports::DEFAULT.clerk, global = true)]
     clerk_port: u16,
     #[command(flatten)]
     data: Data,
@@ -200,7 +200,7 @@ enum Command {
         #[command(flatten)]
         instance: Instance,
         /// Port of the API and the function URL
-        #[arg(long, env = "API_PORT", default_value_t = Ports::API)]
+        #[arg(long, env = "API_PORT", default_value_t = Ports::DEFAULT.api)]
         api_port: u16,
         #[command(flatten)]
         reconcile: Reconcile,

@@ -88,9 +88,9 @@ impl Functions {
             watch.arg("--ignore-changes");
         }
         watch.args(release.then_some("--release"));
-        // Variables of the developer's shell for Clerk or AWS must not reach the local functions.
+        // Variables of the developer's shell for Clerk, AWS or logs must not reach the local functions.
         for (name, _) in std::env::vars() {
-            if ["AWS_", "CLERK_"].iter().any(|prefix| name.starts_with(prefix)) {
+            if ["AWS_", "CLERK_", "RUST_LOG"].iter().any(|prefix| name.starts_with(prefix)) {
                 watch.env_remove(name);
             }
         }

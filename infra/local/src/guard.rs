@@ -12,6 +12,9 @@ use axum::{
 };
 use serde_json::json;
 
+/// The code of a rejected page.
+pub(crate) const ORIGIN_NOT_ALLOWED: &str = "origin_not_allowed";
+
 /// The web pages that may use a listener.
 enum Pages {
     /// None, only programs.
@@ -109,13 +112,19 @@ async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) ->
                 "Pages of this origin cannot use the local stack. Start it with your front end's origin in WEB_ORIGINS."
             }
         };
-        return forbidden("origin_not_allowed", detail);
+        return forbidden(ORIGIN_NOT_ALLOWED, detail);
     }
     next.run(request).await
 }
 
-fn forbidden(code: &str, detail: &str) -> Response {
-    problem(StatusCode::FORBIDDEN, "Forbidden", code, detail)
+/// The code of a rejection, as an extension of its response.
+#[derive(Clone, Copy)]
+pub(crate) struct Rejected(pub(crate) &'static str);
+
+fn forbidden(code: &'static str, detail: &str) -> Response {
+    let mut response = problem(StatusCode::FORBIDDEN, "Forbidden", code, detail);
+    response.extensions_mut().insert(Rejected(code));
+    response
 }
 
 /// A problem (RFC 9457) of the local stack itself.

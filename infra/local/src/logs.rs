@@ -10,21 +10,25 @@ use std::{
 use anstyle::{AnsiColor, Style};
 use axum::{
     extract::{Request, State as Logged},
-    http::HeaderName,
+    http::{HeaderName, header},
     middleware::Next,
     response::Response,
 };
 use clap::ValueEnum;
 use jiff::{Timestamp, tz::TimeZone};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
     process::Child,
-    time::timeout,
+    time::{sleep, timeout},
 };
+use url::Url;
 use uuid::Uuid;
 
-use crate::clerk::{Clerk, now_ms};
+use crate::{
+    clerk::{Clerk, now_ms},
+    guard::{ORIGIN_NOT_ALLOWED, Rejected},
+};
 
 /// The largest number of lines that are kept.
 const KEPT: usize = 1000;
@@ -41,6 +45,8 @@ const STOPPED: [&str; 2] = ["ERROR command killed", "ERROR command exited"];
 const PROGRESS: &str = " INFO ";
 /// The begin of cargo's last line when code does not compile.
 const END_OF_ERRORS: &str = "error: could not compile";
+/// A reload ends when nothing more has started for this long, since cargo-lambda does not say when all have.
+const RELOAD_PAUSE: Duration = Duration::from_secs(3);
 /// A message on standard error ends when nothing follows for this long.
 const MESSAGE_PAUSE: Duration = Duration::from_millis(100);
 
@@ -132,8 +138,14 @@ struct State {
     doctors: Vec<DoctorsRequest>,
     /// The newest last.
     lines: VecDeque<Line>,
-    /// Whether functions were stopped because their code has changed, and none has started again.
+    /// Whether functions were stopped because their code has changed, and not all have started again.
     is_reloading: bool,
+    /// When the last one was stopped, in milliseconds since the epoch.
+    stopped_at: u64,
+    /// How many have started since the begin.
+    started: u64,
+    /// Whether code has not compiled since then.
+    has_failed: bool,
     /// The last message on standard error since then. Each instance of a function repeats the compiler's.
     last_message: String,
 }
@@ -150,10 +162,16 @@ impl State {
     }
 }
 
-/// Middleware: notes when a request of the doctor begins and ends. Functions do not log what tells it from others.
-pub(crate) async fn note_doctor(Logged(logs): Logged<Arc<Logs>>, request: Request, next: Next) -> Response {
+/// Middleware: notes what functions do not log: which requests are the doctor's, and those that the guard has rejected.
+pub(crate) async fn note(Logged(logs): Logged<Arc<Logs>>, request: Request, next: Next) -> Response {
     if !request.headers().contains_key(DOCTOR) {
-        return next.run(request).await;
+        let method = request.method().to_string();
+        let origin = request.headers().get(header::ORIGIN).and_then(|origin| origin.to_str().ok()).map(str::to_owned);
+        let response = next.run(request).await;
+        if let Some(Rejected(code)) = response.extensions().get() {
+            logs.keep_rejected(code, &method, origin.as_deref());
+        }
+        return response;
     }
     let (id, began_at) = (Uuid::new_v4(), now_ms());
     {
@@ -172,7 +190,8 @@ pub(crate) async fn note_doctor(Logged(logs): Logged<Arc<Logs>>, request: Reques
 #[derive(Debug, PartialEq, Eq)]
 enum Printed {
     Nothing,
-    Greeting,
+    /// If no further function starts after this number of them.
+    Greeting(u64),
     Text(String),
     /// On standard error.
     Message(String),
@@ -200,7 +219,15 @@ impl Logs {
             let line = String::from_utf8_lossy(&line);
             match self.add(line.trim_end()) {
                 Printed::Nothing => {}
-                Printed::Greeting => self.greeting.get().into_iter().for_each(|greeting| println!("{}", greeting.text)),
+                Printed::Greeting(started) => {
+                    let logs = Arc::clone(&self);
+                    tokio::spawn(async move {
+                        sleep(RELOAD_PAUSE).await;
+                        if logs.is_reloaded(started) {
+                            logs.greeting.get().into_iter().for_each(|greeting| println!("{}", greeting.text));
+                        }
+                    });
+                }
                 Printed::Text(text) => anstream::println!("{text}"),
                 Printed::Message(text) => eprintln!("{text}"),
             }
@@ -233,8 +260,17 @@ impl Logs {
         }
     }
 
+    /// Whether the reload has ended with this number of starts, and all code has compiled.
+    fn is_reloaded(&self, started: u64) -> bool {
+        let mut state = self.state();
+        let is_reloaded = state.is_reloading && !state.has_failed && state.started == started;
+        state.is_reloading &= !is_reloaded;
+        is_reloaded
+    }
+
     fn print(&self, message: &str) {
         let mut state = self.state();
+        state.has_failed |= message.contains(END_OF_ERRORS);
         if self.format == Format::Json || state.last_message != message {
             eprint!("{message}");
             message.clone_into(&mut state.last_message);
@@ -250,6 +286,29 @@ impl Logs {
         }
         // Only once.
         drop(self.greeting.set(Greeting { text, at: now_ms() }));
+    }
+
+    /// Keeps a line for a request that did not reach a function, and prints it.
+    fn keep_rejected(&self, code: &str, method: &str, origin: Option<&str>) {
+        let line = json!({
+            "timestamp": Timestamp::now().to_string(), "level": "INFO", "message": "request", "function": "local stack",
+            "request_id": Uuid::new_v4().to_string(), "method": method, "route": "-", "status": 403, "duration_ms": 0.0, "code": code,
+            "origin": origin,
+        });
+        if let Printed::Text(text) = self.add(&line.to_string()) {
+            anstream::println!("{text}");
+        }
+    }
+
+    /// The origins on this machine whose pages were rejected. A page of another one may be an attacker's.
+    pub(crate) fn rejected_origins(&self) -> Vec<String> {
+        let lines = self.recent().into_iter().filter(|line| line.text("code") == ORIGIN_NOT_ALLOWED);
+        let urls = lines.filter_map(|line| Url::parse(line.text("origin")).ok());
+        let is_local = |url: &Url| url.host_str().is_some_and(|host| ["localhost", "127.0.0.1"].contains(&host));
+        let mut origins: Vec<_> = urls.filter(is_local).map(|url| url.origin().ascii_serialization()).collect();
+        origins.sort();
+        origins.dedup();
+        origins
     }
 
     /// The lines of requests and batches, the newest first.
@@ -278,17 +337,20 @@ impl Logs {
         match &line {
             Some(_) if is_json() => Printed::Text(text.to_owned()),
             Some(line) if line.text("message") == CONFIGURED => {
-                if std::mem::take(&mut state.is_reloading) {
-                    Printed::Greeting
-                } else {
-                    Printed::Nothing
-                }
+                state.started += 1;
+                if state.is_reloading { Printed::Greeting(state.started) } else { Printed::Nothing }
             }
             Some(line) if (line.is_request() || line.is_batch()) && kept.is_none() => Printed::Nothing,
             Some(line) => Printed::Text(readable(line, self.clerk.user_with_tag(line.text("user")).as_deref())),
             None if STOPPED.iter().any(|begin| text.starts_with(begin)) => {
+                let now = now_ms();
+                // Otherwise, it is a late line of the same reload.
+                if u128::from(now.saturating_sub(state.stopped_at)) > RELOAD_PAUSE.as_millis() {
+                    state.has_failed = false;
+                    state.last_message.clear();
+                }
+                state.stopped_at = now;
                 state.is_reloading = true;
-                state.last_message.clear();
                 Printed::Nothing
             }
             None if text.starts_with(PROGRESS) => Printed::Nothing,
@@ -331,7 +393,7 @@ fn readable(line: &Line, user: Option<&str>) -> String {
         let style = style(level);
         format!("{time}  {style}{level:<5}{style:#}  {}", line.text("message"))
     };
-    let shown: &[&str] = if line.is_request() { &["event", "outcome", "cause"] } else { &[] };
+    let shown: &[&str] = if line.is_request() { &["event", "outcome", "cause", "origin"] } else { &[] };
     for (name, value) in &line.members {
         let is_shown = if line.is_request() || line.is_batch() {
             shown.contains(&name.as_str())
@@ -368,8 +430,6 @@ fn style(level: &str) -> Style {
 #[cfg(test)]
 #[allow(clippy::expect_used, reason = "a test fails where something is missing")]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     const STOPPED_LINE: &str = "ERROR command killed code=ForceStop";
@@ -488,6 +548,18 @@ mod tests {
     }
 
     #[test]
+    fn rejected_pages_of_this_machine_are_known() {
+        let (logs, _folder) = logs(Format::Text);
+        drop(logs.greeting.set(Greeting { text: String::new(), at: 0 }));
+        for origin in ["http://localhost:5173", "https://evil.example", "null", "http://localhost:5173"] {
+            logs.keep_rejected(ORIGIN_NOT_ALLOWED, "GET", Some(origin));
+        }
+        logs.keep_rejected("host_not_allowed", "GET", Some("http://localhost:1"));
+        assert_eq!(logs.recent().len(), 5);
+        assert_eq!(logs.rejected_origins(), ["http://localhost:5173"]);
+    }
+
+    #[test]
     fn what_would_change_the_terminal_is_escaped() {
         assert_eq!(printable("a\"b\\ ü✓"), "a\"b\\ ü✓");
         assert_eq!(printable("\u{1b}[31m\u{9b}31m\u{202e}\n"), "\\u{1b}[31m\\u{9b}31m\\u{202e}\\n");
@@ -516,7 +588,16 @@ mod tests {
         for text in [STOPPED_LINE, STOPPED_LINE, " INFO starting lambda function instance"] {
             assert_eq!(logs.add(text), Printed::Nothing);
         }
-        assert_eq!([logs.add(&configured), logs.add(&configured)], [Printed::Greeting, Printed::Nothing]);
+        let starts = [logs.add(&configured), logs.add(&configured)];
+        assert_eq!(starts, [Printed::Greeting(3), Printed::Greeting(4)]);
+        assert_eq!([logs.is_reloaded(3), logs.is_reloaded(4), logs.is_reloaded(4)], [false, true, false]);
+        assert_eq!(logs.add(&configured), Printed::Nothing);
+
+        logs.add(STOPPED_LINE);
+        logs.print("error: could not compile `chats`\n");
+        logs.add(STOPPED_LINE);
+        assert_eq!(logs.add(&configured), Printed::Greeting(6));
+        assert!(!logs.is_reloaded(6), "not all functions run");
     }
 
     #[test]
@@ -524,6 +605,10 @@ mod tests {
         let (logs, _folder) = logs(Format::Text);
         logs.print("error: could not compile\n");
         assert_eq!(logs.state().last_message, "error: could not compile\n");
+        logs.state().stopped_at = now_ms();
+        logs.add(STOPPED_LINE);
+        assert_eq!(logs.state().last_message, "error: could not compile\n", "a late line of the same reload");
+        logs.state().stopped_at = 0;
         logs.add(STOPPED_LINE);
         assert_eq!(logs.state().last_message, "");
     }

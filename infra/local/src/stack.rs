@@ -46,25 +46,24 @@ pub(crate) fn private_files(folder: &Path) -> impl Iterator<Item = PathBuf> {
 #[derive(Args, Clone, Copy)]
 pub(crate) struct Ports {
     /// Port of the API and the function URL
-    #[arg(long = "api-port", env = "API_PORT", default_value_t = Self::API)]
+    #[arg(long = "api-port", env = "API_PORT", default_value_t = Self::DEFAULT.api)]
     pub(crate) api: u16,
     /// Port of the development Clerk
-    #[arg(long = "clerk-port", env = "CLERK_PORT", default_value_t = Self::CLERK)]
+    #[arg(long = "clerk-port", env = "CLERK_PORT", default_value_t = Self::DEFAULT.clerk)]
     pub(crate) clerk: u16,
     /// Port of the WebSocket API
-    #[arg(long = "live-port", env = "LIVE_PORT", default_value_t = 9001)]
+    #[arg(long = "live-port", env = "LIVE_PORT", default_value_t = Self::DEFAULT.live)]
     pub(crate) live: u16,
     /// Port of DynamoDB
-    #[arg(long = "dynamodb-port", env = "DYNAMODB_PORT", default_value_t = 8000)]
+    #[arg(long = "dynamodb-port", env = "DYNAMODB_PORT", default_value_t = Self::DEFAULT.dynamodb)]
     pub(crate) dynamodb: u16,
     /// Port of the example application
-    #[arg(long = "web-port", env = "WEB_PORT", default_value_t = 3000)]
+    #[arg(long = "web-port", env = "WEB_PORT", default_value_t = Self::DEFAULT.web)]
     pub(crate) web: u16,
 }
 
 impl Ports {
-    pub(crate) const API: u16 = 9000;
-    pub(crate) const CLERK: u16 = 4500;
+    pub(crate) const DEFAULT: Self = Self { api: 9000, clerk: 4500, live: 9001, dynamodb: 8000, web: 3000 };
 }
 
 /// The options of `run`.
@@ -157,8 +156,8 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         return Ok(());
     }
     let mut functions = Functions::start(&environment, folder, reload, release, &logs).await?;
-    let note_doctor = middleware::from_fn_with_state(Arc::clone(&logs), logs::note_doctor);
-    let router = api::router(&template, functions.address(), ports.api, origins.clone()).layer(note_doctor.clone());
+    let note = middleware::from_fn_with_state(Arc::clone(&logs), logs::note);
+    let router = api::router(&template, functions.address(), ports.api, origins.clone()).layer(note.clone());
     let mut serving = JoinSet::new();
     serving.spawn(async move { axum::serve(api_listener, router).await });
     let invoke = functions.address();
@@ -166,7 +165,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let websocket_api = template.websocket_api.clone();
     let router =
         websocket::router(websocket_api, invoker.clone(), limits, ports.live, origins.clone(), access_key, connections);
-    serving.spawn(async move { axum::serve(live_listener, router.layer(note_doctor)).await });
+    serving.spawn(async move { axum::serve(live_listener, router.layer(note)).await });
     let _polling = streams.poll(&invoker, &is_used);
     let ready = async {
         let application = async {
@@ -231,6 +230,10 @@ pub(crate) struct Running {
     pub(crate) front_ends: Vec<String>,
     /// Those among them that `WEB_ORIGINS` adds.
     pub(crate) more_origins: Vec<String>,
+    /// The origins on this machine whose pages were rejected.
+    pub(crate) rejected_origins: Vec<String>,
+    /// The variables that `make run` and `cargo dev` need to use this stack, if it has not the default ports and folder.
+    pub(crate) variables: String,
 }
 
 impl Running {
@@ -256,6 +259,8 @@ impl Running {
             settings: public.filter_map(|name| Some((name.to_owned(), environment.get(name)?.clone()))).collect(),
             front_ends: origins(ports, more),
             more_origins: more.clone(),
+            rejected_origins: Vec::new(),
+            variables: variables(ports, folder),
         }
     }
 
@@ -341,6 +346,8 @@ pub(crate) fn environment(
         ("CLERK_AUTHORIZED_PARTIES", origins.join(",")),
         ("CLERK_ISSUER", issuer(ports)),
         ("CLERK_WEBHOOK_SIGNING_SECRET", secrets.webhook_secret.clone()),
+        // A proxy cannot reach this machine's development Clerk.
+        ("NO_PROXY", "127.0.0.1,localhost".to_owned()),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into()
@@ -404,13 +411,37 @@ fn empty(folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The variables of ports and of a folder that are not the default ones, each with a space after it.
+fn variables(ports: Ports, folder: &Path) -> String {
+    let Ports { api, clerk, live, dynamodb, web } = ports;
+    let default = Ports::DEFAULT;
+    let ports = [
+        ("API_PORT", api, default.api),
+        ("CLERK_PORT", clerk, default.clerk),
+        ("LIVE_PORT", live, default.live),
+        ("DYNAMODB_PORT", dynamodb, default.dynamodb),
+        ("WEB_PORT", web, default.web),
+    ];
+    let ports = ports.into_iter().filter(|(_, port, default)| port != default);
+    let ports = ports.map(|(name, port, _)| format!("{name}={port} "));
+    let folder = Some(folder).filter(|folder| **folder != default_folder());
+    ports.chain(folder.map(|folder| format!("LOCAL_DATA={} ", quoted(folder)))).collect()
+}
+
+/// A path as an argument of a shell.
+pub(crate) fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte));
+    if is_plain { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
 /// Commands to try, which find this stack.
 fn commands(ports: Ports, folder: &Path) -> String {
     let Ports { api, clerk, dynamodb, .. } = ports;
-    // The first two commands need only Clerk's port.
-    let set = if clerk == Ports::CLERK { String::new() } else { format!("CLERK_PORT={clerk} ") };
+    // The first two commands need only Clerk's port and the folder.
+    let set = variables(Ports { clerk, ..Ports::DEFAULT }, folder);
     let credentials = folder.join(dynamodb::CREDENTIALS);
-    let credentials = credentials.display();
+    let credentials = quoted(&credentials);
     format!(
         "\
 {set}cargo dev user create --id user_ada --email ada@example.com --first-name Ada
@@ -436,4 +467,18 @@ Try, in another terminal:
 ready
 "
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_unusual_places_are_named() {
+        assert_eq!(variables(Ports::DEFAULT, &default_folder()), "");
+        let ports = Ports { clerk: 4501, web: 3001, ..Ports::DEFAULT };
+        let folder = Path::new("/tmp/it's mine");
+        let expected = r"CLERK_PORT=4501 WEB_PORT=3001 LOCAL_DATA='/tmp/it'\''s mine' ";
+        assert_eq!(variables(ports, folder), expected);
+    }
 }

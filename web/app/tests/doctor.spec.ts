@@ -39,7 +39,7 @@ async function ofOrigin(token: string, azp: string, { data }: Stack) {
 }
 
 test("a wrong secret, party or table is found by the dashboard and by the doctor", async ({ page, request }) => {
-  const broken = await start(await newPlace(), "--api-only");
+  let broken = await start(await newPlace(), "--api-only");
   try {
     expect(await doctor(broken)).toEqual([]);
     expect(await dashboard(page, broken)).toEqual([]);
@@ -69,11 +69,27 @@ test("a wrong secret, party or table is found by the dashboard and by the doctor
     await page.getByRole("row").filter({ hasText: "token_unauthorized_party" }).getByRole("link").click();
     await expect(page.getByText("Add it as browsers write it")).toBeVisible();
 
+    // A page of a front end that the stack does not know.
+    const rejected = await request.get(`${broken.api}/chats`, { headers: { origin } });
+    expect(rejected.status()).toBe(403);
+    expect(await doctor(broken)).toEqual(["parties"]);
+    expect(await dashboard(page, broken)).toEqual(["✗ parties"]);
+    await expect(page.locator("code").filter({ hasText: `WEB_ORIGINS=${origin} make run` })).toBeVisible();
+    await page.goto(`${broken.dashboard}/requests`);
+    await page.getByRole("row").filter({ hasText: "origin_not_allowed" }).getByRole("link").click();
+    await expect(page.getByText("Start the stack with its origin in")).toBeVisible();
+    await broken.stop();
+    // With the same ports, so that the token's issuer stays.
+    broken = await start({ data: broken.data, ports: broken.ports }, "--api-only");
+
     expect(await database("DeleteTable", { TableName: "ChatsTable" }, broken)).toBe(200);
     expect((await call(jwt)).status()).toBe(500);
     expect(await doctor(broken)).toEqual(["tables"]);
     expect(await doctor(broken, "--token", jwt)).toEqual(["tables"]);
     expect(await dashboard(page, broken)).toEqual(["✗ tables"]);
+    await page.goto(`${broken.dashboard}/data?table=ChatsTable`);
+    await expect(page.getByRole("alert")).toContainText("ChatsTable cannot be read");
+    await page.getByLabel("Table", { exact: true }).selectOption("UsersTable");
     await page.goto(broken.dashboard);
     await expect(page.getByRole("alert")).toContainText("ChatsTable");
     await expect(page.getByRole("region", { name: "Last problems" })).toContainText("internal");

@@ -253,7 +253,9 @@ impl Clerk {
             }
         };
         let timestamp = i64::try_from(timestamp)?;
-        let signature = Webhook::new(&secret)?.sign(id, timestamp, signed.as_bytes())?;
+        // The first of several, as after a rotation.
+        let secret = secret.split_whitespace().next().unwrap_or_default();
+        let signature = Webhook::new(secret)?.sign(id, timestamp, signed.as_bytes())?;
         Ok(request.header("svix-id", id).header("svix-timestamp", timestamp).header("svix-signature", signature))
     }
 }

@@ -92,7 +92,10 @@ async fn list(State(dashboard): Site, Query(Part { table, user, after }): Query<
         members.insert("ExpressionAttributeValues".to_owned(), json!({ ":user": { "S": user } }));
         Operation::Query
     };
-    let found = dashboard.database(operation, request).await?;
+    let (found, error) = match dashboard.database(operation, request).await {
+        Ok(found) => (found, None),
+        Err(error) => (Value::Null, Some(format!("{} cannot be read: {error:#}", chosen.name))),
+    };
     let found_items = found.get("Items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let items = found_items.get(..PAGE).unwrap_or(found_items);
     let tables = dashboard.tables.iter().map(|table| (table.name.as_str(), table.name.as_str()));
@@ -113,7 +116,8 @@ async fn list(State(dashboard): Site, Query(Part { table, user, after }): Query<
             }
             section {
                 h2 { "Items of " (chosen.name) }
-                @if items.is_empty() { p { "No items." } }
+                @if let Some(error) = error { p .problem role="alert" { (error) } }
+                @else if items.is_empty() { p { "No items." } }
                 @for item in items { (summary(chosen, item)) }
                 nav aria-label="Items" {
                     @if !after.is_empty() { a href=(url(&chosen.name, &user, None)) { "First page" } " " }

@@ -123,7 +123,8 @@ pub(crate) fn programs(dashboard: Arc<Dashboard>, port: u16) -> Router {
     let running = async |State(dashboard): Site, request: Request| {
         let expected = format!("Bearer {}", dashboard.clerk.secrets().secret_key);
         if request.headers().get(header::AUTHORIZATION).is_some_and(|sent| sent.as_bytes() == expected.as_bytes()) {
-            Json(&dashboard.running).into_response()
+            Json(Running { rejected_origins: dashboard.logs.rejected_origins(), ..dashboard.running.clone() })
+                .into_response()
         } else {
             StatusCode::UNAUTHORIZED.into_response()
         }

@@ -55,8 +55,10 @@ pub(super) async fn page(State(dashboard): Site) -> Page {
             section {
                 h2 { "Health" }
                 // Not at once: the checks make requests, which the page would show.
-                div hx-get="/health" hx-trigger="click from:find a" hx-select="#checks" hx-swap="innerHTML" {
-                    a href="/health" { "Run the checks of " code { "cargo dev doctor" } }
+                div #health {
+                    a href="/health" hx-get="/health" hx-target="#health" hx-select="#checks" {
+                        "Run the checks of " code { "cargo dev doctor" }
+                    }
                 }
             }
             section {
@@ -122,7 +124,8 @@ fn versions() -> Vec<String> {
 
 /// The checks of `cargo dev doctor`.
 pub(super) async fn health(State(dashboard): Site) -> Page {
-    let checks = doctor::local(&dashboard.running, &dashboard.folder, Vec::new(), None).await?;
+    let rejected = dashboard.logs.rejected_origins();
+    let checks = doctor::local(&dashboard.running, &dashboard.folder, rejected, None).await?;
     Ok(layout::page("Health", "/", html! { (list(&checks)) }))
 }
 

@@ -8,6 +8,7 @@ use aws_sdk_dynamodb::{
     config::{BehaviorVersion, Credentials, Region, retry::RetryConfig},
 };
 use reqwest::StatusCode;
+use serde_json::Value;
 
 use super::{Check, Place, Target, client, report, token};
 use crate::{
@@ -18,6 +19,9 @@ use crate::{
     template::Template,
 };
 
+/// What makes a user, who then has a token.
+const CREATE: &str =
+    "cargo dev user create --id user_ada --email ada@example.com # then: cargo dev token --user user_ada";
 /// What repairs a damaged file.
 const FRESH: &str = "make run FRESH=1 # stop the running stack first; deletes its data";
 
@@ -30,7 +34,8 @@ pub(crate) async fn examine(
 ) -> Result<Vec<Check>> {
     let secrets = Secrets::load(folder).map_err(|error| format!("{error:#}"));
     let secret = secrets.and_then(|secrets| secrets.ok_or_else(|| "it is missing".to_owned()));
-    let access_key = dynamodb::access_key(folder)?.unwrap_or_default();
+    let access_key =
+        dynamodb::access_key(folder)?.context("the access key of DynamoDB is missing. Start the stack again")?;
     let config = Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::from_static("us-east-1"))
@@ -41,6 +46,7 @@ pub(crate) async fn examine(
     let Template { tables, functions, .. } = Template::load()?;
     let origins = more_origins(running, &front_ends, token);
     let is_damaged = secret.is_err();
+    let user = newest_user(running, secret.as_ref().ok()).await;
     let target = Target {
         place: Place::Local,
         settings: running.settings.clone(),
@@ -58,9 +64,31 @@ pub(crate) async fn examine(
     checks.push(Check::of("permissions", Place::Local, permissions(folder)));
     for Check { name, fix, .. } in &mut checks {
         let is_secret = *name == "secret" && is_damaged;
-        *fix = fix.take().map(|fix| if is_secret { FRESH.to_owned() } else { fix.replace("<ORIGINS>", &origins) });
+        let Some(found) = fix else { continue };
+        let found = if is_secret { FRESH } else { found.as_str() };
+        let found = if origins.is_empty() {
+            found.replace("WEB_ORIGINS=<ORIGINS> ", "")
+        } else {
+            found.replace("<ORIGINS>", &origins)
+        };
+        let found = found.replace("<DATA>", &stack::quoted(folder));
+        let found = match &user {
+            Some(user) => found.replace("<USER>", user),
+            None => found.replace("cargo dev token --user <USER>", CREATE),
+        };
+        // Only these read the variables.
+        let is_own = ["make run", "cargo dev", "WEB_ORIGINS="].iter().any(|begin| found.starts_with(begin));
+        *fix = Some(if is_own { running.variables.clone() + &found } else { found });
     }
     Ok(checks)
+}
+
+/// The id of the newest user that is not banned.
+async fn newest_user(running: &Running, secrets: Option<&Secrets>) -> Option<String> {
+    let users = client(Place::Local).ok()?.get(format!("{}/v1/users?limit=100", running.clerk));
+    let users = users.bearer_auth(&secrets?.secret_key).send().await.ok()?.json::<Value>().await.ok()?;
+    let user = users.as_array()?.iter().find(|user| user.get("banned") == Some(&Value::Bool(false)))?;
+    Some(user.get("id")?.as_str()?.to_owned())
 }
 
 /// The value of `WEB_ORIGINS` with which the stack accepts `front_ends` and the origin of a token, besides those that it
@@ -98,7 +126,13 @@ pub(crate) async fn report_running(
     as_json: bool,
 ) -> Result<()> {
     let checks = match running(port, folder).await {
-        Ok(running) => examine(&running, folder, front_ends, token).await?,
+        Ok(running) => {
+            let front_ends = running.rejected_origins.iter().cloned().chain(front_ends).collect();
+            match examine(&running, folder, front_ends, token).await {
+                Ok(checks) => checks,
+                Err(error) => vec![Check::not_running(Place::Local, &error)],
+            }
+        }
         Err(error) => {
             let check = Check::not_running(Place::Local, &error);
             vec![if Secrets::load(folder).is_err() { Check { fix: Some(FRESH.to_owned()), ..check } } else { check }]

@@ -11,7 +11,7 @@ mod token;
 
 pub(crate) use local::{examine as local, report_running};
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, io::Write, time::Duration};
 
 use anyhow::{Result, ensure};
 use aws_sdk_dynamodb::Client;
@@ -70,7 +70,16 @@ impl Target {
         let http = client(place)?;
         let mut checks = issuer::checks(self, &http).await;
         checks.extend(api::checks(self, &http).await);
-        checks.push(Check::of("tables", place, tables::check(self).await));
+        checks.push(match tables::misnamed(self) {
+            Some(sentence) => {
+                let fix = match place {
+                    Place::Local => "make run # correct template.yaml and stop the running stack first",
+                    Place::Aws => "make deploy STAGE=<Stage> # correct template.yaml first",
+                };
+                Check { fix: Some(fix.to_owned()), ..Check::of("tables", place, Err(sentence)) }
+            }
+            None => Check::of("tables", place, tables::check(self).await),
+        });
         if let Some(token) = token {
             checks.extend(token::checks(self, &http, token, &checks).await);
         }
@@ -171,7 +180,7 @@ pub const NAMES: &[&str] = &[
 ];
 
 /// The command that repairs what a check finds, with what to do before it as a comment. The caller replaces the names in
-/// angle brackets: `ORIGINS` of a local stack, parameters and outputs of a deployed one.
+/// angle brackets: of a local stack `ORIGINS`, `DATA` and `USER`, of a deployed one its parameters and outputs.
 fn fix(name: &str, place: Place) -> &'static str {
     const RESTART: &str = "make run # stop the running stack first";
     let (local, aws) = match name {
@@ -199,24 +208,24 @@ fn fix(name: &str, place: Place) -> &'static str {
             "aws secretsmanager put-secret-value --secret-id <WebhookSecretArn> --secret-string file://secret.txt",
         ),
         "tables" => (
-            "make run # stop the running stack first; FRESH=1 if the template's keys or indexes have changed",
+            "make run # stop the running stack first; FRESH=1 if keys, indexes or expiry in the template have changed",
             "make deploy STAGE=<Stage> # or undo what aws cloudformation detect-stack-drift finds in the nested stack",
         ),
         "permissions" => (
-            "chmod -R go= .local",
+            "chmod -R go= <DATA>",
             "aws cloudformation detect-stack-drift --stack-name <STACK> # undo what it finds in the roles",
         ),
         "token-form" | "token-header" | "token-key" | "token-signature" | "token-type" | "token-time" => (
-            "cargo dev token --user user_ada",
-            "cargo ops doctor --token TOKEN # what getToken() returns in the browser, at once",
+            "cargo dev token --user <USER>",
+            "cargo ops doctor --stack <STACK> --token TOKEN # what getToken() returns in the browser, at once",
         ),
         "token-issuer" => (
-            "cargo dev token --user user_ada",
+            "cargo dev token --user <USER>",
             "make deploy STAGE=<Stage> # set ClerkIssuer to the token's iss in samconfig.toml first",
         ),
         "token-session" => (
-            "cargo dev token --user user_ada",
-            "cargo ops doctor --token TOKEN # finish signing in, or sign in again, first",
+            "cargo dev token --user <USER>",
+            "cargo ops doctor --stack <STACK> --token TOKEN # finish signing in, or sign in again, first",
         ),
         "alarms" => (
             RESTART,
@@ -225,7 +234,7 @@ fn fix(name: &str, place: Place) -> &'static str {
         ),
         "last-event" => (
             RESTART,
-            "cargo ops doctor # send a test event to <WebhookUrl> first: Testing, under Webhooks in Clerk's dashboard",
+            "cargo ops doctor --stack <STACK> # send a test event to <WebhookUrl> first: Testing, under Webhooks in Clerk's dashboard",
         ),
         "erasure" => {
             (RESTART, "aws lambda invoke --function-name <STACK>-scheduled-erasure --invocation-type Event /dev/null")
@@ -252,8 +261,10 @@ pub fn report(checks: &[Check], as_json: bool) -> Result<()> {
                 json!({ "name": name, "passed": passed, "sentence": sentence, "fix": fix })
             })
             .collect();
-        println!("{:#}", json!({ "checks": checks }));
+        // A reader such as head may have ended.
+        let _ = writeln!(std::io::stdout(), "{:#}", json!({ "checks": checks }));
     } else {
+        let mut output = anstream::stdout();
         for Check { name, outcome, sentence, fix } in checks {
             let (mark, color) = match outcome {
                 Outcome::Passed => ("✓", anstyle::AnsiColor::Green),
@@ -261,9 +272,9 @@ pub fn report(checks: &[Check], as_json: bool) -> Result<()> {
                 Outcome::Skipped => ("-", anstyle::AnsiColor::Yellow),
             };
             let color = color.on_default();
-            anstream::println!("{color}{mark}{color:#} {name:<16} {}", printable(sentence));
+            let _ = writeln!(output, "{color}{mark}{color:#} {name:<16} {}", printable(sentence));
             if let Some(fix) = fix {
-                anstream::println!("  {:<16} fix: {fix}", "");
+                let _ = writeln!(output, "  {:<16} fix: {fix}", "");
             }
         }
     }
@@ -274,6 +285,12 @@ pub fn report(checks: &[Check], as_json: bool) -> Result<()> {
 
 /// An HTTP error without the URL, whose query could have a secret, but with its causes.
 fn described(error: reqwest::Error) -> String {
+    if error.is_timeout() {
+        return format!(
+            "no response within {} s. The function may not start or, if it is edited, not compile",
+            TIMEOUT.as_secs()
+        );
+    }
     let error = error.without_url();
     let mut text = error.to_string();
     let mut source = std::error::Error::source(&error);

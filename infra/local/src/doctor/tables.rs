@@ -6,32 +6,49 @@ use serde_json::{Value, json};
 use super::Target;
 use crate::template::Table;
 
+/// A function's variable with the name of another table than the one for which it is named.
+pub(super) fn misnamed(target: &Target) -> Option<String> {
+    target.functions.iter().find_map(|function| {
+        function.tables.iter().find_map(|(variable, table)| {
+            let named = named_for(target, variable).filter(|named| named != table)?;
+            Some(format!("{variable} of {} is {table} in template.yaml, not {named}.", function.binary))
+        })
+    })
+}
+
 pub(super) async fn check(target: &Target) -> Result<String, String> {
-    for function in &target.functions {
-        for (variable, table) in &function.tables {
-            if let Some(named) = named_for(target, variable).filter(|named| named != table) {
-                return Err(format!("{variable} of {} is {table} in the template, not {named}.", function.binary));
-            }
-        }
-    }
+    let mut broken = Vec::new();
     for (table, name) in &target.tables {
-        let id = &table.name;
-        let name = name.as_deref().ok_or_else(|| format!("The stack has no {id}."))?;
-        compare(target, table, name).await.map_err(|difference| format!("{id}: {difference}."))?;
+        let compared = match name {
+            Some(name) => compare(target, table, name).await,
+            None => Err("it is missing".to_owned()),
+        };
+        broken.extend(compared.err().map(|difference| format!("{}: {difference}.", table.name)));
+    }
+    if !broken.is_empty() {
+        return Err(broken.join(" "));
     }
     Ok(format!("All {} tables have the template's keys, indexes, expiry and streams.", target.tables.len()))
 }
 
 /// The table for which a variable is named, such as `ChatsTable` for `CHATS_TABLE`.
 fn named_for<'a>(target: &'a Target, variable: &str) -> Option<&'a str> {
-    let words = variable.replace('_', "");
+    let words = variable.replace('_', "").to_ascii_lowercase();
     let ids = target.tables.iter().map(|(table, _)| table.name.as_str());
-    ids.into_iter().find(|id| id.eq_ignore_ascii_case(&words))
+    let is_end = |id: &&str| id.to_ascii_lowercase().ends_with(&words);
+    // LiveConnectionsTable is in CONNECTIONS_TABLE.
+    let mut found: Vec<_> = ids.filter(is_end).collect();
+    found.sort_by_key(|id| id.len());
+    found.first().copied()
 }
 
 async fn compare(target: &Target, table: &Table, name: &str) -> Result<(), String> {
     let described = target.database.describe_table().table_name(name).send().await;
-    let described = described.map_err(|error| aws::describe(&error))?.table.ok_or("it cannot be described")?;
+    let described = described.map_err(|error| match error.as_service_error() {
+        Some(error) if error.is_resource_not_found_exception() => "it is missing".to_owned(),
+        _ => aws::describe(&error),
+    })?;
+    let described = described.table.ok_or("it cannot be described")?;
     let keys = |keys: &[aws_sdk_dynamodb::types::KeySchemaElement]| -> Value {
         keys.iter()
             .map(|key| json!({ "AttributeName": key.attribute_name(), "KeyType": key.key_type().as_str() }))
@@ -72,7 +89,7 @@ async fn compare(target: &Target, table: &Table, name: &str) -> Result<(), Strin
             .any(|status| expiry.time_to_live_status() == Some(status))
     });
     if expiry.and_then(|expiry| expiry.attribute_name) != table.ttl_attribute {
-        return Err("its items expire by another attribute than the template's".to_owned());
+        return Err("its items do not expire as the template says".to_owned());
     }
     Ok(())
 }

@@ -188,7 +188,7 @@ async fn a_healthy_stack_passes_all_checks() {
 
 #[tokio::test]
 async fn each_broken_thing_fails_exactly_its_check() {
-    let cases: [(&str, Break); 26] = [
+    let cases: [(&str, Break); 27] = [
         ("settings", |fixture| set(fixture, "CLERK_MAX_TOKEN_LIFETIME", "a minute")),
         ("settings", |fixture| set(fixture, "CLERK_AUTHORIZED_PARTIES", "app.example.com")),
         ("settings", |fixture| set(fixture, "CLERK_ISSUER", "clerk.example.com")),
@@ -226,6 +226,10 @@ async fn each_broken_thing_fails_exactly_its_check() {
         ("tables", |fixture| {
             let chats = fixture.target.functions.iter_mut().find(|function| function.binary == "chats");
             chats.expect("a function").tables.insert("CHATS_TABLE".to_owned(), "UsersTable".to_owned());
+        }),
+        ("tables", |fixture| {
+            let connect = fixture.target.functions.iter_mut().find(|function| function.binary == "live-connect");
+            connect.expect("a function").tables.insert("CONNECTIONS_TABLE".to_owned(), "ChatsTable".to_owned());
         }),
     ];
     for (name, breaks) in cases {
@@ -287,7 +291,9 @@ fn every_check_has_a_fix_of_its_own() {
     for name in NAMES {
         for place in [Place::Local, Place::Aws] {
             let mut fix = fix(name, place).to_owned();
-            for known in ["ORIGINS", "STACK", "Stage", "AlarmTopicArn", "WebhookSecretArn", "WebhookUrl"] {
+            for known in
+                ["ORIGINS", "DATA", "USER", "STACK", "Stage", "AlarmTopicArn", "WebhookSecretArn", "WebhookUrl"]
+            {
                 fix = fix.replace(&format!("<{known}>"), "known");
             }
             assert!(!fix.contains('<'), "{name}: {fix}");
