@@ -80,7 +80,7 @@ async fn every_listener_rejects_rebound_hosts_and_pages_of_other_origins() {
         ("host", "evil.example:9000"),
         ("host", "localhost"),
         ("origin", "null"),
-        ("origin", "http://localhost:5999"),
+        ("origin", "http://127.0.0.2:5999"),
         ("origin", "http://evil.example"),
         ("sec-fetch-site", "cross-site"),
         ("sec-fetch-site", "same-site"),
