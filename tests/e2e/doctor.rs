@@ -101,7 +101,10 @@ fn doctor_finds_what_is_broken() {
 fn doctor_says_what_repairs_a_failure() {
     let output = doctor(stack().data(), &["--origin", "http://localhost:5173"]);
     let printed = String::from_utf8(output.stdout).expect("UTF-8");
-    assert!(printed.contains("✗ parties") && printed.contains("WEB_ORIGINS=http://localhost:5173 make run"), "{printed}");
+    assert!(
+        printed.contains("✗ parties") && printed.contains("WEB_ORIGINS=http://localhost:5173 make run"),
+        "{printed}"
+    );
     let errors = String::from_utf8(output.stderr).expect("UTF-8");
     assert!(errors.contains("1 of") && errors.contains("checks failed"), "{errors}");
 }

@@ -116,6 +116,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let template = Template::load()?;
     let database = dynamodb::open(&folder.join(dynamodb::FILES[0]), &template)?;
     let streams = Streams::open(&database, &template)?;
+    let pending = Arc::clone(&streams.pending);
     let access_key = dynamodb::access_key_or_make(folder)?;
     let webhook = template.functions.iter().find(|function| function.has_url);
     let webhook = webhook.map(|function| url_path(&function.binary)).context("no function has a URL")?;
@@ -142,6 +143,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         tables: template.tables.clone(),
         connections: Arc::clone(&connections),
         logs: Arc::clone(&logs),
+        pending,
         running: running.clone(),
         folder: folder.clone(),
     });
@@ -232,6 +234,8 @@ pub(crate) struct Running {
     pub(crate) more_origins: Vec<String>,
     /// The origins on this machine whose pages were rejected.
     pub(crate) rejected_origins: Vec<String>,
+    /// A sentence for each table whose changes no function processes.
+    pub(crate) failing_streams: Vec<String>,
     /// The variables that `make run` and `cargo dev` need to use this stack, if it has not the default ports and folder.
     pub(crate) variables: String,
 }
@@ -260,6 +264,7 @@ impl Running {
             front_ends: origins(ports, more),
             more_origins: more.clone(),
             rejected_origins: Vec::new(),
+            failing_streams: Vec::new(),
             variables: variables(ports, folder),
         }
     }

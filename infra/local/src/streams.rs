@@ -1,6 +1,10 @@
 //! DynamoDB Streams, whose records are delivered to functions as Lambda does with the template's event source mappings.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use anyhow::{Context, Error, Result, anyhow};
 use dynoxide::Database;
@@ -8,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::{
     sync::watch,
     task::{JoinSet, spawn_blocking},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
@@ -21,32 +25,82 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// The shortest and the longest delay before a failed batch is retried. It doubles with each retry.
 const RETRY_DELAYS: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(3)];
 
+/// A function that has not responded for this long counts as failing.
+const SLOW: Duration = Duration::from_secs(5);
+
+/// The batches that no function has processed yet, by table.
+#[derive(Default)]
+pub(crate) struct Pending(Mutex<BTreeMap<String, Batch>>);
+
+/// A batch, or one before it of the same stream.
+struct Batch {
+    function: String,
+    since: Instant,
+    error: Option<String>,
+}
+
+impl Pending {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Batch>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, source: &EventSource) {
+        let batch = || Batch { function: source.function.clone(), since: Instant::now(), error: None };
+        self.lock().entry(source.table.clone()).or_insert_with(batch);
+    }
+
+    fn end(&self, table: &str, error: Option<&Error>) {
+        let mut batches = self.lock();
+        match (error, batches.get_mut(table)) {
+            (Some(error), Some(batch)) => batch.error = Some(format!("{error:#}")),
+            _ => drop(batches.remove(table)),
+        }
+    }
+
+    /// A sentence for each table whose changes are not processed.
+    pub(crate) fn failures(&self) -> Vec<String> {
+        let sentence = |(table, Batch { function, since, error }): (&String, &Batch)| {
+            let slow = (since.elapsed() > SLOW).then_some("it does not respond");
+            let reason = error.as_deref().or(slow)?;
+            Some(format!("{function} does not process the changes of {table}: {reason}."))
+        };
+        self.lock().iter().filter_map(sentence).collect()
+    }
+}
+
 /// A table's stream from the start of the local stack, whatever the mapping's starting position. No connection is older.
 struct Stream {
     database: Database,
     source: EventSource,
     arn: String,
     iterator: String,
+    pending: Arc<Pending>,
 }
 
 /// The streams of the template's event source mappings.
-pub(crate) struct Streams(Vec<Stream>);
+pub(crate) struct Streams {
+    streams: Vec<Stream>,
+    pub(crate) pending: Arc<Pending>,
+}
 
 impl Streams {
     /// The template's streams, from their present ends.
     pub(crate) fn open(database: &Database, template: &Template) -> Result<Self> {
-        let open = |source: &EventSource| Stream::open(database.clone(), source).with_context(|| source.table.clone());
-        Ok(Self(template.event_sources.iter().map(open).collect::<Result<_>>()?))
+        let pending = Arc::<Pending>::default();
+        let open = |source: &EventSource| {
+            Stream::open(database.clone(), source, Arc::clone(&pending)).with_context(|| source.table.clone())
+        };
+        Ok(Self { streams: template.event_sources.iter().map(open).collect::<Result<_>>()?, pending })
     }
 
     /// Invokes the functions with new records until the tasks are dropped. `used` changes with every request to the engine.
     pub(crate) fn poll(self, functions: &Invoker, used: &watch::Receiver<()>) -> JoinSet<()> {
-        self.0.into_iter().map(|stream| stream.poll(functions.clone(), used.clone())).collect()
+        self.streams.into_iter().map(|stream| stream.poll(functions.clone(), used.clone())).collect()
     }
 }
 
 impl Stream {
-    fn open(database: Database, source: &EventSource) -> Result<Self> {
+    fn open(database: Database, source: &EventSource, pending: Arc<Pending>) -> Result<Self> {
         let table = database.describe_table(serde_json::from_value(json!({ "TableName": source.table }))?)?;
         let label = table.table.latest_stream_label.context("it has no stream")?;
         let arn = format!("arn:aws:dynamodb:us-east-1:000000000000:table/{}/stream/{label}", source.table);
@@ -54,7 +108,8 @@ impl Stream {
         let shard = described.stream_description.shards.into_iter().next().context("its stream has no shard")?;
         let request = json!({ "StreamArn": arn, "ShardId": shard.shard_id, "ShardIteratorType": "LATEST" });
         let iterator = database.get_shard_iterator(serde_json::from_value(request)?)?.shard_iterator;
-        Ok(Self { database, source: source.clone(), arn, iterator: iterator.context("its stream has no iterator")? })
+        let iterator = iterator.context("its stream has no iterator")?;
+        Ok(Self { database, source: source.clone(), arn, iterator, pending })
     }
 
     async fn poll(mut self, functions: Invoker, mut used: watch::Receiver<()>) {
@@ -104,8 +159,11 @@ impl Stream {
             if batch.is_empty() {
                 continue;
             }
+            self.pending.begin(&self.source);
             let invoked = functions.invoke(function, &json!({ "Records": batch })).await;
-            let Some((first, error)) = self.failure(&batch, invoked) else { continue };
+            let failure = self.failure(&batch, invoked);
+            self.pending.end(table, failure.as_ref().map(|(_, error)| error));
+            let Some((first, error)) = failure else { continue };
             let mut failed = batch.split_off(first);
             if attempts == delivery.maximum_retry_attempts {
                 eprintln!("{function} gave up on {} changes of {table}: {error:#}", failed.len());
@@ -147,8 +205,6 @@ impl Stream {
 #[cfg(test)]
 #[allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails where something is missing")]
 mod tests {
-    use std::sync::Arc;
-
     use tokio::sync::mpsc;
 
     use super::*;
@@ -162,6 +218,7 @@ mod tests {
         used: watch::Sender<()>,
         /// The ids of the items of each invocation.
         invocations: mpsc::UnboundedReceiver<Vec<String>>,
+        pending: Arc<Pending>,
         _folder: tempfile::TempDir,
         _polling: JoinSet<()>,
     }
@@ -203,9 +260,10 @@ mod tests {
             });
             let (used, is_used) = watch::channel(());
             put(&database, "before");
-            let polling =
-                Streams::open(&database, &template).expect("it has a stream").poll(&functions.await, &is_used);
-            Self { database, used, invocations, _folder: folder, _polling: polling }
+            let streams = Streams::open(&database, &template).expect("it has a stream");
+            let pending = Arc::clone(&streams.pending);
+            let polling = streams.poll(&functions.await, &is_used);
+            Self { database, used, invocations, pending, _folder: folder, _polling: polling }
         }
 
         fn put(&self, ids: &[&str]) {
@@ -314,6 +372,24 @@ mod tests {
                 assert!(without.iter().any(|ids| ids.contains(&(*id).to_owned())), "{id}: {invocations:?}");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_table_whose_changes_are_not_processed_is_named_until_they_are() {
+        let process: Process = |invocation, records| {
+            if invocation < 4 { Err(json!({ "errorType": "Poison" })) } else { Ok(failed(records, &[])) }
+        };
+        let mut table = Table::start(delivery(1, 10), None, process).await;
+        table.put(&["a"]);
+        for _ in 0..2 {
+            table.invocation().await;
+        }
+        let failures = table.pending.failures();
+        let expected = "notify does not process the changes of NotesTable: the function failed:";
+        assert!(failures.len() == 1 && failures[0].starts_with(expected), "{failures:?}");
+        table.put(&["b"]);
+        table.until("b").await;
+        assert_eq!(table.pending.failures(), [] as [&str; 0]);
     }
 
     #[tokio::test]

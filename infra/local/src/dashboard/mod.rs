@@ -28,7 +28,7 @@ use tower::ServiceExt;
 use tower_http::services::ServeFile;
 
 use crate::{
-    clerk::Clerk, functions::workspace, guard::Guard, logs::Logs, stack::Running, template::Table,
+    clerk::Clerk, functions::workspace, guard::Guard, logs::Logs, stack::Running, streams::Pending, template::Table,
     websocket::Connections,
 };
 
@@ -45,6 +45,7 @@ pub(crate) struct Dashboard {
     pub(crate) tables: Vec<Table>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) logs: Arc<Logs>,
+    pub(crate) pending: Arc<Pending>,
     pub(crate) running: Running,
     pub(crate) folder: PathBuf,
 }
@@ -52,6 +53,12 @@ pub(crate) struct Dashboard {
 type Site = State<Arc<Dashboard>>;
 
 impl Dashboard {
+    /// What runs, with what has happened since the start.
+    fn now(&self) -> Running {
+        let (rejected_origins, failing_streams) = (self.logs.rejected_origins(), self.pending.failures());
+        Running { rejected_origins, failing_streams, ..self.running.clone() }
+    }
+
     /// Calls Clerk's Backend API, as Clerk's own dashboard does. An error has Clerk's status and sentence.
     async fn backend(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, PageError> {
         let (status, body) = self.call_backend(method, path, body).await?;
@@ -123,8 +130,7 @@ pub(crate) fn programs(dashboard: Arc<Dashboard>, port: u16) -> Router {
     let running = async |State(dashboard): Site, request: Request| {
         let expected = format!("Bearer {}", dashboard.clerk.secrets().secret_key);
         if request.headers().get(header::AUTHORIZATION).is_some_and(|sent| sent.as_bytes() == expected.as_bytes()) {
-            Json(Running { rejected_origins: dashboard.logs.rejected_origins(), ..dashboard.running.clone() })
-                .into_response()
+            Json(dashboard.now()).into_response()
         } else {
             StatusCode::UNAUTHORIZED.into_response()
         }

@@ -124,8 +124,7 @@ fn versions() -> Vec<String> {
 
 /// The checks of `cargo dev doctor`.
 pub(super) async fn health(State(dashboard): Site) -> Page {
-    let rejected = dashboard.logs.rejected_origins();
-    let checks = doctor::local(&dashboard.running, &dashboard.folder, rejected, None).await?;
+    let checks = doctor::local(&dashboard.now(), &dashboard.folder, Vec::new(), None).await?;
     Ok(layout::page("Health", "/", html! { (list(&checks)) }))
 }
 

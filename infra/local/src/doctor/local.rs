@@ -44,6 +44,7 @@ pub(crate) async fn examine(
         .retry_config(RetryConfig::disabled())
         .http_client(aws::http_client(None));
     let Template { tables, functions, .. } = Template::load()?;
+    let front_ends: Vec<_> = running.rejected_origins.iter().cloned().chain(front_ends).collect();
     let origins = more_origins(running, &front_ends, token);
     let is_damaged = secret.is_err();
     let user = newest_user(running, secret.as_ref().ok()).await;
@@ -61,6 +62,10 @@ pub(crate) async fn examine(
         database: Client::from_conf(config.build()),
     };
     let mut checks = target.examine(token).await?;
+    let failing = running.failing_streams.join(" ");
+    let streams =
+        if failing.is_empty() { Ok("The functions process the changes of the tables.") } else { Err(failing) };
+    checks.push(Check::of("streams", Place::Local, streams.map(str::to_owned)));
     checks.push(Check::of("permissions", Place::Local, permissions(folder)));
     for Check { name, fix, .. } in &mut checks {
         let is_secret = *name == "secret" && is_damaged;
@@ -126,13 +131,10 @@ pub(crate) async fn report_running(
     as_json: bool,
 ) -> Result<()> {
     let checks = match running(port, folder).await {
-        Ok(running) => {
-            let front_ends = running.rejected_origins.iter().cloned().chain(front_ends).collect();
-            match examine(&running, folder, front_ends, token).await {
-                Ok(checks) => checks,
-                Err(error) => vec![Check::not_running(Place::Local, &error)],
-            }
-        }
+        Ok(running) => match examine(&running, folder, front_ends, token).await {
+            Ok(checks) => checks,
+            Err(error) => vec![Check::not_running(Place::Local, &error)],
+        },
         Err(error) => {
             let check = Check::not_running(Place::Local, &error);
             vec![if Secrets::load(folder).is_err() { Check { fix: Some(FRESH.to_owned()), ..check } } else { check }]
@@ -143,7 +145,9 @@ pub(crate) async fn report_running(
 
 /// What the running stack says about itself.
 async fn running(port: u16, folder: &Path) -> Result<Running> {
-    let secrets = Secrets::load(folder)?.context("the local stack has never run")?;
+    let secrets = Secrets::load(folder)?;
+    let unknown = || format!("no local stack has run with LOCAL_DATA={}", stack::quoted(folder));
+    let secrets = secrets.with_context(unknown)?;
     let request =
         client(Place::Local)?.get(format!("http://127.0.0.1:{port}{RUNNING}")).bearer_auth(secrets.secret_key);
     let response = request.send().await;

@@ -13,7 +13,7 @@ use super::{Check, Outcome, Target, api};
 const STEPS: [(&str, &str, &[&str]); 10] = [
     ("token-form", "The token has the form of a session token.", &[]),
     ("token-header", "The token is signed with RS256.", &[]),
-    ("token-key", "The token's key is known.", &[]),
+    ("token-key", "The token's key is known.", &["iss"]),
     ("token-signature", "The signature is valid.", &[]),
     ("token-type", "It is a token of a user's session.", &["sub", "sid"]),
     ("token-issuer", "The issuer is this stack's.", &["iss"]),
