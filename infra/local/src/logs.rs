@@ -27,6 +27,7 @@ use uuid::Uuid;
 
 use crate::{
     clerk::{Clerk, now_ms},
+    functions::url_path,
     guard::{ORIGIN_NOT_ALLOWED, Rejected},
 };
 
@@ -34,8 +35,8 @@ use crate::{
 const KEPT: usize = 1000;
 /// The header of the doctor's own requests. The developer did not make them, so their lines are neither printed nor kept.
 pub(crate) const DOCTOR: HeaderName = HeaderName::from_static("x-local-doctor");
-/// The longest time between a request of the doctor and its line, in milliseconds.
-const DOCTORS_TIMEOUT: u64 = 30_000;
+/// The longest time between a request of the doctor and its line, in milliseconds: until the function compiles.
+const DOCTORS_TIMEOUT: u64 = 600_000;
 /// The message of the line that each instance of a function writes when it starts.
 const CONFIGURED: &str = "configured";
 /// The begin of cargo-lambda's lines for instances when code has changed: for those that it stops, and for those that ended
@@ -124,9 +125,12 @@ struct Greeting {
 }
 
 /// A request of the doctor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 struct DoctorsRequest {
     id: Uuid,
+    method: String,
+    /// As in its line.
+    route: String,
     /// Milliseconds since the epoch.
     began_at: u64,
     ended_at: Option<u64>,
@@ -144,18 +148,20 @@ struct State {
     stopped_at: u64,
     /// How many have started since the begin.
     started: u64,
-    /// Whether code has not compiled since then.
+    /// Whether code has not compiled since then, and when that was last said.
     has_failed: bool,
+    failed_at: u64,
     /// The last message on standard error since then. Each instance of a function repeats the compiler's.
     last_message: String,
 }
 
 impl State {
-    /// Whether the line of a request, written at this time, is one of the doctor's. Each has one line.
-    fn is_doctors(&mut self, at: u64) -> bool {
+    /// Whether the line of a request is one of the doctor's. Each has one line.
+    fn is_doctors(&mut self, line: &Line) -> bool {
         let has_written = |request: &DoctorsRequest| {
             let until = request.ended_at.unwrap_or(request.began_at + DOCTORS_TIMEOUT);
-            (request.began_at..=until).contains(&at)
+            (request.began_at..=until).contains(&line.at)
+                && (line.text("method"), line.text("route")) == (request.method.as_str(), request.route.as_str())
         };
         let found = self.doctors.iter().position(has_written);
         found.map(|position| self.doctors.swap_remove(position)).is_some()
@@ -173,11 +179,17 @@ pub(crate) async fn note(Logged(logs): Logged<Arc<Logs>>, request: Request, next
         }
         return response;
     }
-    let (id, began_at) = (Uuid::new_v4(), now_ms());
+    let (id, began_at, method) = (Uuid::new_v4(), now_ms(), request.method().to_string());
+    let route = match request.uri().path() {
+        _ if request.headers().contains_key(header::SEC_WEBSOCKET_KEY) => "/$connect",
+        path if path.starts_with(&url_path("")) => "/",
+        path => path,
+    };
     {
+        let route = route.to_owned();
         let doctors = &mut logs.state().doctors;
         doctors.retain(|request| began_at < request.began_at + DOCTORS_TIMEOUT);
-        doctors.push(DoctorsRequest { id, began_at, ended_at: None });
+        doctors.push(DoctorsRequest { id, method, route, began_at, ended_at: None });
     }
     let response = next.run(request).await;
     if let Some(request) = logs.state().doctors.iter_mut().find(|request| request.id == id) {
@@ -270,7 +282,9 @@ impl Logs {
 
     fn print(&self, message: &str) {
         let mut state = self.state();
-        state.has_failed |= message.contains(END_OF_ERRORS);
+        if message.contains(END_OF_ERRORS) {
+            (state.has_failed, state.failed_at) = (true, now_ms());
+        }
         if self.format == Format::Json || state.last_message != message {
             eprint!("{message}");
             message.clone_into(&mut state.last_message);
@@ -304,7 +318,6 @@ impl Logs {
     pub(crate) fn rejected_origins(&self) -> Vec<String> {
         let lines = self.recent().into_iter().filter(|line| line.text("code") == ORIGIN_NOT_ALLOWED);
         let urls = lines.filter_map(|line| Url::parse(line.text("origin")).ok());
-        let is_local = |url: &Url| url.host_str().is_some_and(|host| ["localhost", "127.0.0.1"].contains(&host));
         let mut origins: Vec<_> = urls.filter(is_local).map(|url| url.origin().ascii_serialization()).collect();
         origins.sort();
         origins.dedup();
@@ -326,7 +339,7 @@ impl Logs {
         let mut state = self.state();
         let is_early = |line: &Line| self.greeting.get().is_none_or(|greeting| line.at <= greeting.at);
         let kept = line.as_ref().filter(|line| (line.is_request() || line.is_batch()) && !is_early(line));
-        let kept = kept.filter(|line| !(line.is_request() && state.is_doctors(line.at)));
+        let kept = kept.filter(|line| !(line.is_request() && state.is_doctors(line)));
         if let Some(line) = kept {
             state.lines.push_back(line.clone());
             if state.lines.len() > KEPT {
@@ -344,8 +357,9 @@ impl Logs {
             Some(line) => Printed::Text(readable(line, self.clerk.user_with_tag(line.text("user")).as_deref())),
             None if STOPPED.iter().any(|begin| text.starts_with(begin)) => {
                 let now = now_ms();
+                let is_over = |at: u64| u128::from(now.saturating_sub(at)) > RELOAD_PAUSE.as_millis();
                 // Otherwise, it is a late line of the same reload.
-                if u128::from(now.saturating_sub(state.stopped_at)) > RELOAD_PAUSE.as_millis() {
+                if is_over(state.stopped_at) && is_over(state.failed_at) {
                     state.has_failed = false;
                     state.last_message.clear();
                 }
@@ -407,6 +421,12 @@ fn readable(line: &Line, user: Option<&str>) -> String {
         }
     }
     text
+}
+
+/// Whether a page is served by this machine.
+pub(crate) fn is_local(url: &Url) -> bool {
+    let is_host = |host| ["localhost", "127.0.0.1"].contains(&host);
+    ["http", "https"].contains(&url.scheme()) && url.host_str().is_some_and(is_host)
 }
 
 /// A text without characters that change what a terminal shows, such as control characters and changes of direction.
@@ -534,7 +554,10 @@ mod tests {
         let (logs, _folder) = logs(Format::Text);
         logs.greet(String::new());
         let later = now_ms() + 10;
-        let doctors = |began_at, ended_at| DoctorsRequest { id: Uuid::new_v4(), began_at, ended_at };
+        let doctors = |began_at, ended_at| {
+            let (method, route) = ("GET".to_owned(), "/chats/{chat}".to_owned());
+            DoctorsRequest { id: Uuid::new_v4(), method, route, began_at, ended_at }
+        };
         logs.state().doctors = vec![doctors(later, Some(later + 2)), doctors(later + 5, None)];
         for at in [later + 1, later + 6] {
             assert_eq!(logs.add(&request(at, 401, json!({}))), Printed::Nothing);
@@ -544,18 +567,21 @@ mod tests {
         assert_eq!(logs.recent().len(), 1, "each has only one line");
         logs.state().doctors = vec![doctors(later, Some(later + 2))];
         logs.add(&request(later + 3, 401, json!({})));
-        assert_eq!(logs.recent().len(), 2, "it ended before");
+        logs.add(&request(later + 1, 401, json!({ "method": "DELETE" })));
+        assert_eq!(logs.recent().len(), 3, "it ended before, or was another");
     }
 
     #[test]
     fn rejected_pages_of_this_machine_are_known() {
         let (logs, _folder) = logs(Format::Text);
         drop(logs.greeting.set(Greeting { text: String::new(), at: 0 }));
-        for origin in ["http://localhost:5173", "https://evil.example", "null", "http://localhost:5173"] {
+        for origin in
+            ["http://localhost:5173", "https://evil.example", "null", "app://localhost", "http://localhost:5173"]
+        {
             logs.keep_rejected(ORIGIN_NOT_ALLOWED, "GET", Some(origin));
         }
         logs.keep_rejected("host_not_allowed", "GET", Some("http://localhost:1"));
-        assert_eq!(logs.recent().len(), 5);
+        assert_eq!(logs.recent().len(), 6);
         assert_eq!(logs.rejected_origins(), ["http://localhost:5173"]);
     }
 
@@ -609,7 +635,13 @@ mod tests {
         logs.add(STOPPED_LINE);
         assert_eq!(logs.state().last_message, "error: could not compile\n", "a late line of the same reload");
         logs.state().stopped_at = 0;
+        logs.state().failed_at = now_ms();
+        logs.add("ERROR command exited code=101");
+        assert!(logs.state().has_failed, "of the code that has just not compiled");
+        logs.state().stopped_at = 0;
+        logs.state().failed_at = 0;
         logs.add(STOPPED_LINE);
+        assert!(!logs.state().has_failed);
         assert_eq!(logs.state().last_message, "");
     }
 }

@@ -134,7 +134,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let live = format!("127.0.0.1:{}/{}", ports.live, template.websocket_api.stage);
     environment.insert("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI".to_owned(), format!("http://{live}"));
     let live = format!("ws://{live}");
-    let running = Running::new(ports, &options, &webhook, &live, &environment);
+    let running = Running::new(ports, &options, &webhook, &live, &environment, &template);
     let connections = Arc::<Connections>::default();
     let logs = Logs::new(options.logs, Arc::clone(&clerk));
     let dashboard = Arc::new(Dashboard {
@@ -236,6 +236,8 @@ pub(crate) struct Running {
     pub(crate) rejected_origins: Vec<String>,
     /// A sentence for each table whose changes no function processes.
     pub(crate) failing_streams: Vec<String>,
+    /// The variables of each function, by its binary, with the name of a table, and these names.
+    pub(crate) tables: BTreeMap<String, BTreeMap<String, String>>,
     /// The variables that `make run` and `cargo dev` need to use this stack, if it has not the default ports and folder.
     pub(crate) variables: String,
 }
@@ -248,7 +250,9 @@ impl Running {
         webhook: &str,
         live: &str,
         environment: &BTreeMap<String, String>,
+        template: &Template,
     ) -> Self {
+        let tables = template.functions.iter();
         let url = |port| format!("http://127.0.0.1:{port}");
         let public = ["CLERK_ISSUER", "CLERK_AUTHORIZED_PARTIES"].into_iter();
         Self {
@@ -265,6 +269,7 @@ impl Running {
             more_origins: more.clone(),
             rejected_origins: Vec::new(),
             failing_streams: Vec::new(),
+            tables: tables.map(|function| (function.binary.clone(), function.tables.clone())).collect(),
             variables: variables(ports, folder),
         }
     }
@@ -417,7 +422,7 @@ fn empty(folder: &Path) -> Result<()> {
 }
 
 /// The variables of ports and of a folder that are not the default ones, each with a space after it.
-fn variables(ports: Ports, folder: &Path) -> String {
+pub(crate) fn variables(ports: Ports, folder: &Path) -> String {
     let Ports { api, clerk, live, dynamodb, web } = ports;
     let default = Ports::DEFAULT;
     let ports = [

@@ -6,7 +6,7 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Result, anyhow};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use clerk_auth::WebhookVerifier;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -335,10 +335,31 @@ impl Stored {
 
 fn read<T: DeserializeOwned>(file: &Path) -> Result<Option<T>> {
     let Some(content) = files::read(file)? else { return Ok(None) };
-    let value = serde_json::from_slice(&content);
-    value.map(Some).with_context(|| format!("{} is damaged. Start once with `make run FRESH=1`", file.display()))
+    // serde's own message can contain a secret.
+    let value = serde_json::from_slice(&content).map_err(|error| {
+        let (file, line) = (file.display(), error.line());
+        anyhow!("{file} is damaged in line {line}. Start once with `make run FRESH=1`")
+    });
+    value.map(Some)
 }
 
 fn write<T: Serialize>(file: &Path, value: &T) -> Result<()> {
     files::write(file, &serde_json::to_vec_pretty(value)?)
+}
+
+#[cfg(test)]
+#[allow(clippy::expect_used, reason = "a test fails where something is missing")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_error_of_a_damaged_file_has_no_secret() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for content in [r#""sk_test_SECRET""#, r#"{ "secret_key": "", "key": "SECRET" }"#, "{\n"] {
+            std::fs::write(folder.path().join(SECRETS), content).expect("written");
+            let error = Secrets::load(folder.path()).err().expect("it is damaged");
+            let text = format!("{error:#}");
+            assert!(text.contains("is damaged in line") && !text.contains("SECRET"), "{text}");
+        }
+    }
 }

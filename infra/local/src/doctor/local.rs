@@ -10,12 +10,13 @@ use aws_sdk_dynamodb::{
 use reqwest::StatusCode;
 use serde_json::Value;
 
-use super::{Check, Place, Target, client, report, token};
+use super::{Check, Outcome, Place, Target, client, report, token};
 use crate::{
     clerk::Secrets,
     dashboard::RUNNING,
     dynamodb,
-    stack::{self, Running},
+    logs::is_local,
+    stack::{self, Ports, Running},
     template::Template,
 };
 
@@ -43,7 +44,11 @@ pub(crate) async fn examine(
         .endpoint_url(&running.dynamodb)
         .retry_config(RetryConfig::disabled())
         .http_client(aws::http_client(None));
-    let Template { tables, functions, .. } = Template::load()?;
+    let Template { tables, mut functions, .. } = Template::load()?;
+    // What runs can be older than the template.
+    for function in &mut functions {
+        function.tables = running.tables.get(&function.binary).cloned().unwrap_or_default();
+    }
     let front_ends: Vec<_> = running.rejected_origins.iter().cloned().chain(front_ends).collect();
     let origins = more_origins(running, &front_ends, token);
     let is_damaged = secret.is_err();
@@ -65,7 +70,12 @@ pub(crate) async fn examine(
     let failing = running.failing_streams.join(" ");
     let streams =
         if failing.is_empty() { Ok("The functions process the changes of the tables.") } else { Err(failing) };
-    checks.push(Check::of("streams", Place::Local, streams.map(str::to_owned)));
+    let has_tables = !checks.iter().any(|check| check.name == "tables" && check.outcome == Outcome::Failed);
+    checks.push(if has_tables {
+        Check::of("streams", Place::Local, streams.map(str::to_owned))
+    } else {
+        Check::skipped("streams", "It depends on a check that has failed.")
+    });
     checks.push(Check::of("permissions", Place::Local, permissions(folder)));
     for Check { name, fix, .. } in &mut checks {
         let is_secret = *name == "secret" && is_damaged;
@@ -83,7 +93,13 @@ pub(crate) async fn examine(
         };
         // Only these read the variables.
         let is_own = ["make run", "cargo dev", "WEB_ORIGINS="].iter().any(|begin| found.starts_with(begin));
-        *fix = Some(if is_own { running.variables.clone() + &found } else { found });
+        let origins = running.more_origins.join(",");
+        let kept = if origins.is_empty() || !found.starts_with("make run") {
+            String::new()
+        } else {
+            format!("WEB_ORIGINS={origins} ")
+        };
+        *fix = Some(if is_own { format!("{}{kept}{found}", running.variables) } else { found });
     }
     Ok(checks)
 }
@@ -100,7 +116,8 @@ async fn newest_user(running: &Running, secrets: Option<&Secrets>) -> Option<Str
 /// accepts already.
 fn more_origins(running: &Running, front_ends: &[String], token: Option<&str>) -> String {
     let of_token = token.and_then(|token| token::claims(token).get("azp")?.as_str()?.parse::<url::Url>().ok());
-    let of_token = of_token.map(|url| url.origin().ascii_serialization());
+    // Anyone can make a token that is not verified yet.
+    let of_token = of_token.filter(is_local).map(|url| url.origin().ascii_serialization());
     let mut origins: Vec<_> = running.more_origins.iter().chain(front_ends).cloned().chain(of_token).collect();
     // A shell must read the command as it is meant, whatever a token has.
     let is_plain = |origin: &str| origin.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":/.-[]".contains(&byte));
@@ -133,14 +150,21 @@ pub(crate) async fn report_running(
     let checks = match running(port, folder).await {
         Ok(running) => match examine(&running, folder, front_ends, token).await {
             Ok(checks) => checks,
-            Err(error) => vec![Check::not_running(Place::Local, &error)],
+            Err(error) => vec![not_running(port, folder, &error)],
         },
         Err(error) => {
-            let check = Check::not_running(Place::Local, &error);
-            vec![if Secrets::load(folder).is_err() { Check { fix: Some(FRESH.to_owned()), ..check } } else { check }]
+            vec![not_running(port, folder, &error)]
         }
     };
     report(&checks, as_json)
+}
+
+/// The check of a stack that cannot be examined, of which only Clerk's port and the folder are known.
+fn not_running(port: u16, folder: &Path, error: &anyhow::Error) -> Check {
+    let check = Check::not_running(Place::Local, error);
+    let fix = if Secrets::load(folder).is_err() { FRESH } else { "make run" };
+    let variables = stack::variables(Ports { clerk: port, ..Ports::DEFAULT }, folder);
+    Check { fix: Some(variables + fix), ..check }
 }
 
 /// What the running stack says about itself.

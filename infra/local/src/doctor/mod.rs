@@ -239,7 +239,10 @@ fn fix(name: &str, place: Place) -> &'static str {
         "erasure" => {
             (RESTART, "aws lambda invoke --function-name <STACK>-scheduled-erasure --invocation-type Event /dev/null")
         }
-        _ => (RESTART, "sam logs --stack-name <STACK>; make deploy STAGE=<Stage>"),
+        _ => (
+            "make run # stop the running stack first, and look at its output",
+            "sam logs --stack-name <STACK>; make deploy STAGE=<Stage>",
+        ),
     };
     match place {
         Place::Local => local,

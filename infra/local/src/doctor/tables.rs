@@ -11,7 +11,7 @@ pub(super) fn misnamed(target: &Target) -> Option<String> {
     target.functions.iter().find_map(|function| {
         function.tables.iter().find_map(|(variable, table)| {
             let named = named_for(target, variable).filter(|named| named != table)?;
-            Some(format!("{variable} of {} is {table} in template.yaml, not {named}.", function.binary))
+            Some(format!("{variable} of {} is {table}, not {named}.", function.binary))
         })
     })
 }
