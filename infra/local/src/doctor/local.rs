@@ -77,6 +77,8 @@ pub(crate) async fn examine(
         Check::skipped("streams", "It depends on a check that has failed.")
     });
     checks.push(Check::of("permissions", Place::Local, permissions(folder)));
+    let kept = running.more_origins.join(",");
+    let kept = if kept.is_empty() { kept } else { format!("WEB_ORIGINS={kept} ") };
     for Check { name, fix, .. } in &mut checks {
         let is_secret = *name == "secret" && is_damaged;
         let Some(found) = fix else { continue };
@@ -93,12 +95,7 @@ pub(crate) async fn examine(
         };
         // Only these read the variables.
         let is_own = ["make run", "cargo dev", "WEB_ORIGINS="].iter().any(|begin| found.starts_with(begin));
-        let origins = running.more_origins.join(",");
-        let kept = if origins.is_empty() || !found.starts_with("make run") {
-            String::new()
-        } else {
-            format!("WEB_ORIGINS={origins} ")
-        };
+        let kept = if found.starts_with("make run") { kept.as_str() } else { "" };
         *fix = Some(if is_own { format!("{}{kept}{found}", running.variables) } else { found });
     }
     Ok(checks)
