@@ -4,38 +4,75 @@ use std::{
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt,
     path::Path,
-    process::Output,
+    process::{Command, Output},
 };
 
+use axum::{Json, Router, routing::get};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
+use tokio::{net::TcpListener, task::spawn_blocking};
 
 use crate::{
     sample::new_id,
     stack::{program, stack},
 };
 
-/// Runs the doctor with the data in `folder`.
-fn doctor(folder: &Path, arguments: &[&str]) -> Output {
+/// The doctor with the data in `folder`.
+fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = stack().command(&program("local"));
     command.env("LOCAL_DATA", folder).arg("doctor").args(arguments);
-    command.output().expect("local runs")
+    command
 }
 
-/// The names of the checks that fail. No other text has a secret.
-fn failures(folder: &Path, arguments: &[&str]) -> Vec<String> {
-    let arguments: Vec<_> = arguments.iter().copied().chain(["--json"]).collect();
-    let output = doctor(folder, &arguments);
+fn doctor(folder: &Path, arguments: &[&str]) -> Output {
+    command(folder, arguments).output().expect("local runs")
+}
+
+/// The checks in the doctor's report, which has no secret.
+fn checks(doctor: &mut Command) -> Vec<Value> {
+    let output = doctor.arg("--json").output().expect("local runs");
     let printed = String::from_utf8(output.stdout).expect("UTF-8");
-    let report: Value = serde_json::from_str(&printed).expect("JSON");
-    let checks = report["checks"].as_array().expect("checks");
-    let failed = checks.iter().filter(|check| check["passed"] == false);
-    let failed: Vec<_> = failed.map(|check| check["name"].as_str().expect("a name").to_owned()).collect();
-    assert_eq!(output.status.success(), failed.is_empty(), "{printed}");
     for secret in [stack().webhook_secret(), text(&secrets(stack().data()), "secret_key")] {
         assert!(!printed.contains(&secret), "{printed}");
     }
-    failed
+    let report: Value = serde_json::from_str(&printed).expect("JSON");
+    let checks = report["checks"].as_array().expect("checks").clone();
+    assert_eq!(output.status.success(), failed(&checks).is_empty(), "{printed}");
+    checks
+}
+
+/// The names of the checks that fail.
+fn failed(checks: &[Value]) -> Vec<String> {
+    checks.iter().filter(|check| check["passed"] == false).map(|check| text(check, "name")).collect()
+}
+
+fn failures(folder: &Path, arguments: &[&str]) -> Vec<String> {
+    failed(&checks(&mut command(folder, arguments)))
+}
+
+/// The command that repairs what the only failed check finds.
+fn fix(checks: &[Value]) -> String {
+    let failed: Vec<_> = checks.iter().filter(|check| check["passed"] == false).collect();
+    assert_eq!(failed.len(), 1, "{checks:?}");
+    text(failed[0], "fix")
+}
+
+/// The checks of the stack as if it described itself with these changes.
+async fn checks_with(changes: Value, arguments: &'static [&str]) -> Vec<Value> {
+    const PATH: &str = "/v1/local-stack";
+    let described = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let described = described.get(format!("{}{PATH}", stack().clerk()));
+    let described = described.bearer_auth(text(&secrets(stack().data()), "secret_key")).send().await;
+    let mut described: Value = described.expect("a response").json().await.expect("JSON");
+    for (pointer, value) in changes.as_object().expect("changes") {
+        *described.pointer_mut(pointer).expect(pointer) = value.clone();
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("its address").port();
+    let router = Router::new().route(PATH, get(async || Json(described)));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let examined = move || checks(command(stack().data(), arguments).env("CLERK_PORT", port.to_string()));
+    spawn_blocking(examined).await.expect("it does not panic")
 }
 
 fn secrets(folder: &Path) -> Value {
@@ -95,6 +132,71 @@ fn doctor_finds_what_is_broken() {
     assert_eq!(failures(folder.path(), &[]), ["permissions"]);
 
     assert_eq!(failures(tempfile::tempdir().expect("a folder").path(), &[]), ["running"]);
+}
+
+#[tokio::test]
+async fn doctor_examines_what_runs_not_the_template() {
+    for table in ["UsersTable", "chats"] {
+        let changes = json!({ "/tables/chats/CHATS_TABLE": table, "/failing_streams": ["ChatsTable has failed."] });
+        let checks = checks_with(changes, &[]).await;
+        assert_eq!(failed(&checks), ["tables"], "the changes of a wrong table are not examined");
+        let tables = checks.iter().find(|check| check["name"] == "tables").expect("the check");
+        assert_eq!(tables["sentence"], format!("CHATS_TABLE of chats is {table}, not ChatsTable."));
+    }
+    let checks = checks_with(json!({ "/failing_streams": ["ChatsTable has failed."] }), &[]).await;
+    assert_eq!(failed(&checks), ["streams"]);
+}
+
+#[tokio::test]
+async fn fixes_keep_the_settings_of_the_stack() {
+    let changes = json!({ "/more_origins": ["http://localhost:4000"], "/failing_streams": ["ChatsTable has failed."] });
+    let fix_of_stream = fix(&checks_with(changes.clone(), &[]).await);
+    let data = format!("LOCAL_DATA={} WEB_ORIGINS=http://localhost:4000 make run", stack().data().display());
+    assert!(fix_of_stream.contains(&data) && fix_of_stream.contains("API_PORT="), "{fix_of_stream}");
+
+    let claims = BASE64_URL_SAFE_NO_PAD.encode(json!({ "azp": "https://evil.example" }).to_string());
+    let token: &'static str = format!("e30.{claims}.AAAA").leak();
+    let options: &[&str] = vec!["--origin", "http://localhost:5173", "--token", token].leak();
+    let mut found = checks_with(json!({ "/more_origins": ["http://localhost:4000"] }), options).await;
+    assert_eq!(failed(&found), ["parties", "token-form"]);
+    found.retain(|check| check["name"] == "parties");
+    let fix_of_party = fix(&found);
+    let origins = "WEB_ORIGINS=http://localhost:4000,http://localhost:5173 make run";
+    assert!(fix_of_party.contains(origins), "a token of another machine is not trusted: {fix_of_party}");
+
+    let found = checks(command(stack().data(), &[]).env("CLERK_PORT", "1"));
+    assert_eq!(failed(&found), ["running"]);
+    assert_eq!(fix(&found), format!("CLERK_PORT=1 LOCAL_DATA={} make run", stack().data().display()));
+}
+
+#[test]
+fn doctor_does_not_need_a_proxy() {
+    let id = format!("user_{}", new_id().replace('-', ""));
+    stack().local(&["user", "create", "--id", &id, "--email", "ada@example.com"]);
+    let token = stack().local(&["token", "--user", &id]);
+    let mut doctor = command(stack().data(), &["--token", &token]);
+    let proxies = ["HTTP_PROXY", "http_proxy", "ALL_PROXY"].map(|name| (name, "http://127.0.0.1:1"));
+    assert_eq!(failed(&checks(doctor.envs(proxies))), [] as [&str; 0]);
+}
+
+#[test]
+fn report_that_cannot_be_written_is_a_failure() {
+    for arguments in [&["--json"][..], &[]] {
+        let full = fs::File::options().write(true).open("/dev/full").expect("a device of Linux");
+        let output = command(stack().data(), arguments).stdout(full).output().expect("local runs");
+        assert!(!output.status.success());
+    }
+}
+
+#[test]
+fn what_cannot_be_examined_fails_a_check() {
+    let folder = copied();
+    fs::remove_file(folder.path().join("aws-credentials")).expect("removed");
+    let checks = checks(&mut command(folder.path(), &[]));
+    assert_eq!(failed(&checks), ["running"]);
+    assert!(text(&checks[0], "sentence").contains("access key of DynamoDB is missing"), "{checks:?}");
+    let fix = fix(&checks);
+    assert!(fix.contains("API_PORT=") && fix.ends_with(" make run"), "{fix}");
 }
 
 #[test]

@@ -425,8 +425,7 @@ fn readable(line: &Line, user: Option<&str>) -> String {
 
 /// Whether a page is served by this machine.
 pub(crate) fn is_local(url: &Url) -> bool {
-    let is_host = |host| ["localhost", "127.0.0.1"].contains(&host);
-    ["http", "https"].contains(&url.scheme()) && url.host_str().is_some_and(is_host)
+    ["http", "https"].contains(&url.scheme()) && clerk_auth::is_loopback(url)
 }
 
 /// A text without characters that change what a terminal shows, such as control characters and changes of direction.

@@ -178,7 +178,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
                 Some(server) => Proxy::to(server.address).router(),
                 None => web::router(&web::build(folder, &api, &live, &clerk).await?)?,
             };
-            Ok((Some(web::serve(listener, application, &clerk, origins)?), server))
+            Ok((Some(web::serve(listener, application, &clerk, origins, &logs)?), server))
         };
         let ((_application, mut server), ()) = tokio::try_join!(application, functions.ready(&template))?;
         logs.greet(greeting(&running, invoke));
@@ -356,8 +356,6 @@ pub(crate) fn environment(
         ("CLERK_AUTHORIZED_PARTIES", origins.join(",")),
         ("CLERK_ISSUER", issuer(ports)),
         ("CLERK_WEBHOOK_SIGNING_SECRET", secrets.webhook_secret.clone()),
-        // A proxy cannot reach this machine's development Clerk.
-        ("NO_PROXY", "127.0.0.1,localhost".to_owned()),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into()

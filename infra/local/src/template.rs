@@ -336,13 +336,17 @@ impl Function {
         let metadata: FunctionMetadata = yaml_serde::from_value(resource.metadata.clone())?;
         let properties: FunctionProperties = properties(resource)?;
         let variables = globals.function.environment.variables.iter().chain(&properties.environment.variables);
-        let table =
-            |value: &Value| tables.iter().find(|table| value == table.name.as_str()).map(|table| table.name.clone());
+        // Also under a name that is not a table's, which the doctor reports.
+        let table = |variable: &str, value: &Value| {
+            let value = value.as_str().filter(|value| !value.is_empty())?;
+            let is_table = variable.ends_with("_TABLE") || tables.iter().any(|table| table.name == value);
+            is_table.then(|| value.to_owned())
+        };
         let events = properties.events.into_values().filter(|event| event.r#type == "HttpApi");
         Ok(Self {
             name: name.to_owned(),
             binary: metadata.build_properties.binary,
-            tables: variables.filter_map(|(name, value)| Some((name.clone(), table(value)?))).collect(),
+            tables: variables.filter_map(|(name, value)| Some((name.clone(), table(name, value)?))).collect(),
             routes: events.map(|event| event.properties.path).collect(),
             has_url: properties.function_url_config.is_some(),
         })
@@ -443,7 +447,10 @@ mod tests {
     Metadata: { BuildProperties: { Binary: sketches } }
     Properties:
       Environment:
-        Variables: { SKETCHES_TABLE: !GetAtt Sketches.Outputs.Table, LINES_TABLE: !GetAtt Lines.Outputs.Table }
+        Variables:
+          SKETCHES_TABLE: !GetAtt Sketches.Outputs.Table
+          LINES_TABLE: !GetAtt Lines.Outputs.Table
+          OTHER_TABLE: unheard-of
       Events:
         Collection: { Type: HttpApi, Properties: { ApiId: !Ref Api, Path: /sketches, Method: ANY } }
         Items: { Type: HttpApi, Properties: { ApiId: !Ref Api, Path: "/sketches/{proxy+}", Method: ANY } }
@@ -469,6 +476,7 @@ mod tests {
             template.functions.iter().find(|function| function.binary == "sketches").expect("it is declared");
         assert_eq!(sketches.tables["SKETCHES_TABLE"], "SketchesTable");
         assert_eq!(sketches.tables["LINES_TABLE"], "LinesTable");
+        assert_eq!(sketches.tables["OTHER_TABLE"], "unheard-of", "the doctor reports it");
         assert_eq!(template.resources["LinesAccess"].properties["Roles"][0], "SketchesRole");
         for table in ["SketchesTable", "LinesTable"] {
             let source = template.event_sources.iter().find(|source| source.table == table).expect("it has a stream");

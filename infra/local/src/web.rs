@@ -18,7 +18,12 @@ use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
 use tokio::{net::TcpListener, process::Command, task::JoinHandle};
 use tower_http::services::{ServeDir, ServeFile};
 
-use crate::{clerk::Clerk, functions::workspace, guard::Guard};
+use crate::{
+    clerk::Clerk,
+    functions::workspace,
+    guard::Guard,
+    logs::{self, Logs},
+};
 
 /// Where `make` installs the packages with the scripts of Clerk's SDK and components.
 const CLERK_PACKAGES: &str = ".tools/clerk-browser/node_modules";
@@ -74,8 +79,10 @@ pub(crate) fn serve(
     application: Router,
     clerk: &Arc<Clerk>,
     origins: Vec<String>,
+    logs: &Arc<Logs>,
 ) -> Result<JoinHandle<std::io::Result<()>>> {
     let router = with_clerk(listener.local_addr()?.port(), application, clerk, origins);
+    let router = router.layer(middleware::from_fn_with_state(Arc::clone(logs), logs::note));
     Ok(tokio::spawn(async move { axum::serve(listener, router).await }))
 }
 

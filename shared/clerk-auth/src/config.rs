@@ -102,18 +102,23 @@ fn lifetime(seconds: &str) -> Option<Duration> {
     Some(lifetime).filter(|lifetime| !lifetime.is_zero() && *lifetime <= MAX_TOKEN_LIFETIME)
 }
 
+/// Whether a URL's host is this machine.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
 /// The issuer in the form that `iss` is compared with, and the URL of its keys.
 ///
 /// The template's parameter `ClerkIssuer` has the same rule as a pattern, except for loopback hosts.
 fn parse_issuer(text: &str) -> Result<(String, Url), &'static str> {
     let url = Url::parse(text).map_err(|_| "is not a URL. Write it like https://….clerk.accounts.dev")?;
     // The keys decide which tokens are trusted, so they must not cross a network unencrypted.
-    let loopback = match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
+    let loopback = is_loopback(&url);
     if url.scheme() != "https" && !(url.scheme() == "http" && loopback) {
         return Err("must begin with https:// (http only for loopback hosts)");
     }

@@ -15,7 +15,10 @@ use reqwest::StatusCode;
 use tokio::sync::watch;
 use url::Url;
 
-use crate::token_error::{TokenError, VerifyError};
+use crate::{
+    config::is_loopback,
+    token_error::{TokenError, VerifyError},
+};
 
 /// Keys are fetched again after this time, so that withdrawn keys expire.
 const FRESH_FOR: Duration = Duration::from_hours(1);
@@ -200,9 +203,10 @@ struct KeySet {
 
 async fn fetch(url: &Url) -> Result<HashMap<String, Arc<DecodingKey>>, FetchError> {
     // Built for each fetch: fetches are rare, and a pooled connection does not survive a freeze.
-    let client =
-        reqwest::Client::builder().timeout(FETCH_TIMEOUT).redirect(reqwest::redirect::Policy::none()).build()?;
-    let mut response = client.get(url.clone()).send().await?;
+    let client = reqwest::Client::builder().timeout(FETCH_TIMEOUT).redirect(reqwest::redirect::Policy::none());
+    // A proxy cannot reach this machine's development instance.
+    let client = if is_loopback(url) { client.no_proxy() } else { client };
+    let mut response = client.build()?.get(url.clone()).send().await?;
     if response.status() != StatusCode::OK {
         return Err(FetchError::Status(response.status()));
     }

@@ -17,7 +17,7 @@ mod values;
 mod verifier;
 mod webhook;
 
-pub use config::{Config, ConfigError, MAX_TOKEN_LIFETIME};
+pub use config::{Config, ConfigError, MAX_TOKEN_LIFETIME, is_loopback};
 pub use identity::{Identity, user_tag};
 pub use organization::{MalformedOrganization, Organization};
 pub use token_error::{TokenError, VerifyError};

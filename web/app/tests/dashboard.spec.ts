@@ -296,6 +296,29 @@ test("requests are live, filtered by the URL, and explained", async ({ page, req
   await check(page);
 });
 
+test("a page of another origin that the application's port rejects is listed", async ({ page, request }) => {
+  const { web, dashboard } = stack();
+  const rejected = await request.get(`${web}/clerk/v1/client`, { headers: { origin: "https://app.example" } });
+  expect(rejected.status()).toBe(403);
+  await page.goto(`${dashboard}/requests?code=origin_not_allowed`);
+  await page.getByRole("row").filter({ hasText: "local stack" }).getByRole("link").first().click();
+  await expect(page.getByRole("region", { name: "Log line" })).toContainText("https://app.example");
+});
+
+test("malformed URLs and methods get a page with the reason", async ({ page, request }) => {
+  const { dashboard } = stack();
+  for (const path of ["/users?offset=abc", "/requests/%ff", "/data/item"]) {
+    expect((await page.goto(`${dashboard}${path}`))?.status()).toBe(400);
+    await expect(page.getByRole("alert")).toContainText(/\w+ .*\.$/);
+    await expect(page.getByRole("link", { name: "Users", exact: true })).toBeVisible();
+  }
+  const deleted = await request.delete(`${dashboard}/users`);
+  expect(deleted.status()).toBe(405);
+  expect(await deleted.text()).toContain("Method Not Allowed.");
+  await page.goto(`${dashboard}/requests?status=7xx`);
+  await expect(page.getByText("No requests match.")).toBeVisible();
+});
+
 test("no page is wider than a small phone", async ({ page, request }) => {
   await page.setViewportSize({ width: 360, height: 740 });
   const { id } = await newAccount("Ada");

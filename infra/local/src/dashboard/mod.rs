@@ -35,6 +35,8 @@ use crate::{
 /// The script of htmx, in the version that `make` installs. Pages work without it.
 const HTMX: &str = ".tools/htmx/node_modules/htmx.org/dist/htmx.min.js";
 const STYLE: &str = include_str!("style.css");
+/// The type of axum's own texts.
+const TEXT: &str = "text/plain; charset=utf-8";
 /// The largest response of the development Clerk.
 const MAX_RESPONSE: usize = 64 << 20;
 
@@ -143,7 +145,7 @@ pub(crate) const RUNNING: &str = "/v1/local-stack";
 
 /// Pages run only the script of this port, and no other page can embed them.
 async fn with_headers(State(dashboard): Site, request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+    let mut response = as_page(next.run(request).await).await;
     let front_end = dashboard.running.front_ends.join(" ");
     let policy = format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'self' {front_end}; img-src data:; \
@@ -162,6 +164,20 @@ async fn with_headers(State(dashboard): Site, request: Request, next: Next) -> R
         headers.insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+/// axum's rejections of malformed queries, paths and forms are plain text.
+async fn as_page(response: Response) -> Response {
+    let is_page = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind != TEXT);
+    let status = response.status();
+    if is_page || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let text = to_bytes(response.into_body(), MAX_RESPONSE).await.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let sentence =
+        if text.is_empty() { status.canonical_reason().unwrap_or_default() } else { text.trim_end_matches('.') };
+    PageError(status, format!("{sentence}.")).into_response()
 }
 
 /// A page that says why it cannot be shown.

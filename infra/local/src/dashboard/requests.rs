@@ -70,13 +70,13 @@ async fn list(State(dashboard): Site, Query(filters): Query<Filters>) -> Markup 
             (layout::input("User", "user", &filters.user, "id or tag"))
             button { "Filter" }
         }
-        (rows(&dashboard, &filters, &shown))
+        (rows(&dashboard, &filters, &shown, if lines.is_empty() { "No requests yet." } else { "No requests match." }))
     };
     layout::page("Requests", "/requests", content)
 }
 
-/// The table, which is loaded again every two seconds.
-fn rows(dashboard: &Dashboard, filters: &Filters, lines: &[&Line]) -> Markup {
+/// The table, which is loaded again every two seconds, or the sentence `without` lines.
+fn rows(dashboard: &Dashboard, filters: &Filters, lines: &[&Line], without: &str) -> Markup {
     let Filters { function, status, code, user } = filters;
     let [function, status, code, user] = [function, status, code, user].map(|filter| layout::encoded(filter));
     let url = format!("/requests?function={function}&status={status}&code={code}&user={user}");
@@ -88,7 +88,7 @@ fn rows(dashboard: &Dashboard, filters: &Filters, lines: &[&Line]) -> Markup {
         div #requests .wrapping hx-get=(url) hx-trigger="every 2s" hx-select="#requests"
             hx-swap="outerMorph"
         {
-            @if lines.is_empty() { p { "No requests yet." } } @else {
+            @if lines.is_empty() { p { (without) } } @else {
                 (layout::table("Requests", &columns, html! { @for line in lines { (row(dashboard, line)) } }))
             }
         }

@@ -32,7 +32,12 @@ pub(crate) async fn examine(
     folder: &Path,
     front_ends: Vec<String>,
     token: Option<&str>,
-) -> Result<Vec<Check>> {
+) -> Vec<Check> {
+    let checks = checks(running, folder, front_ends, token).await;
+    checks.unwrap_or_else(|error| vec![not_running(&running.variables, folder, &error)])
+}
+
+async fn checks(running: &Running, folder: &Path, front_ends: Vec<String>, token: Option<&str>) -> Result<Vec<Check>> {
     let secrets = Secrets::load(folder).map_err(|error| format!("{error:#}"));
     let secret = secrets.and_then(|secrets| secrets.ok_or_else(|| "it is missing".to_owned()));
     let access_key =
@@ -145,36 +150,39 @@ pub(crate) async fn report_running(
     as_json: bool,
 ) -> Result<()> {
     let checks = match running(port, folder).await {
-        Ok(running) => match examine(&running, folder, front_ends, token).await {
-            Ok(checks) => checks,
-            Err(error) => vec![not_running(port, folder, &error)],
-        },
+        Ok(running) => examine(&running, folder, front_ends, token).await,
         Err(error) => {
-            vec![not_running(port, folder, &error)]
+            let variables = stack::variables(Ports { clerk: port, ..Ports::DEFAULT }, folder);
+            vec![not_running(&variables, folder, &error)]
         }
     };
     report(&checks, as_json)
 }
 
-/// The check of a stack that cannot be examined, of which only Clerk's port and the folder are known.
-fn not_running(port: u16, folder: &Path, error: &anyhow::Error) -> Check {
+/// The check of a stack that cannot be examined. `variables` are those of its ports and folder.
+fn not_running(variables: &str, folder: &Path, error: &anyhow::Error) -> Check {
     let check = Check::not_running(Place::Local, error);
-    let fix = if Secrets::load(folder).is_err() { FRESH } else { "make run" };
-    let variables = stack::variables(Ports { clerk: port, ..Ports::DEFAULT }, folder);
-    Check { fix: Some(variables + fix), ..check }
+    let is_damaged = Secrets::load(folder).is_err() || dynamodb::access_key(folder).is_err();
+    let fix = match Template::load() {
+        _ if is_damaged => FRESH,
+        Ok(_) => "make run",
+        Err(_) => "make run # correct template.yaml and stop the running stack first",
+    };
+    Check { fix: Some(format!("{variables}{fix}")), ..check }
 }
 
 /// What the running stack says about itself.
 async fn running(port: u16, folder: &Path) -> Result<Running> {
-    let secrets = Secrets::load(folder)?;
-    let unknown = || format!("no local stack has run with LOCAL_DATA={}", stack::quoted(folder));
-    let secrets = secrets.with_context(unknown)?;
-    let request =
-        client(Place::Local)?.get(format!("http://127.0.0.1:{port}{RUNNING}")).bearer_auth(secrets.secret_key);
-    let response = request.send().await;
+    let secret_key = Secrets::load(folder)?.map(|secrets| secrets.secret_key);
+    let request = client(Place::Local)?.get(format!("http://127.0.0.1:{port}{RUNNING}"));
+    let response = request.bearer_auth(secret_key.unwrap_or_default()).send().await;
     let response = response.ok().with_context(|| format!("no local stack runs with CLERK_PORT={port}"))?;
     let status = response.status();
-    ensure!(status != StatusCode::UNAUTHORIZED, "the stack with CLERK_PORT={port} has another LOCAL_DATA");
+    ensure!(
+        status != StatusCode::UNAUTHORIZED,
+        "the stack with CLERK_PORT={port} has other secrets than LOCAL_DATA={}",
+        stack::quoted(folder)
+    );
     ensure!(status.is_success(), "the stack with CLERK_PORT={port} returns {status}");
     Ok(response.json().await?)
 }

@@ -11,10 +11,15 @@ mod token;
 
 pub(crate) use local::{examine as local, report_running};
 
-use std::{collections::BTreeMap, io::Write, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io::{ErrorKind, Write},
+    time::Duration,
+};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use aws_sdk_dynamodb::Client;
+use clerk_auth::is_loopback;
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
@@ -68,7 +73,10 @@ impl Target {
     pub async fn examine(&self, token: Option<&str>) -> Result<Vec<Check>> {
         let place = self.place;
         let http = client(place)?;
-        let mut checks = issuer::checks(self, &http).await;
+        // The issuer of a local stack can be Clerk itself.
+        let issuer = self.setting("CLERK_ISSUER").and_then(|issuer| issuer.parse().ok());
+        let is_local = issuer.is_some_and(|issuer| is_loopback(&issuer));
+        let mut checks = issuer::checks(self, &client(if is_local { Place::Local } else { Place::Aws })?).await;
         checks.extend(api::checks(self, &http).await);
         checks.push(match tables::misnamed(self) {
             Some(sentence) => {
@@ -95,6 +103,7 @@ impl Target {
     }
 }
 
+/// A client of parts that run in `place`. A proxy cannot reach those on this machine.
 fn client(place: Place) -> Result<reqwest::Client> {
     let client = reqwest::Client::builder().timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none());
     let client = if place == Place::Local { client.no_proxy() } else { client };
@@ -264,8 +273,7 @@ pub fn report(checks: &[Check], as_json: bool) -> Result<()> {
                 json!({ "name": name, "passed": passed, "sentence": sentence, "fix": fix })
             })
             .collect();
-        // A reader such as head may have ended.
-        let _ = writeln!(std::io::stdout(), "{:#}", json!({ "checks": checks }));
+        written(writeln!(std::io::stdout(), "{:#}", json!({ "checks": checks })))?;
     } else {
         let mut output = anstream::stdout();
         for Check { name, outcome, sentence, fix } in checks {
@@ -275,15 +283,21 @@ pub fn report(checks: &[Check], as_json: bool) -> Result<()> {
                 Outcome::Skipped => ("-", anstyle::AnsiColor::Yellow),
             };
             let color = color.on_default();
-            let _ = writeln!(output, "{color}{mark}{color:#} {name:<16} {}", printable(sentence));
+            written(writeln!(output, "{color}{mark}{color:#} {name:<16} {}", printable(sentence)))?;
             if let Some(fix) = fix {
-                let _ = writeln!(output, "  {:<16} fix: {fix}", "");
+                written(writeln!(output, "  {:<16} fix: {fix}", ""))?;
             }
         }
     }
     let failed = checks.iter().filter(|check| check.outcome == Outcome::Failed).count();
     ensure!(failed == 0, "{failed} of {} checks failed", checks.len());
     Ok(())
+}
+
+/// A reader such as head may have ended.
+fn written(outcome: std::io::Result<()>) -> Result<()> {
+    let outcome = outcome.or_else(|error| if error.kind() == ErrorKind::BrokenPipe { Ok(()) } else { Err(error) });
+    outcome.context("the report cannot be written")
 }
 
 /// An HTTP error without the URL, whose query could have a secret, but with its causes.
