@@ -141,8 +141,9 @@ lint: $(TOOLS)/sam/installed $(TOOLS)/web/installed $(TOOLS)/cfn-lint/installed 
 	$(TOOLS)/typos/bin/typos
 	python3 infra/phrases.py
 	cargo clippy --workspace --all-targets --all-features -- --deny warnings
-	@# Its lock file follows the workspace's dependencies.
-	cargo metadata --format-version 1 --locked --manifest-path tests/fuzz/Cargo.toml > /dev/null
+	@# A workspace of its own, whose lock file follows this one's. A path in place of libFuzzer, so that it is not compiled.
+	cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
+	CUSTOM_LIBFUZZER_PATH=/dev/null cargo clippy --locked --manifest-path tests/fuzz/Cargo.toml --target-dir target -- --deny warnings
 	$(NPM) run lint
 	$(DENY) --workspace check --hide-inclusion-graph bans licenses sources
 	$(TOOLS)/zizmor/bin/zizmor --offline --quiet .github
