@@ -105,15 +105,48 @@ pub struct JobOutcome {
     pub failure: Option<String>,
 }
 
-/// The line of a scheduled job.
-#[metrics(emf::dimension_sets = [["function"]])]
-struct JobLog {
+/// The begin of every line.
+#[metrics]
+struct Begin {
     #[metrics(timestamp)]
     time: SystemTime,
     timestamp: String,
     level: &'static str,
     message: &'static str,
     function: &'static str,
+}
+
+impl Begin {
+    fn new(level: &'static str, message: &'static str) -> Self {
+        let time = SystemTime::now();
+        // In RFC 3339. Lambda takes a line's time and level from the members `timestamp` and `level`.
+        let timestamp = DateTime::from(time).fmt(date_time::Format::DateTime).unwrap_or_default();
+        Self { time, timestamp, level, message, function: function_name() }
+    }
+}
+
+/// What a line's requests to `DynamoDB` consumed.
+#[metrics]
+struct Capacity {
+    #[metrics(flags(NoMetric))]
+    dynamodb_requests: u64,
+    #[metrics(flags(NoMetric))]
+    read_units: f64,
+    #[metrics(flags(NoMetric))]
+    write_units: f64,
+}
+
+impl From<ConsumedCapacity> for Capacity {
+    fn from(ConsumedCapacity { requests, read_units, write_units }: ConsumedCapacity) -> Self {
+        Self { dynamodb_requests: requests, read_units, write_units }
+    }
+}
+
+/// The line of a scheduled job.
+#[metrics(emf::dimension_sets = [["function"]])]
+struct JobLog {
+    #[metrics(flatten)]
+    begin: Begin,
     request_id: String,
     #[metrics(flags(NoMetric))]
     users: u64,
@@ -129,12 +162,8 @@ struct JobLog {
 /// A request's line. Its numbers are not metrics: each metric costs money, and AWS's services count most of them.
 #[metrics]
 struct RequestLog {
-    #[metrics(timestamp)]
-    time: SystemTime,
-    timestamp: String,
-    level: &'static str,
-    message: &'static str,
-    function: &'static str,
+    #[metrics(flatten)]
+    begin: Begin,
     request_id: Option<String>,
     trace_id: Option<String>,
     user: Option<String>,
@@ -145,12 +174,8 @@ struct RequestLog {
     status: u16,
     #[metrics(flags(NoMetric))]
     duration_ms: f64,
-    #[metrics(flags(NoMetric))]
-    dynamodb_requests: u64,
-    #[metrics(flags(NoMetric))]
-    read_units: f64,
-    #[metrics(flags(NoMetric))]
-    write_units: f64,
+    #[metrics(flatten)]
+    capacity: Capacity,
     code: Option<&'static str>,
     cause: Option<String>,
 }
@@ -220,12 +245,8 @@ struct BatchFailureMetric {
 
 #[metrics]
 struct BatchLog {
-    #[metrics(timestamp)]
-    time: SystemTime,
-    timestamp: String,
-    level: &'static str,
-    message: &'static str,
-    function: &'static str,
+    #[metrics(flatten)]
+    begin: Begin,
     request_id: String,
     trace_id: Option<String>,
     #[metrics(flags(NoMetric))]
@@ -244,18 +265,14 @@ struct BatchLog {
     delay: Option<Duration>,
     #[metrics(flags(NoMetric))]
     duration_ms: f64,
-    #[metrics(flags(NoMetric))]
-    dynamodb_requests: u64,
-    #[metrics(flags(NoMetric))]
-    read_units: f64,
-    #[metrics(flags(NoMetric))]
-    write_units: f64,
+    #[metrics(flatten)]
+    capacity: Capacity,
 }
 
 impl RequestLog {
     /// Metrics are written at any level.
     fn write(self, outcome: Option<EventOutcome>) {
-        let (failed, version) = (self.level == ERROR, function_version());
+        let (failed, version) = (self.begin.level == ERROR, function_version());
         match outcome {
             Some(EventOutcome { event, outcome, .. }) if failed => {
                 write(EventFailureMetric { log: self, version, event, outcome, events: 1, failures: 1 });
@@ -308,18 +325,10 @@ pub(crate) async fn request(mut request: Request, next: Next) -> Response {
     let problem = response.extensions_mut().remove::<ProblemLog>();
     let outcome = response.extensions_mut().remove::<EventOutcome>();
     let (user, actor) = tag.0.get().cloned().map_or((None, None), |(user, actor)| (Some(user), actor));
-    let time = SystemTime::now();
+    // An unknown key is not a fault of the server: any client can invent one.
+    let is_undecided = problem.as_ref().is_some_and(|problem| problem.code == Code::TokenKeyUndecided);
     let log = RequestLog {
-        time,
-        timestamp: timestamp(time),
-        // An unknown key is not a fault of the server: any client can invent one.
-        level: if status < 500 || problem.as_ref().is_some_and(|problem| problem.code == Code::TokenKeyUndecided) {
-            INFO
-        } else {
-            ERROR
-        },
-        message: "request",
-        function: function_name(),
+        begin: Begin::new(if status < 500 || is_undecided { INFO } else { ERROR }, "request"),
         request_id,
         trace_id,
         user,
@@ -328,9 +337,7 @@ pub(crate) async fn request(mut request: Request, next: Next) -> Response {
         route: route.as_ref().map_or("-", MatchedPath::as_str).to_owned(),
         status,
         duration_ms: started.elapsed().as_secs_f64() * 1000.0,
-        dynamodb_requests: capacity.requests,
-        read_units: capacity.read_units,
-        write_units: capacity.write_units,
+        capacity: capacity.into(),
         code: problem.as_ref().map(|problem| problem.code.name()),
         cause: problem.and_then(|problem| problem.cause),
     };
@@ -368,13 +375,8 @@ pub(crate) async fn batch<F: Future<Output = BatchOutcome>>(
     let BatchOutcome { pokes, cuts, delay, mut retried, mut failures } = outcome;
     failures += invalid.iter().map(|_| 1).sum::<u64>();
     retried.extend(invalid);
-    let time = SystemTime::now();
     let log = BatchLog {
-        time,
-        timestamp: timestamp(time),
-        level: if failures == 0 { INFO } else { ERROR },
-        message: "batch",
-        function: function_name(),
+        begin: Begin::new(if failures == 0 { INFO } else { ERROR }, "batch"),
         request_id: context.request_id,
         trace_id: context.xray_trace_id.as_deref().and_then(root).map(str::to_owned),
         records,
@@ -385,9 +387,7 @@ pub(crate) async fn batch<F: Future<Output = BatchOutcome>>(
         retried: retried.len(),
         delay,
         duration_ms: started.elapsed().as_secs_f64() * 1000.0,
-        dynamodb_requests: capacity.requests,
-        read_units: capacity.read_units,
-        write_units: capacity.write_units,
+        capacity: capacity.into(),
     };
     if failures == 0 {
         write(BatchMetric { log });
@@ -403,15 +403,11 @@ pub(crate) async fn job(
     context: Context,
     job: impl AsyncFn(SystemTime) -> JobOutcome,
 ) -> Result<(), lambda_runtime::Error> {
-    let (time, started) = (SystemTime::now(), Instant::now());
+    let started = Instant::now();
     let JobOutcome { users, items, failure } = job(context.deadline()).await;
     let failed = failure.is_some();
     write(JobLog {
-        time,
-        timestamp: timestamp(time),
-        level: if failed { ERROR } else { INFO },
-        message: "job",
-        function: function_name(),
+        begin: Begin::new(if failed { ERROR } else { INFO }, "job"),
         request_id: context.request_id,
         users,
         items,
@@ -425,11 +421,6 @@ pub(crate) async fn job(
 /// The trace that `X-Amzn-Trace-Id` names: `Root=1-…;Parent=…;Sampled=…`.
 fn root(header: &str) -> Option<&str> {
     header.split(';').find_map(|part| part.trim().strip_prefix("Root="))
-}
-
-/// In RFC 3339. Lambda takes a line's time and level from the members `timestamp` and `level`.
-fn timestamp(time: SystemTime) -> String {
-    DateTime::from(time).fmt(date_time::Format::DateTime).unwrap_or_default()
 }
 
 /// The function's version in Lambda.

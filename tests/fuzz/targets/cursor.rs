@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use store::{Id, Cursor};
+use store::{Cursor, Id};
 
 fuzz_target!(|text: &str| {
     if let Ok(cursor) = Cursor::try_from(text.to_owned()) {
