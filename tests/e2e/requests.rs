@@ -1,8 +1,12 @@
 //! Requests that the API rejects whatever the resources are; `resource` has those of each resource.
 
+use futures_util::future::join_all;
 use reqwest::Method;
 
-use crate::client::{Response, User, request};
+use crate::{
+    client::{Response, User, request},
+    stack::stack,
+};
 
 #[tokio::test]
 async fn invalid_requests_are_rejected_with_the_reason() {
@@ -35,4 +39,14 @@ async fn the_profile_lists_its_methods() {
     let mut allow: Vec<&str> = response.header("allow").split(',').map(str::trim).collect();
     allow.sort_unstable();
     assert_eq!(allow, ["GET", "HEAD", "PATCH"]);
+}
+
+/// cargo-lambda stops for good when more than 100 requests of a function wait.
+#[tokio::test]
+async fn many_concurrent_requests_are_served() {
+    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let requests = (0..400).map(|_| http.get(format!("{}/chats", stack().api())).send());
+    for response in join_all(requests).await {
+        assert_eq!(response.expect("a response").status(), 401);
+    }
 }

@@ -1,6 +1,6 @@
 //! The API and the function URLs, as API Gateway and Lambda serve them. Only the template's routes reach a function.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Router,
@@ -15,26 +15,27 @@ use axum::{
 use crate::{
     functions::url_path,
     guard::{Guard, problem},
-    proxy::{Proxy, path_and_query},
+    invoker::Invoker,
+    proxy::path_and_query,
     template::{Cors, Template},
 };
 
-/// The router of the API's port. cargo-lambda listens on `functions`, and `origins` are the front ends'.
-pub(crate) fn router(template: &Template, functions: SocketAddr, port: u16, origins: Vec<String>) -> Router {
-    let proxy = Proxy::to(functions);
+/// The router of the API's port. `origins` are the front ends'.
+pub(crate) fn router(template: &Template, functions: &Invoker, port: u16, origins: Vec<String>) -> Router {
     let mut routes = Vec::new();
     let mut urls = Router::new();
     for function in &template.functions {
         // cargo-lambda sends every path below this one to the function.
         let prefix = url_path(&function.binary);
-        let (at, proxy) = (prefix.clone(), proxy.clone());
+        let (at, functions, name) = (prefix.clone(), functions.clone(), function.binary.clone());
         let to_function = async move |request: Request| {
             let target = path_and_query(&request).to_owned();
             if target.contains(&at) {
                 // cargo-lambda would remove the prefix from the rest as well. No function has such a path.
                 return problem(StatusCode::NOT_FOUND, "Not Found", "route_not_found", "No such path.");
             }
-            proxy.send(request, &format!("{at}/{}", target.strip_prefix('/').unwrap_or(&target))).await
+            let path = format!("{at}/{}", target.strip_prefix('/').unwrap_or(&target));
+            functions.forward(&name, request, path).await
         };
         routes.extend(function.routes.iter().map(|route| (route.as_deref(), to_function.clone())));
         if function.has_url {

@@ -9,29 +9,20 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
-use futures_util::future::try_join_all;
-use reqwest::header::CACHE_CONTROL;
-use serde_json::{Value, json};
+use anyhow::{Context, Result, anyhow, bail};
 use sysinfo::{Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, Signal, System};
 use tokio::{
     process::{Child, Command},
+    task::JoinSet,
     time::{Instant, sleep, timeout},
 };
 
-use crate::{
-    logs::Logs,
-    proxy::hidden_listener,
-    template::{Function, Template},
-    websocket,
-};
+use crate::{invoker::Invoker, logs::Logs, proxy::hidden_listener, template::Template};
 
 /// The largest number of concurrent requests of each function, and of its processes. Lambda has no such limit.
 const CONCURRENCY: &str = "4";
 /// The timeout for the first response of a built function.
 const START_TIMEOUT: Duration = Duration::from_mins(2);
-/// The timeout of an invocation, longer than a function's timeout in the template.
-const INVOCATION_TIMEOUT: Duration = Duration::from_secs(30);
 /// The time for processes to end after a signal.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -54,21 +45,23 @@ pub(crate) async fn free_address() -> Result<SocketAddr> {
 /// Running functions.
 pub(crate) struct Functions {
     watch: Child,
-    address: SocketAddr,
+    invoker: Invoker,
+    /// What follows the changes of their code.
+    _following: JoinSet<()>,
 }
 
 impl Functions {
-    /// Starts the built functions where web pages cannot reach the Runtime API and its events. `environment` is for all of
-    /// them, and `folder` for links to their sources. With `reload`, edited code is rebuilt and reloaded.
-    /// `release` is as in [`build`]. `logs` gets the output.
-    pub(crate) async fn start(
+    /// Starts the built functions where `invoker` invokes them. `environment` is for all of them, and `folder` for links to
+    /// their sources. With `reload`, edited code is rebuilt and reloaded. `release` is as in [`build`]. `logs` gets the
+    /// output.
+    pub(crate) fn start(
+        invoker: Invoker,
         environment: &BTreeMap<String, String>,
         folder: &Path,
-        reload: bool,
-        release: bool,
+        (reload, release): (bool, bool),
         logs: &Arc<Logs>,
     ) -> Result<Self> {
-        let address = free_address().await?;
+        let address = invoker.address;
         let (ip, port) = (address.ip().to_string(), address.port().to_string());
         let mut watch = Command::new(program());
         watch
@@ -96,26 +89,20 @@ impl Functions {
         }
         watch.envs(environment);
         let mut watch = watch.spawn().context("cargo-lambda cannot be started")?;
-        logs.follow(&mut watch);
-        Ok(Self { watch, address })
-    }
-
-    /// The IP address and port of cargo-lambda.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Invokes the functions.
-    pub(crate) fn invoker(&self) -> Result<Invoker> {
-        Invoker::to(self.address)
+        let changes = logs.follow(&mut watch);
+        invoker.restart(logs);
+        let mut following = JoinSet::new();
+        following.spawn(invoker.clone().follow(changes, Arc::clone(logs)));
+        Ok(Self { watch, invoker, _following: following })
     }
 
     /// Waits until every function has responded to a request.
-    pub(crate) async fn ready(&mut self, template: &Template) -> Result<()> {
-        let invoker = self.invoker()?;
-        let respond = template.functions.iter().map(|function| responds(&invoker, function, template));
+    pub(crate) async fn ready(&mut self) -> Result<()> {
         tokio::select! {
-            ready = try_join_all(respond) => ready.map(drop),
+            ready = timeout(START_TIMEOUT, self.invoker.ready()) => ready.map_err(|_| {
+                let starting = self.invoker.starting().join(", ");
+                anyhow!("these functions do not respond: {starting}. See their output above")
+            }),
             status = self.watch.wait() => bail!("cargo-lambda has stopped ({}). See its output above", status?),
         }
     }
@@ -189,56 +176,6 @@ pub(crate) fn sources(folder: &Path) -> Result<PathBuf> {
     Ok(sources)
 }
 
-/// Invokes functions as AWS's services do.
-#[derive(Clone)]
-pub(crate) struct Invoker {
-    http: reqwest::Client,
-    address: SocketAddr,
-}
-
-impl Invoker {
-    /// `address` is where cargo-lambda listens.
-    pub(crate) fn to(address: SocketAddr) -> Result<Self> {
-        Ok(Self { http: reqwest::Client::builder().no_proxy().build()?, address })
-    }
-
-    /// A function's response to an event.
-    pub(crate) async fn invoke(&self, function: &str, event: &Value) -> Result<Value> {
-        let url = format!("http://{}/2015-03-31/functions/{function}/invocations", self.address);
-        let response = self.http.post(url).json(event).timeout(INVOCATION_TIMEOUT).send().await?;
-        let status = response.status();
-        let text = response.text().await?;
-        ensure!(status.is_success(), "the function failed: {text}");
-        Ok(serde_json::from_str(&text)?)
-    }
-}
-
-/// Waits until a function has responded itself. At first nothing listens, and then the request waits for the function.
-async fn responds(invoker: &Invoker, function: &Function, template: &Template) -> Result<()> {
-    let is_consumer = template.event_sources.iter().any(|source| source.function == function.binary);
-    let responds = async || {
-        let event = if template.websocket_api.connect == function.binary {
-            websocket::anonymous_event(&template.websocket_api.stage)
-        } else if is_consumer {
-            json!({ "Records": [] })
-        } else {
-            let slash = if function.has_url { "" } else { "/" };
-            let url = format!("http://{}{}{slash}", invoker.address, url_path(&function.binary));
-            let response = invoker.http.get(url).send().await;
-            // Responses of cargo-lambda do not have it.
-            return response.is_ok_and(|response| response.headers().contains_key(CACHE_CONTROL));
-        };
-        invoker.invoke(&function.binary, &event).await.is_ok()
-    };
-    let responding = async {
-        while !responds().await {
-            sleep(Duration::from_millis(50)).await;
-        }
-    };
-    let in_time = timeout(START_TIMEOUT, responding).await;
-    in_time.with_context(|| format!("{} does not respond. See its output above", function.binary))
-}
-
 fn refresh(system: &mut System) {
     system.refresh_processes_specifics(ProcessesToUpdate::All, true, ProcessRefreshKind::nothing());
 }
@@ -269,29 +206,4 @@ pub(crate) fn build(template: &Template, release: bool) -> Result<Child> {
     cargo.args(release.then_some("--release"));
     cargo.current_dir(workspace()).stdin(Stdio::null()).process_group(0);
     cargo.spawn().context("cargo cannot be started")
-}
-
-#[cfg(test)]
-#[allow(clippy::expect_used, reason = "a test fails where something is missing")]
-pub(crate) mod tests {
-    use axum::{Json, Router, extract::Path, http::StatusCode, response::IntoResponse, routing::post};
-    use tokio::net::TcpListener;
-
-    use super::*;
-
-    /// Invokes functions that a test supplies: by their name and event, they respond or fail.
-    pub(crate) async fn lambda<F: Future<Output = Result<Value, Value>> + Send>(
-        respond: impl Fn(String, Value) -> F + Clone + Send + Sync + 'static,
-    ) -> Invoker {
-        let invocations =
-            async move |Path(function): Path<String>, Json(event): Json<Value>| match respond(function, event).await {
-                Ok(response) => Json(response).into_response(),
-                Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, Json(error)).into_response(),
-            };
-        let router = Router::new().route("/2015-03-31/functions/{function}/invocations", post(invocations));
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("its address");
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        Invoker::to(address).expect("a client")
-    }
 }

@@ -117,14 +117,23 @@ async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) ->
     next.run(request).await
 }
 
-/// The code of a rejection, as an extension of its response.
-#[derive(Clone, Copy)]
-pub(crate) struct Rejected(pub(crate) &'static str);
+/// The code of a response of the local stack itself, as an extension of it.
+#[derive(Clone)]
+pub(crate) struct Rejected {
+    pub(crate) code: &'static str,
+    pub(crate) cause: Option<String>,
+}
+
+impl Rejected {
+    /// Adds itself to a response, for the stack's log.
+    pub(crate) fn with(self, mut response: Response) -> Response {
+        response.extensions_mut().insert(self);
+        response
+    }
+}
 
 fn forbidden(code: &'static str, detail: &str) -> Response {
-    let mut response = problem(StatusCode::FORBIDDEN, "Forbidden", code, detail);
-    response.extensions_mut().insert(Rejected(code));
-    response
+    Rejected { code, cause: None }.with(problem(StatusCode::FORBIDDEN, "Forbidden", code, detail))
 }
 
 /// A problem (RFC 9457) of the local stack itself.

@@ -16,6 +16,7 @@ pub mod dynamodb;
 mod files;
 mod functions;
 mod guard;
+mod invoker;
 mod logs;
 mod next;
 mod proxy;

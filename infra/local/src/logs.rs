@@ -10,7 +10,7 @@ use std::{
 use anstyle::{AnsiColor, Style};
 use axum::{
     extract::{Request, State as Logged},
-    http::{HeaderName, header},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     middleware::Next,
     response::Response,
 };
@@ -20,7 +20,8 @@ use serde_json::{Map, Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
     process::Child,
-    time::{sleep, timeout},
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    time::timeout,
 };
 use url::Url;
 use uuid::Uuid;
@@ -29,14 +30,15 @@ use crate::{
     clerk::{Clerk, now_ms},
     functions::url_path,
     guard::{ORIGIN_NOT_ALLOWED, Rejected},
+    invoker::PROBE,
 };
 
 /// The largest number of lines that are kept.
 const KEPT: usize = 1000;
 /// The header of the doctor's own requests. The developer did not make them, so their lines are neither printed nor kept.
 pub(crate) const DOCTOR: HeaderName = HeaderName::from_static("x-local-doctor");
-/// The longest time between a request of the doctor and its line, in milliseconds: until the function compiles.
-const DOCTORS_TIMEOUT: u64 = 600_000;
+/// The longest time between an own request and its line, in milliseconds: until the function compiles.
+const OWN_TIMEOUT: u64 = 600_000;
 /// The message of the line that each instance of a function writes when it starts.
 const CONFIGURED: &str = "configured";
 /// The begin of cargo-lambda's lines for instances when code has changed: for those that it stops, and for those that ended
@@ -44,10 +46,8 @@ const CONFIGURED: &str = "configured";
 const STOPPED: [&str; 2] = ["ERROR command killed", "ERROR command exited"];
 /// The begin of cargo-lambda's lines about its progress.
 const PROGRESS: &str = " INFO ";
-/// The begin of cargo's last line when code does not compile.
-const END_OF_ERRORS: &str = "error: could not compile";
-/// A reload ends when nothing more has started for this long, since cargo-lambda does not say when all have.
-const RELOAD_PAUSE: Duration = Duration::from_secs(3);
+/// The begin of cargo's last line when code does not compile. The package's name follows in backticks.
+const END_OF_ERRORS: &str = "error: could not compile `";
 /// A message on standard error ends when nothing follows for this long.
 const MESSAGE_PAUSE: Duration = Duration::from_millis(100);
 
@@ -104,6 +104,11 @@ impl Line {
         self.text("message") == "batch"
     }
 
+    /// Whether it says that something is wrong: it has the code of a problem, or its level.
+    pub(crate) fn is_problem(&self) -> bool {
+        !self.text("code").is_empty() || ["WARN", "ERROR"].contains(&self.text("level"))
+    }
+
     /// All members, as the function wrote them.
     pub(crate) fn members(&self) -> &Map<String, Value> {
         &self.members
@@ -114,23 +119,29 @@ impl Line {
 pub(crate) struct Logs {
     format: Format,
     clerk: Arc<Clerk>,
-    greeting: OnceLock<Greeting>,
+    /// The text that is printed when the stack is ready.
+    greeting: OnceLock<String>,
+    changes: OnceLock<UnboundedSender<Change>>,
     state: Mutex<State>,
 }
 
-/// The text that is printed when the stack is ready.
-struct Greeting {
-    text: String,
-    at: u64,
+/// What happens to functions whose code has changed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// Their processes are stopped.
+    Stopped,
+    /// This package does not compile.
+    Broken(String),
 }
 
-/// A request of the doctor.
+/// A request of the doctor, or one that finds out whether a function responds.
 #[derive(Clone, Debug)]
-struct DoctorsRequest {
+struct OwnRequest {
     id: Uuid,
     method: String,
     /// As in its line.
     route: String,
+    has_token: bool,
     /// Milliseconds since the epoch.
     began_at: u64,
     ended_at: Option<u64>,
@@ -139,32 +150,29 @@ struct DoctorsRequest {
 #[derive(Default)]
 struct State {
     /// The requests whose lines have not been read yet.
-    doctors: Vec<DoctorsRequest>,
+    own: Vec<OwnRequest>,
     /// The newest last.
     lines: VecDeque<Line>,
-    /// Whether functions were stopped because their code has changed, and not all have started again.
-    is_reloading: bool,
-    /// When the last one was stopped, in milliseconds since the epoch.
-    stopped_at: u64,
-    /// How many have started since the begin.
-    started: u64,
-    /// Whether code has not compiled since then, and when that was last said.
-    has_failed: bool,
-    failed_at: u64,
-    /// The last message on standard error since then. Each instance of a function repeats the compiler's.
+    /// The last message on standard error since all functions responded. Each instance of a function repeats the compiler's.
     last_message: String,
+    /// Whether the functions are being stopped, of which cargo-lambda complains.
+    is_stopping: bool,
 }
 
 impl State {
-    /// Whether the line of a request is one of the doctor's. Each has one line.
-    fn is_doctors(&mut self, line: &Line) -> bool {
-        let has_written = |request: &DoctorsRequest| {
-            let until = request.ended_at.unwrap_or(request.began_at + DOCTORS_TIMEOUT);
+    /// Whether a line was not caused by the developer. Each own request has one line.
+    fn is_own(&mut self, line: &Line) -> bool {
+        if line.text("method") == PROBE || (line.is_batch() && line.number("records") < 1.0) {
+            return true;
+        }
+        let has_written = |request: &OwnRequest| {
+            let until = request.ended_at.unwrap_or(request.began_at + OWN_TIMEOUT);
             (request.began_at..=until).contains(&line.at)
                 && (line.text("method"), line.text("route")) == (request.method.as_str(), request.route.as_str())
+                && (request.has_token || line.text("user").is_empty())
         };
-        let found = self.doctors.iter().position(has_written);
-        found.map(|position| self.doctors.swap_remove(position)).is_some()
+        let found = self.own.iter().position(has_written);
+        found.map(|position| self.own.swap_remove(position)).is_some()
     }
 }
 
@@ -174,36 +182,39 @@ pub(crate) async fn note(Logged(logs): Logged<Arc<Logs>>, request: Request, next
         let method = request.method().to_string();
         let origin = request.headers().get(header::ORIGIN).and_then(|origin| origin.to_str().ok()).map(str::to_owned);
         let response = next.run(request).await;
-        if let Some(Rejected(code)) = response.extensions().get() {
-            logs.keep_rejected(code, &method, origin.as_deref());
+        if let Some(rejected) = response.extensions().get() {
+            logs.keep_rejected(response.status(), rejected, &method, origin.as_deref());
         }
         return response;
     }
-    let (id, began_at, method) = (Uuid::new_v4(), now_ms(), request.method().to_string());
     let route = match request.uri().path() {
         _ if request.headers().contains_key(header::SEC_WEBSOCKET_KEY) => "/$connect",
         path if path.starts_with(&url_path("")) => "/",
         path => path,
     };
-    {
-        let route = route.to_owned();
-        let doctors = &mut logs.state().doctors;
-        doctors.retain(|request| began_at < request.began_at + DOCTORS_TIMEOUT);
-        doctors.push(DoctorsRequest { id, method, route, began_at, ended_at: None });
+    let protocols = request.headers().get(header::SEC_WEBSOCKET_PROTOCOL).map(HeaderValue::as_bytes);
+    let has_token = request.headers().contains_key(header::AUTHORIZATION)
+        || protocols.is_some_and(|protocols| protocols.windows(7).any(|part| part == b"bearer."));
+    let _own = logs.own_request(request.method().as_str(), route, has_token);
+    next.run(request).await
+}
+
+/// A running request whose line is not the developer's.
+pub(crate) struct Own<'a>(&'a Logs, Uuid);
+
+impl Drop for Own<'_> {
+    fn drop(&mut self) {
+        // One that its client has abandoned can still reach the function.
+        if let Some(request) = self.0.state().own.iter_mut().find(|request| request.id == self.1) {
+            request.ended_at = Some(now_ms());
+        }
     }
-    let response = next.run(request).await;
-    if let Some(request) = logs.state().doctors.iter_mut().find(|request| request.id == id) {
-        request.ended_at = Some(now_ms());
-    }
-    response
 }
 
 /// What is printed for a line of standard output.
 #[derive(Debug, PartialEq, Eq)]
 enum Printed {
     Nothing,
-    /// If no further function starts after this number of them.
-    Greeting(u64),
     Text(String),
     /// On standard error.
     Message(String),
@@ -212,17 +223,37 @@ enum Printed {
 impl Logs {
     /// Prints lines in `format`, with the ids of the users of `clerk`.
     pub(crate) fn new(format: Format, clerk: Arc<Clerk>) -> Arc<Self> {
-        Arc::new(Self { format, clerk, greeting: OnceLock::new(), state: Mutex::default() })
+        let (greeting, changes) = (OnceLock::new(), OnceLock::new());
+        Arc::new(Self { format, clerk, greeting, changes, state: Mutex::default() })
     }
 
-    /// Reads the output of cargo-lambda and the functions until they end.
-    pub(crate) fn follow(self: &Arc<Self>, functions: &mut Child) {
+    /// Reads the output of cargo-lambda and the functions until they end, and returns the changes that it reports.
+    pub(crate) fn follow(self: &Arc<Self>, functions: &mut Child) -> UnboundedReceiver<Change> {
+        let (sender, changes) = unbounded_channel();
+        // Only once.
+        drop(self.changes.set(sender));
         if let Some(output) = functions.stdout.take() {
             tokio::spawn(Arc::clone(self).read_lines(output));
         }
         if let Some(errors) = functions.stderr.take() {
             tokio::spawn(Arc::clone(self).read_messages(errors));
         }
+        changes
+    }
+
+    fn report(&self, change: Change) {
+        // At the end of the stack, the receiver is gone.
+        drop(self.changes.get().map(|changes| changes.send(change)));
+    }
+
+    /// Notes a request until the returned value is dropped. `route` is as in its line.
+    pub(crate) fn own_request(&self, method: &str, route: &str, has_token: bool) -> Own<'_> {
+        let (id, began_at) = (Uuid::new_v4(), now_ms());
+        let (method, route) = (method.to_owned(), route.to_owned());
+        let own = &mut self.state().own;
+        own.retain(|request| began_at < request.began_at + OWN_TIMEOUT);
+        own.push(OwnRequest { id, method, route, has_token, began_at, ended_at: None });
+        Own(self, id)
     }
 
     async fn read_lines(self: Arc<Self>, output: impl AsyncRead + Unpin) {
@@ -231,15 +262,6 @@ impl Logs {
             let line = String::from_utf8_lossy(&line);
             match self.add(line.trim_end()) {
                 Printed::Nothing => {}
-                Printed::Greeting(started) => {
-                    let logs = Arc::clone(&self);
-                    tokio::spawn(async move {
-                        sleep(RELOAD_PAUSE).await;
-                        if logs.is_reloaded(started) {
-                            logs.greeting.get().into_iter().for_each(|greeting| println!("{}", greeting.text));
-                        }
-                    });
-                }
                 Printed::Text(text) => anstream::println!("{text}"),
                 Printed::Message(text) => eprintln!("{text}"),
             }
@@ -272,18 +294,10 @@ impl Logs {
         }
     }
 
-    /// Whether the reload has ended with this number of starts, and all code has compiled.
-    fn is_reloaded(&self, started: u64) -> bool {
-        let mut state = self.state();
-        let is_reloaded = state.is_reloading && !state.has_failed && state.started == started;
-        state.is_reloading &= !is_reloaded;
-        is_reloaded
-    }
-
     fn print(&self, message: &str) {
         let mut state = self.state();
-        if message.contains(END_OF_ERRORS) {
-            (state.has_failed, state.failed_at) = (true, now_ms());
+        for package in message.lines().filter_map(|line| line.strip_prefix(END_OF_ERRORS)?.split('`').next()) {
+            self.report(Change::Broken(package.to_owned()));
         }
         if self.format == Format::Json || state.last_message != message {
             eprint!("{message}");
@@ -291,24 +305,48 @@ impl Logs {
         }
     }
 
-    /// Prints the greeting. Earlier lines are of the stack's own requests.
+    /// Prints the greeting.
     pub(crate) fn greet(&self, text: String) {
+        // Only once.
+        drop(self.greeting.set(text));
+        self.greet_again();
+    }
+
+    /// Prints the greeting after a reload.
+    pub(crate) fn greet_again(&self) {
+        // The next message is of another reload.
+        self.state().last_message.clear();
+        let Some(text) = self.greeting.get() else { return };
         match self.format {
             Format::Text => println!("{text}"),
             // Programs read standard output, which has only JSON.
             Format::Json => eprintln!("{text}"),
         }
-        // Only once.
-        drop(self.greeting.set(Greeting { text, at: now_ms() }));
+    }
+
+    /// From now on, cargo-lambda's own lines are not printed.
+    pub(crate) fn stop(&self) {
+        self.state().is_stopping = true;
+    }
+
+    /// The last message on standard error since all functions responded.
+    pub(crate) fn last_message(&self) -> String {
+        self.state().last_message.clone()
     }
 
     /// Keeps a line for a request that did not reach a function, and prints it.
-    fn keep_rejected(&self, code: &str, method: &str, origin: Option<&str>) {
-        let line = json!({
+    fn keep_rejected(&self, status: StatusCode, rejected: &Rejected, method: &str, origin: Option<&str>) {
+        let Rejected { code, cause } = rejected;
+        let mut line = json!({
             "timestamp": Timestamp::now().to_string(), "level": "INFO", "message": "request", "function": "local stack",
-            "request_id": Uuid::new_v4().to_string(), "method": method, "route": "-", "status": 403, "duration_ms": 0.0, "code": code,
-            "origin": origin,
+            "request_id": Uuid::new_v4().to_string(), "method": method, "route": "-", "status": status.as_u16(),
+            "duration_ms": 0.0, "code": code,
         });
+        for (name, value) in [("cause", cause.as_deref()), ("origin", origin)] {
+            if let (Some(value), Some(members)) = (value, line.as_object_mut()) {
+                members.insert(name.to_owned(), value.into());
+            }
+        }
         if let Printed::Text(text) = self.add(&line.to_string()) {
             anstream::println!("{text}");
         }
@@ -324,7 +362,7 @@ impl Logs {
         origins
     }
 
-    /// The lines of requests and batches, the newest first.
+    /// The lines of requests and batches, warnings and errors, the newest first.
     pub(crate) fn recent(&self) -> Vec<Line> {
         self.state().lines.iter().rev().cloned().collect()
     }
@@ -337,10 +375,9 @@ impl Logs {
     fn add(&self, text: &str) -> Printed {
         let line = Line::parse(text);
         let mut state = self.state();
-        let is_early = |line: &Line| self.greeting.get().is_none_or(|greeting| line.at <= greeting.at);
-        let kept = line.as_ref().filter(|line| (line.is_request() || line.is_batch()) && !is_early(line));
-        let kept = kept.filter(|line| !(line.is_request() && state.is_doctors(line)));
-        if let Some(line) = kept {
+        let is_own = line.as_ref().is_some_and(|line| state.is_own(line));
+        let is_kept = |line: &&Line| line.is_request() || line.is_batch() || line.is_problem();
+        if let Some(line) = line.as_ref().filter(is_kept).filter(|_| !is_own) {
             state.lines.push_back(line.clone());
             if state.lines.len() > KEPT {
                 state.lines.pop_front();
@@ -349,25 +386,14 @@ impl Logs {
         let is_json = || self.format == Format::Json;
         match &line {
             Some(_) if is_json() => Printed::Text(text.to_owned()),
-            Some(line) if line.text("message") == CONFIGURED => {
-                state.started += 1;
-                if state.is_reloading { Printed::Greeting(state.started) } else { Printed::Nothing }
-            }
-            Some(line) if (line.is_request() || line.is_batch()) && kept.is_none() => Printed::Nothing,
+            Some(_) if is_own => Printed::Nothing,
+            Some(line) if line.text("message") == CONFIGURED => Printed::Nothing,
             Some(line) => Printed::Text(readable(line, self.clerk.user_with_tag(line.text("user")).as_deref())),
             None if STOPPED.iter().any(|begin| text.starts_with(begin)) => {
-                let now = now_ms();
-                let is_over = |at: u64| u128::from(now.saturating_sub(at)) > RELOAD_PAUSE.as_millis();
-                // Otherwise, it is a late line of the same reload.
-                if is_over(state.stopped_at) && is_over(state.failed_at) {
-                    state.has_failed = false;
-                    state.last_message.clear();
-                }
-                state.stopped_at = now;
-                state.is_reloading = true;
+                self.report(Change::Stopped);
                 Printed::Nothing
             }
-            None if text.starts_with(PROGRESS) => Printed::Nothing,
+            None if state.is_stopping || text.starts_with(PROGRESS) => Printed::Nothing,
             None if is_json() => Printed::Message(text.to_owned()),
             None => Printed::Text(text.to_owned()),
         }
@@ -391,8 +417,10 @@ fn readable(line: &Line, user: Option<&str>) -> String {
         let code = Some(line.text("code")).filter(|code| !code.is_empty());
         let code = code.map(|code| format!("  {style}{code}{style:#}")).unwrap_or_default();
         format!(
-            "{time}  {style}{status}{style:#}  {method:<6}  {function:<13}  {route:<20}  {duration:>9}  {user}{code}"
+            "{time}  {style}{status}{style:#}  {method:<6}  {function:<13}  {route:<20}  {duration:>9}  {user:<12}{code}"
         )
+        .trim_end()
+        .to_owned()
     } else if line.is_batch() {
         let level = style(line.text("level"));
         let [records, pokes, cuts, failures] = ["records", "Pokes", "Cuts", "Failures"].map(|name| line.number(name));
@@ -492,8 +520,8 @@ mod tests {
             texts,
             [
                 "200  GET     chats          /chats/{chat}           12.3 ms  1f0e",
-                "412  GET     chats          /chats/{chat}           12.3 ms  -  version_mismatch",
-                "500  GET     chats          /chats/{chat}           12.3 ms  -  internal  cause=CHATS_TABLE is not set",
+                "412  GET     chats          /chats/{chat}           12.3 ms  -             version_mismatch",
+                "500  GET     chats          /chats/{chat}           12.3 ms  -             internal  cause=CHATS_TABLE is not set",
             ]
         );
         let Printed::Text(colored) = logs.add(lines.last().expect("three")) else { panic!("it is printed") };
@@ -517,16 +545,33 @@ mod tests {
         });
         let text = printed(&logs, &message.to_string());
         assert_eq!(text.as_deref(), Some("WARN   keys cannot be fetched  url=http://localhost"));
-        assert_eq!(logs.recent().len(), 1, "messages are not requests");
+        assert_eq!(logs.recent().iter().filter(|line| line.is_batch()).count(), 1, "the other is a warning");
     }
 
     #[test]
-    fn the_stacks_own_requests_are_neither_printed_nor_kept() {
+    fn probes_of_functions_are_neither_printed_nor_kept() {
         let (logs, _folder) = logs(Format::Text);
-        assert_eq!(logs.add(&request(now_ms(), 404, json!({}))), Printed::Nothing);
-        logs.greet(String::new());
-        assert_eq!(logs.add(&request(now_ms() - 1000, 404, json!({}))), Printed::Nothing, "read late");
+        assert_eq!(logs.add(&request(now_ms(), 405, json!({ "method": PROBE }))), Printed::Nothing);
+        let empty = json!({ "message": "batch", "records": 0 });
+        assert_eq!(logs.add(&request(now_ms(), 0, empty)), Printed::Nothing);
+        let connect = json!({ "route": "/$connect" });
+        let own = logs.own_request("GET", "/$connect", false);
+        assert_eq!(logs.add(&request(now_ms(), 401, connect.clone())), Printed::Nothing);
+        drop(own);
         assert!(logs.recent().is_empty());
+        logs.add(&request(now_ms(), 401, connect));
+        assert_eq!(logs.recent().len(), 1, "also before the stack is ready");
+    }
+
+    #[test]
+    fn warnings_and_errors_are_kept() {
+        let (logs, _folder) = logs(Format::Text);
+        for level in ["INFO", "WARN", "ERROR"] {
+            let line = json!({ "timestamp": "2026-01-02T03:04:05Z", "level": level, "message": "not configured" });
+            logs.add(&line.to_string());
+        }
+        let levels: Vec<_> = logs.recent().iter().map(|line| line.text("level").to_owned()).collect();
+        assert_eq!(levels, ["ERROR", "WARN"]);
     }
 
     #[test]
@@ -555,31 +600,32 @@ mod tests {
         let later = now_ms() + 10;
         let doctors = |began_at, ended_at| {
             let (method, route) = ("GET".to_owned(), "/chats/{chat}".to_owned());
-            DoctorsRequest { id: Uuid::new_v4(), method, route, began_at, ended_at }
+            OwnRequest { id: Uuid::new_v4(), method, route, has_token: false, began_at, ended_at }
         };
-        logs.state().doctors = vec![doctors(later, Some(later + 2)), doctors(later + 5, None)];
+        logs.state().own = vec![doctors(later, Some(later + 2)), doctors(later + 5, None)];
         for at in [later + 1, later + 6] {
             assert_eq!(logs.add(&request(at, 401, json!({}))), Printed::Nothing);
         }
         assert!(logs.recent().is_empty());
         logs.add(&request(later + 1, 401, json!({})));
         assert_eq!(logs.recent().len(), 1, "each has only one line");
-        logs.state().doctors = vec![doctors(later, Some(later + 2))];
+        logs.state().own = vec![doctors(later, Some(later + 2))];
         logs.add(&request(later + 3, 401, json!({})));
         logs.add(&request(later + 1, 401, json!({ "method": "DELETE" })));
-        assert_eq!(logs.recent().len(), 3, "it ended before, or was another");
+        logs.add(&request(later + 1, 200, json!({ "user": "1f0e" })));
+        assert_eq!(logs.recent().len(), 4, "it ended before, or was another");
     }
 
     #[test]
     fn rejected_pages_of_this_machine_are_known() {
         let (logs, _folder) = logs(Format::Text);
-        drop(logs.greeting.set(Greeting { text: String::new(), at: 0 }));
+        let rejected = |code| Rejected { code, cause: None };
         for origin in
             ["http://localhost:5173", "https://evil.example", "null", "app://localhost", "http://localhost:5173"]
         {
-            logs.keep_rejected(ORIGIN_NOT_ALLOWED, "GET", Some(origin));
+            logs.keep_rejected(StatusCode::FORBIDDEN, &rejected(ORIGIN_NOT_ALLOWED), "GET", Some(origin));
         }
-        logs.keep_rejected("host_not_allowed", "GET", Some("http://localhost:1"));
+        logs.keep_rejected(StatusCode::FORBIDDEN, &rejected("host_not_allowed"), "GET", Some("http://localhost:1"));
         assert_eq!(logs.recent().len(), 6);
         assert_eq!(logs.rejected_origins(), ["http://localhost:5173"]);
     }
@@ -603,44 +649,39 @@ mod tests {
     }
 
     #[test]
-    fn the_greeting_is_printed_again_once_after_a_rebuild() {
+    fn complaints_of_cargo_lambda_at_the_end_are_not_printed() {
         let (logs, _folder) = logs(Format::Text);
-        let configured = json!({ "timestamp": "2026-01-02T03:04:05Z", "level": "INFO", "message": "configured" });
-        let configured = configured.to_string();
-        assert_eq!(logs.add(&configured), Printed::Nothing);
-        logs.greet("hello".to_owned());
-        assert_eq!(logs.add(&configured), Printed::Nothing, "another instance has started");
-        for text in [STOPPED_LINE, STOPPED_LINE, " INFO starting lambda function instance"] {
-            assert_eq!(logs.add(text), Printed::Nothing);
-        }
-        let starts = [logs.add(&configured), logs.add(&configured)];
-        assert_eq!(starts, [Printed::Greeting(3), Printed::Greeting(4)]);
-        assert_eq!([logs.is_reloaded(3), logs.is_reloaded(4), logs.is_reloaded(4)], [false, true, false]);
-        assert_eq!(logs.add(&configured), Printed::Nothing);
-
-        logs.add(STOPPED_LINE);
-        logs.print("error: could not compile `chats`\n");
-        logs.add(STOPPED_LINE);
-        assert_eq!(logs.add(&configured), Printed::Greeting(6));
-        assert!(!logs.is_reloaded(6), "not all functions run");
+        let complaint = "ERROR internal error watching your project";
+        assert_eq!(logs.add(complaint), Printed::Text(complaint.to_owned()));
+        logs.stop();
+        assert_eq!(logs.add(complaint), Printed::Nothing);
+        assert_ne!(logs.add(&request(now_ms(), 200, json!({}))), Printed::Nothing);
     }
 
     #[test]
-    fn a_repeated_compiler_message_is_noticed_until_the_next_rebuild() {
+    fn changes_of_functions_are_reported() {
         let (logs, _folder) = logs(Format::Text);
-        logs.print("error: could not compile\n");
-        assert_eq!(logs.state().last_message, "error: could not compile\n");
-        logs.state().stopped_at = now_ms();
+        let (sender, mut changes) = unbounded_channel();
+        drop(logs.changes.set(sender));
+        for text in [STOPPED_LINE, " INFO starting lambda function instance"] {
+            assert_eq!(logs.add(text), Printed::Nothing);
+        }
+        logs.print(
+            "error: expected one of\n\nerror: could not compile `chats` (bin \"chats\") due to 1 previous error\n",
+        );
+        assert_eq!(changes.try_recv().ok(), Some(Change::Stopped));
+        assert_eq!(changes.try_recv().ok(), Some(Change::Broken("chats".to_owned())));
+        assert!(changes.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_repeated_compiler_message_is_noticed_until_all_functions_respond() {
+        let (logs, _folder) = logs(Format::Text);
+        logs.print("error: could not compile `chats`\n");
+        assert_eq!(logs.state().last_message, "error: could not compile `chats`\n");
         logs.add(STOPPED_LINE);
-        assert_eq!(logs.state().last_message, "error: could not compile\n", "a late line of the same reload");
-        logs.state().stopped_at = 0;
-        logs.state().failed_at = now_ms();
-        logs.add("ERROR command exited code=101");
-        assert!(logs.state().has_failed, "of the code that has just not compiled");
-        logs.state().stopped_at = 0;
-        logs.state().failed_at = 0;
-        logs.add(STOPPED_LINE);
-        assert!(!logs.state().has_failed);
-        assert_eq!(logs.state().last_message, "");
+        assert_eq!(logs.last_message(), "error: could not compile `chats`\n");
+        logs.greet_again();
+        assert_eq!(logs.last_message(), "");
     }
 }

@@ -26,7 +26,8 @@ use crate::{
     clerk::{self, Clerk, Secrets},
     dashboard::{self, Dashboard},
     dynamodb, files,
-    functions::{self, Functions, Invoker, url_path, workspace},
+    functions::{self, Functions, url_path, workspace},
+    invoker::Invoker,
     logs::{self, Logs},
     next::{self, Next},
     proxy::Proxy,
@@ -136,6 +137,9 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let live = format!("ws://{live}");
     let running = Running::new(ports, &options, &webhook, &live, &environment, &template);
     let connections = Arc::<Connections>::default();
+    // Where web pages cannot reach the Runtime API and its events.
+    let invoke = functions::free_address().await?;
+    let invoker = Invoker::to(invoke, &template)?;
     let logs = Logs::new(options.logs, Arc::clone(&clerk));
     let dashboard = Arc::new(Dashboard {
         clerk: Arc::clone(&clerk),
@@ -143,6 +147,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         tables: template.tables.clone(),
         connections: Arc::clone(&connections),
         logs: Arc::clone(&logs),
+        functions: invoker.clone(),
         pending,
         running: running.clone(),
         folder: folder.clone(),
@@ -150,20 +155,16 @@ pub(crate) async fn run(options: Options) -> Result<()> {
 
     let (used, is_used) = watch::channel(());
     let dynamodb = dynamodb::serve_guarded(dynamodb_listener, database, access_key.clone(), used).await?;
-    let pages =
-        dashboard::programs(Arc::clone(&dashboard), ports.clerk).merge(dashboard::pages(dashboard, ports.clerk));
-    let issuing = clerk.serve_with(clerk_listener, pages);
+    let issuing = clerk.serve_with(clerk_listener, dashboard::router(dashboard, ports.clerk));
 
     if !build(&template, release, &mut stop).await? {
         return Ok(());
     }
-    let mut functions = Functions::start(&environment, folder, reload, release, &logs).await?;
+    let mut functions = Functions::start(invoker.clone(), &environment, folder, (reload, release), &logs)?;
     let note = middleware::from_fn_with_state(Arc::clone(&logs), logs::note);
-    let router = api::router(&template, functions.address(), ports.api, origins.clone()).layer(note.clone());
+    let router = api::router(&template, &invoker, ports.api, origins.clone()).layer(note.clone());
     let mut serving = JoinSet::new();
     serving.spawn(async move { axum::serve(api_listener, router).await });
-    let invoke = functions.address();
-    let invoker = functions.invoker()?;
     let websocket_api = template.websocket_api.clone();
     let router =
         websocket::router(websocket_api, invoker.clone(), limits, ports.live, origins.clone(), access_key, connections);
@@ -180,7 +181,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
             };
             Ok((Some(web::serve(listener, application, &clerk, origins, &logs)?), server))
         };
-        let ((_application, mut server), ()) = tokio::try_join!(application, functions.ready(&template))?;
+        let ((_application, mut server), ()) = tokio::try_join!(application, functions.ready())?;
         logs.greet(greeting(&running, invoke));
         clerk.resume();
         tokio::select! {
@@ -192,6 +193,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         outcome = ready => outcome,
         () = &mut stop => Ok(()),
     };
+    logs.stop();
     functions.stop().await;
     serving.abort_all();
     issuing.abort();
@@ -313,7 +315,7 @@ impl Live {
         let dynamodb_listener = listen(&mut dynamodb_port, "DYNAMODB_PORT").await?;
         let live_listener = listen(&mut live_port, "LIVE_PORT").await?;
         let api = format!("127.0.0.1:{live_port}/{}", websocket_api.stage);
-        let invoker = Invoker::to(functions)?;
+        let invoker = Invoker::to(functions, template)?;
         let (used, is_used) = watch::channel(());
         let mut tasks = Streams::open(&database, template)?.poll(&invoker, &is_used);
         let dynamodb = dynamodb::serve_guarded(dynamodb_listener, database, access_key.to_owned(), used).await?;

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    functions::Invoker,
+    invoker::Invoker,
     template::{EventSource, Template},
 };
 
@@ -208,7 +208,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::{dynamodb, functions::tests::lambda, template::Delivery};
+    use crate::{dynamodb, invoker::tests::lambda, template::Delivery};
 
     const TABLE: &str = "NotesTable";
 
@@ -245,8 +245,12 @@ mod tests {
                 vec![crate::template::Table { name: TABLE.to_owned(), create, ttl_attribute: None, stream_view_type }];
             let delivery: Delivery = serde_json::from_value(delivery).expect("a mapping");
             let event_names = event_names.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
-            template.event_sources =
-                vec![EventSource { table: TABLE.to_owned(), function: "notify".to_owned(), event_names, delivery }];
+            template.event_sources = vec![EventSource {
+                table: TABLE.to_owned(),
+                function: "live-notify".to_owned(),
+                event_names,
+                delivery,
+            }];
             let database = dynamodb::open(&folder.path().join("dynamodb.sqlite"), &template).expect("it opens");
 
             let (invoked, invocations) = mpsc::unbounded_channel();
@@ -254,7 +258,7 @@ mod tests {
             let functions = lambda(move |function, event| {
                 let number = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 let records = event["Records"].as_array().cloned().unwrap_or_default();
-                assert_eq!(function, "notify");
+                assert_eq!(function, "live-notify");
                 invoked.send(ids(&records)).expect("the test waits");
                 async move { process(number, &records) }
             });
@@ -385,7 +389,7 @@ mod tests {
             table.invocation().await;
         }
         let failures = table.pending.failures();
-        let expected = "notify does not process the changes of NotesTable: the function failed:";
+        let expected = "live-notify does not process the changes of NotesTable: the function failed:";
         assert!(failures.len() == 1 && failures[0].starts_with(expected), "{failures:?}");
         table.put(&["b"]);
         table.until("b").await;

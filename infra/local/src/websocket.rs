@@ -34,7 +34,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use crate::{dynamodb::has_key, functions::Invoker, guard::Guard, template::WebSocketApi};
+use crate::{dynamodb::has_key, guard::Guard, invoker::Invoker, template::WebSocketApi};
 
 /// The largest frame and the largest message, in bytes.
 const MAX_FRAME: usize = 32 << 10;

@@ -119,18 +119,18 @@ fn start(
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            tracing::error!(%error, "the runtime does not start");
+            tracing::error!(%error, function = crate_name, "the runtime does not start");
             return ExitCode::FAILURE;
         }
     };
     match runtime.block_on(run(Environment::new(Database::from_env(var), var))) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {
-            tracing::error!(%error, "the function lost its connection to Lambda");
+            tracing::error!(%error, function = crate_name, "the function lost its connection to Lambda");
             ExitCode::FAILURE
         }
         Err(error) => {
-            tracing::error!(%error, "the function is not configured");
+            tracing::error!(%error, function = crate_name, "the function is not configured");
             ExitCode::FAILURE
         }
     }

@@ -63,6 +63,7 @@ impl Secrets {
             let variable = |name: &str| secret.clone().filter(|_| name == "CLERK_WEBHOOK_SIGNING_SECRET");
             // The functions would reject every webhook.
             if WebhookVerifier::from_env(variable).is_err() {
+                eprintln!("The signing secret of the webhooks was malformed. The stack has made a new one.");
                 secrets.webhook_secret = webhook_secret();
                 write(&folder.join(SECRETS), &secrets)?;
             }

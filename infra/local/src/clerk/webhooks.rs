@@ -118,6 +118,11 @@ impl Delivery {
         self.progress.borrow().delivered
     }
 
+    /// The number of attempts.
+    pub(crate) fn count(&self) -> usize {
+        self.progress.borrow().count
+    }
+
     /// The last attempts, the newest last.
     pub(crate) fn attempts(&self) -> Vec<Attempt> {
         self.progress.borrow().attempts.clone()
@@ -218,8 +223,21 @@ impl Clerk {
         delivery.progress.send_modify(|progress| progress.add(attempt));
     }
 
+    /// Sends a developer's event to a URL, and lists it among the deliveries.
+    pub(crate) async fn send_own(&self, url: &str, body: &str, signature: Signature) -> Attempt {
+        let event: Value = serde_json::from_str(body).unwrap_or_default();
+        let kind = event.get("type").and_then(Value::as_str).unwrap_or("malformed event");
+        let message = Message { id: new_id("msg"), kind: kind.to_owned(), body: body.to_owned() };
+        let attempt = self.send_once(url, &message.id, body, signature).await;
+        let mut progress = Progress::default();
+        progress.add(attempt.clone());
+        let delivery = Delivery { message, created_at: attempt.at, progress: Arc::new(watch::Sender::new(progress)) };
+        self.lock_deliveries().insert(delivery.message.id.clone(), delivery);
+        attempt
+    }
+
     /// Sends an event to a URL.
-    pub(crate) async fn send_once(&self, url: &str, id: &str, body: &str, signature: Signature) -> Attempt {
+    async fn send_once(&self, url: &str, id: &str, body: &str, signature: Signature) -> Attempt {
         let (at, started) = (now_ms(), Instant::now());
         let (status, outcome, response) = match self.request(url, id, body, signature) {
             Err(error) => (None, None, error.to_string()),

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use axum::{
     Form, Router,
     extract::{Query, State},
-    response::Redirect,
+    http::StatusCode,
+    response::{IntoResponse, Redirect, Response},
     routing::{get, post},
 };
+use dynoxide::DynoxideError;
 use maud::{Markup, html};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Number, Value, json};
 
 use super::{Dashboard, Operation, Page, PageError, Site, layout};
 use crate::template::Table;
@@ -63,7 +65,11 @@ pub(super) fn plain(value: &Value) -> Value {
     let single = members.iter().next().filter(|_| members.len() == 1);
     match single.map(|(kind, content)| (kind.as_str(), content)) {
         Some(("S" | "BOOL", content)) => content.clone(),
-        Some(("N", content)) => content.as_str().and_then(|number| number.parse().ok()).unwrap_or(content.clone()),
+        // One with more digits than a number of JSON stays a text.
+        Some(("N", content)) => {
+            let number = content.as_str().and_then(|number| number.parse::<Number>().ok());
+            number.filter(|number| content == &number.to_string()).map_or_else(|| content.clone(), Value::Number)
+        }
         Some(("NULL", _)) => Value::Null,
         Some(("L", Value::Array(items))) => items.iter().map(plain).collect(),
         Some(("M", Value::Object(members))) => of(members),
@@ -76,8 +82,8 @@ fn of(members: &Map<String, Value>) -> Value {
 }
 
 async fn list(State(dashboard): Site, Query(Part { table, user, after }): Query<Part>) -> Page {
-    let chosen = dashboard.tables.iter().find(|known| known.name == table).or(dashboard.tables.first());
-    let chosen = chosen.ok_or_else(|| PageError::not_found("table"))?;
+    let chosen = dashboard.tables.first().filter(|_| table.is_empty());
+    let chosen = chosen.map_or_else(|| find(&dashboard, &table), Ok)?;
     let start = if after.is_empty() { Ok(Value::Null) } else { serde_json::from_str(&after) };
     let start = start.map_err(|_| PageError::not_found("such page"))?;
     // One more than the page has, to know whether there is a next one.
@@ -205,45 +211,83 @@ async fn item(State(dashboard): Site, Query(keyed): Query<Keyed>) -> Page {
     let request = json!({ "TableName": table.name, "Key": keyed.key()?, "ConsistentRead": true });
     let found = dashboard.database(Operation::GetItem, request).await?;
     let item = found.get("Item").filter(|item| !item.is_null()).ok_or_else(|| PageError::not_found("such item"))?;
+    Ok(form(&Edited { keyed, before: item.to_string(), item: format!("{item:#}") }, None))
+}
+
+/// The form of an item, with the reason why an edit was not saved.
+fn form(Edited { keyed, before, item }: &Edited, error: Option<&str>) -> Markup {
     let fields = html! {
         input type="hidden" name="table" value=(keyed.table);
         input type="hidden" name="key" value=(keyed.key);
     };
-    Ok(layout::page(
+    layout::page(
         "Item",
         "/data",
         html! {
-            p { "Of " a href=(url(&table.name, "", None)) { (table.name) } ", with DynamoDB's types." }
+            @if let Some(error) = error { p .problem role="alert" { "Not saved: " (error) } }
+            p { "Of " a href=(url(&keyed.table, "", None)) { (keyed.table) } ", with DynamoDB's types." }
             form .fields method="post" action="/data/item" {
                 (fields)
+                input type="hidden" name="before" value=(before);
                 div .wide {
                     (layout::field("Item", "item", html! {
-                        textarea #item name="item" rows="16" spellcheck="false" required { (format!("{item:#}")) }
+                        textarea #item name="item" rows="16" spellcheck="false" required { (item) }
                     }))
                 }
-                details .confirm { summary { "Save" } p { "The item is replaced without the API's checks." } button { "Yes, save" } }
+                details .confirm {
+                    summary { "Save" }
+                    p { "The item is replaced without the API's checks. One that the functions cannot read delays the live updates of its table." }
+                    button { "Yes, save" }
+                }
             }
             (layout::confirmed("/data/item/delete", "Delete", "The item is removed without a tombstone.", fields))
         },
-    ))
+    )
 }
 
 #[derive(Deserialize)]
 struct Edited {
     #[serde(flatten)]
     keyed: Keyed,
+    /// The item that the form was made from.
+    before: String,
     item: String,
 }
 
-async fn put(State(dashboard): Site, Form(Edited { keyed, item }): Form<Edited>) -> Result<Redirect, PageError> {
-    let table = find(&dashboard, &keyed.table)?;
-    let item: Value = serde_json::from_str(&item).map_err(|error| PageError::from(anyhow::Error::from(error)))?;
+async fn put(State(dashboard): Site, Form(edited): Form<Edited>) -> Response {
+    match save(&dashboard, &edited).await {
+        Ok(redirect) => redirect.into_response(),
+        // What was written stays in the form.
+        Err(PageError(status, error)) => (status, form(&edited, Some(&error))).into_response(),
+    }
+}
+
+/// Replaces an item if it is still the one that the form was made from.
+async fn save(dashboard: &Dashboard, Edited { keyed, before, item }: &Edited) -> Result<Redirect, PageError> {
+    let table = find(dashboard, &keyed.table)?;
+    let item: Value = serde_json::from_str(item).context("the item is not JSON").map_err(PageError::from)?;
     if key_of(table, &item) != keyed.key()? {
         // It would be another item, and this one would stay.
         let names = key_attributes(table).join(" and ");
         return Err(PageError::from(anyhow!("{names} are the key of the item, which cannot be changed.")));
     }
-    dashboard.database(Operation::PutItem, json!({ "TableName": table.name, "Item": item })).await?;
+    let before: Map<String, Value> = serde_json::from_str(before).map_err(|_| PageError::not_found("such item"))?;
+    let attributes = || before.iter().enumerate();
+    let names: Map<_, _> =
+        attributes().map(|(index, (name, _))| (format!("#n{index}"), name.as_str().into())).collect();
+    let values: Map<_, _> = attributes().map(|(index, (_, value))| (format!(":v{index}"), value.clone())).collect();
+    let condition: Vec<_> = attributes().map(|(index, _)| format!("#n{index} = :v{index}")).collect();
+    let request = json!({
+        "TableName": table.name, "Item": item, "ConditionExpression": condition.join(" AND "),
+        "ExpressionAttributeNames": names, "ExpressionAttributeValues": values,
+    });
+    dashboard.database(Operation::PutItem, request).await.map_err(|error| match error.downcast_ref() {
+        Some(DynoxideError::ConditionalCheckFailedException(..)) => {
+            let sentence = "the item has changed or was deleted since this page was opened. Open it again.";
+            PageError(StatusCode::CONFLICT, sentence.to_owned())
+        }
+        _ => error.into(),
+    })?;
     Ok(Redirect::to(&item_url(table, &item)))
 }
 
@@ -262,10 +306,11 @@ mod tests {
         let item = json!({
             "userId": { "S": "user_ada" }, "version": { "N": "3" }, "isActive": { "BOOL": true }, "gone": { "NULL": true },
             "tags": { "L": [{ "S": "a" }, { "M": { "S": { "N": "1.5" } } }] }, "parts": { "SS": ["a"] },
+            "large": { "N": "12345678901234567890123456789012345678" }, "exact": { "N": "0.1234567890123456789" },
         });
         let expected = json!({
             "userId": "user_ada", "version": 3, "isActive": true, "gone": null, "tags": ["a", { "S": 1.5 }],
-            "parts": { "SS": ["a"] },
+            "parts": { "SS": ["a"] }, "large": "12345678901234567890123456789012345678", "exact": "0.1234567890123456789",
         });
         assert_eq!(plain(&item), expected);
     }

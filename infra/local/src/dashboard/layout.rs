@@ -1,8 +1,9 @@
 //! The frame of every page, and what several pages show.
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{Timestamp, Zoned, tz::TimeZone};
 use maud::{DOCTYPE, Markup, html};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use pulldown_cmark::{Event, Parser};
 use serde_json::Value;
 
 /// htmx adds no styles, which the policy forbids, and evaluates nothing.
@@ -102,13 +103,28 @@ pub(super) fn json(label: &str, value: &Value) -> Markup {
     code(label, &format!("{value:#}"))
 }
 
-/// A time of this machine's zone.
+/// A time of this machine's zone, with its date if it is not today's.
 pub(super) fn time(milliseconds: u64) -> Markup {
     let time = Timestamp::from_millisecond(milliseconds.try_into().unwrap_or_default()).unwrap_or_default();
     let zoned = time.to_zoned(TimeZone::system());
+    let is_today = zoned.date() == Zoned::now().date();
+    let format = if is_today { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" };
     html! {
         time datetime=(time.to_string()) title=(zoned.strftime("%Y-%m-%d %H:%M:%S").to_string()) {
-            (zoned.strftime("%H:%M:%S").to_string())
+            (zoned.strftime(format).to_string())
+        }
+    }
+}
+
+/// Text of the documents. Links and emphasis are shown as text.
+pub(super) fn markdown(text: &str) -> Markup {
+    html! {
+        @for part in Parser::new(text) {
+            @match part {
+                Event::Text(text) => { (text) }
+                Event::Code(text) => { code { (text) } }
+                _ => {}
+            }
         }
     }
 }

@@ -28,8 +28,8 @@ use tower::ServiceExt;
 use tower_http::services::ServeFile;
 
 use crate::{
-    clerk::Clerk, functions::workspace, guard::Guard, logs::Logs, stack::Running, streams::Pending, template::Table,
-    websocket::Connections,
+    clerk::Clerk, functions::workspace, guard::Guard, invoker::Invoker, logs::Logs, stack::Running, streams::Pending,
+    template::Table, websocket::Connections,
 };
 
 /// The script of htmx, in the version that `make` installs. Pages work without it.
@@ -47,6 +47,7 @@ pub(crate) struct Dashboard {
     pub(crate) tables: Vec<Table>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) logs: Arc<Logs>,
+    pub(crate) functions: Invoker,
     pub(crate) pending: Arc<Pending>,
     pub(crate) running: Running,
     pub(crate) folder: PathBuf,
@@ -110,8 +111,13 @@ enum Operation {
     DeleteItem,
 }
 
-/// The pages, for browsers on this machine. `port` is that of the development Clerk.
-pub(crate) fn pages(dashboard: Arc<Dashboard>, port: u16) -> Router {
+/// The pages, and what programs get. `port` is that of the development Clerk.
+pub(crate) fn router(dashboard: Arc<Dashboard>, port: u16) -> Router {
+    programs(Arc::clone(&dashboard), port).merge(pages(dashboard, port))
+}
+
+/// The pages, for browsers on this machine.
+fn pages(dashboard: Arc<Dashboard>, port: u16) -> Router {
     let origins = ["localhost", "127.0.0.1"].map(|host| format!("http://{host}:{port}"));
     let router = Router::new()
         .route("/", get(overview::page))
@@ -128,7 +134,7 @@ pub(crate) fn pages(dashboard: Arc<Dashboard>, port: u16) -> Router {
 }
 
 /// What runs, for programs with the secret key of the development Clerk.
-pub(crate) fn programs(dashboard: Arc<Dashboard>, port: u16) -> Router {
+fn programs(dashboard: Arc<Dashboard>, port: u16) -> Router {
     let running = async |State(dashboard): Site, request: Request| {
         let expected = format!("Bearer {}", dashboard.clerk.secrets().secret_key);
         if request.headers().get(header::AUTHORIZATION).is_some_and(|sent| sent.as_bytes() == expected.as_bytes()) {
@@ -187,7 +193,10 @@ type Page = Result<Markup, PageError>;
 
 impl From<anyhow::Error> for PageError {
     fn from(error: anyhow::Error) -> Self {
-        Self(StatusCode::UNPROCESSABLE_ENTITY, format!("{error:#}"))
+        let text = format!("{error:#}");
+        // The engine marks what DynamoDB rejects.
+        let sentence = text.split_once(':').filter(|(mark, _)| mark.starts_with("VALIDATION")).map(|(_, rest)| rest);
+        Self(StatusCode::UNPROCESSABLE_ENTITY, sentence.unwrap_or(&text).to_owned())
     }
 }
 

@@ -40,7 +40,9 @@ pub(super) async fn page(State(dashboard): Site) -> Page {
         }
     }
     let lines = dashboard.logs.recent();
-    let problems: Vec<_> = lines.iter().filter(|line| !line.text("code").is_empty()).take(PROBLEMS).collect();
+    let problems = problems(&lines);
+    let starting = dashboard.functions.starting().join(", ");
+    let message = dashboard.logs.last_message();
     Ok(layout::page(
         "Overview",
         "/",
@@ -54,11 +56,13 @@ pub(super) async fn page(State(dashboard): Site) -> Page {
             }
             section {
                 h2 { "Health" }
-                // Not at once: the checks make requests, which the page would show.
-                div #health {
-                    a href="/health" hx-get="/health" hx-target="#health" hx-select="#checks" {
-                        "Run the checks of " code { "cargo dev doctor" }
-                    }
+                @if !starting.is_empty() { p .problem role="alert" { "These functions do not respond: " (starting) "." } }
+                @if !message.is_empty() {
+                    p { "The last message of the compiler or a function:" }
+                    (layout::code("Message", &message))
+                }
+                div #health hx-get="/health" hx-trigger="load" hx-select="#checks" {
+                    a href="/health" { "Run the checks of " code { "cargo dev doctor" } }
                 }
             }
             section {
@@ -69,7 +73,7 @@ pub(super) async fn page(State(dashboard): Site) -> Page {
             section {
                 h2 { "Last problems" }
                 @if problems.is_empty() { p { "No problems since the start." } } @else {
-                    (layout::table("Last problems", &["Time", "Status", "Code", "Request"], problem_rows(&problems)))
+                    (layout::table("Last problems", &["Last", "Count", "Status", "Problem", "Where"], problem_rows(&problems)))
                 }
             }
             section {
@@ -94,17 +98,42 @@ async fn count(dashboard: &Dashboard, table: &str) -> Result<u64> {
     }
 }
 
-fn problem_rows(lines: &[&Line]) -> Markup {
+/// The newest line of each of the last problems, and how many are like it.
+fn problems(lines: &[Line]) -> Vec<(&Line, usize)> {
+    const SAME: [&str; 6] = ["message", "code", "cause", "function", "method", "route"];
+    let is_same = |one: &Line, other: &Line| SAME.iter().all(|member| one.text(member) == other.text(member));
+    let mut problems: Vec<(&Line, usize)> = Vec::new();
+    for line in lines.iter().filter(|line| line.is_problem()) {
+        match problems.iter_mut().find(|(known, _)| is_same(known, line)) {
+            Some((_, count)) => *count += 1,
+            None => problems.push((line, 1)),
+        }
+    }
+    problems.truncate(PROBLEMS);
+    problems
+}
+
+fn problem_rows(problems: &[(&Line, usize)]) -> Markup {
+    let function = |line: &Line| {
+        let names = ["function", "target"].map(|name| line.text(name).to_owned());
+        names.into_iter().find(|name| !name.is_empty()).unwrap_or_default()
+    };
     html! {
-        @for line in lines {
+        @for (line, count) in problems {
             tr {
                 td { (layout::time(line.at)) }
-                td { (layout::status(line.status())) }
-                td { (line.text("code")) }
+                td .number { (count) }
+                td { @if line.is_request() { (layout::status(line.status())) } @else { span .bad { (line.text("level")) } } }
                 td {
-                    a href={ "/requests/" (layout::encoded(line.text("request_id"))) } {
-                        (line.text("method")) " " (line.text("route")) " of " (line.text("function"))
-                    }
+                    @if line.is_request() { (line.text("code")) } @else { (line.text("message")) }
+                    @for detail in ["cause", "error"] { " " (line.text(detail)) }
+                }
+                td {
+                    @if line.is_request() {
+                        a href={ "/requests/" (layout::encoded(line.text("request_id"))) } {
+                            (line.text("method")) " " (line.text("route")) " of " (function(line))
+                        }
+                    } @else { (function(line)) }
                 }
             }
         }

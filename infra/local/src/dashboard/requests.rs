@@ -29,6 +29,7 @@ pub(super) fn router() -> Router<Arc<Dashboard>> {
 struct Filters {
     function: String,
     status: String,
+    route: String,
     code: String,
     user: String,
 }
@@ -39,6 +40,7 @@ impl Filters {
         let is_users = || user == self.user || dashboard.clerk.user_with_tag(user).as_ref() == Some(&self.user);
         (self.function.is_empty() || line.text("function") == self.function)
             && (self.status.is_empty() || line.status().to_string().starts_with(self.status.trim_end_matches('x')))
+            && (self.route.is_empty() || line.text("route") == self.route)
             && (self.code.is_empty() || line.text("code") == self.code)
             && (self.user.is_empty() || is_users())
     }
@@ -58,7 +60,7 @@ async fn list(State(dashboard): Site, Query(filters): Query<Filters>) -> Markup 
         let values = values.iter().map(|value| (value.as_str(), value.as_str()));
         layout::select(label, name, chosen, [("", "all")].into_iter().chain(values))
     };
-    let shown: Vec<_> = lines.iter().filter(|line| filters.select(&dashboard, line)).take(SHOWN).collect();
+    let selected: Vec<_> = lines.iter().filter(|line| filters.select(&dashboard, line)).collect();
     let content = html! {
         form .filters method="get" action="/requests"
             hx-get="/requests" hx-trigger="change, input changed delay:300ms" hx-target="#requests" hx-select="#requests"
@@ -66,30 +68,35 @@ async fn list(State(dashboard): Site, Query(filters): Query<Filters>) -> Markup 
         {
             (select("Function", "function", &filters.function, distinct("function")))
             (select("Status", "status", &filters.status, statuses))
+            (select("Route", "route", &filters.route, distinct("route")))
             (select("Code", "code", &filters.code, distinct("code")))
             (layout::input("User", "user", &filters.user, "id or tag"))
             button { "Filter" }
         }
-        (rows(&dashboard, &filters, &shown, if lines.is_empty() { "No requests yet." } else { "No requests match." }))
+        (rows(&dashboard, &filters, &selected, if lines.is_empty() { "No requests yet." } else { "No requests match." }))
     };
     layout::page("Requests", "/requests", content)
 }
 
 /// The table, which is loaded again every two seconds, or the sentence `without` lines.
 fn rows(dashboard: &Dashboard, filters: &Filters, lines: &[&Line], without: &str) -> Markup {
-    let Filters { function, status, code, user } = filters;
-    let [function, status, code, user] = [function, status, code, user].map(|filter| layout::encoded(filter));
-    let url = format!("/requests?function={function}&status={status}&code={code}&user={user}");
+    let Filters { function, status, route, code, user } = filters;
+    let parameters = [("function", function), ("status", status), ("route", route), ("code", code), ("user", user)];
+    let parameters = parameters.map(|(name, filter)| format!("{name}={}", layout::encoded(filter)));
+    let url = format!("/requests?{}", parameters.join("&"));
+    let shown = lines.get(..SHOWN).unwrap_or(lines);
     let columns = [
         "Time", "Status", "Function", "Method", "Route", "Code", "User", "Duration", "DynamoDB", "Read", "Write",
         "Request",
     ];
     html! {
-        div #requests .wrapping hx-get=(url) hx-trigger="every 2s" hx-select="#requests"
-            hx-swap="outerMorph"
+        // New values of the filters as well.
+        div #requests .wrapping hx-get=(url) hx-trigger="every 2s" hx-select="#requests" hx-swap="outerMorph"
+            hx-select-oob="#function:outerMorph,#route:outerMorph,#code:outerMorph"
         {
             @if lines.is_empty() { p { (without) } } @else {
-                (layout::table("Requests", &columns, html! { @for line in lines { (row(dashboard, line)) } }))
+                (layout::table("Requests", &columns, html! { @for line in shown { (row(dashboard, line)) } }))
+                @if shown.len() < lines.len() { p { "The newest " (shown.len()) " of " (lines.len()) " requests. Filters find the others." } }
             }
         }
     }
@@ -98,7 +105,7 @@ fn rows(dashboard: &Dashboard, filters: &Filters, lines: &[&Line], without: &str
 fn row(dashboard: &Dashboard, line: &Line) -> Markup {
     let [id, tag, code] = ["request_id", "user", "code"].map(|name| line.text(name));
     html! {
-        tr id={ "r-" (id) } {
+        tr .linked id={ "r-" (id) } {
             td { a href={ "/requests/" (layout::encoded(id)) } { (layout::time(line.at)) } }
             td { (layout::status(line.status())) }
             td { (line.text("function")) }
@@ -126,7 +133,8 @@ async fn details(State(dashboard): Site, Path(id): Path<String>) -> Page {
             p { (layout::time(line.at)) " " (line.text("method")) " " (line.text("route")) " " (layout::status(line.status())) }
             @if !code.is_empty() {
                 h2 { "Code " code { (code) } }
-                dl { @for (name, explanation) in explanations(code) { dt { (name) } dd { (explanation) } } }
+                dl { @for (name, explanation) in explanations(code) { dt { (name) } dd { (layout::markdown(explanation)) } } }
+                p { a href="/health" { "Run the checks of " code { "cargo dev doctor" } } }
             }
             h2 { "The whole line" }
             (layout::json("Log line", &line.members().clone().into()))

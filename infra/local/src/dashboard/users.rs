@@ -281,7 +281,7 @@ async fn details(State(dashboard): Site, Path(id): Path<String>) -> Page {
             (form(&at, "Save", Some(&user)))
             h2 { "Sessions" }
             @if sessions.is_empty() { p { "No sessions." } } @else {
-                (layout::table("Sessions", &["Id", "Status", "Opened", ""], rows))
+                (layout::table("Sessions", &["Id", "Status", "Opened", "Action"], rows))
             }
             form method="post" action={ (at) "/sessions" } { button disabled[is_banned] { "Sign in" } }
             h2 { "Profile" }
@@ -298,7 +298,10 @@ const SOURCES: [(&str, &str, &str); 3] =
 /// The profile as Clerk has it, as it is stored, and the source of each value.
 async fn profile(dashboard: &Dashboard, user: &Value) -> Result<Markup, PageError> {
     let Some(item) = stored_item(dashboard, layout::text(user, "id")).await? else {
-        return Ok(html! { p .warn { "No profile is stored: no webhook of this user has been applied yet." } });
+        return Ok(html! {
+            p .warn { "No profile is stored: no webhook of this user has been applied yet." }
+            p { a href="/webhooks?state=failed" { "Webhooks that are not delivered" } }
+        });
     };
     let at = |name: &str| match item.get(name) {
         // A register's version begins with its time.
@@ -351,7 +354,8 @@ async fn profile(dashboard: &Dashboard, user: &Value) -> Result<Markup, PageErro
                 th scope="row" { (name) @if in_clerk != stored { " " span .warn { "differs" } } }
                 td { (in_clerk) }
                 td { (stored) }
-                td { (source) ", " (layout::time(at)) }
+                // Without a time, none of the sources has written it.
+                td { @if at > 0 { (source) ", " (layout::time(at)) } @else { "-" } }
             }
         }
     };

@@ -24,6 +24,9 @@ pub(super) fn router() -> Router<Arc<Dashboard>> {
         .route("/webhooks/{id}/resend", post(resend))
 }
 
+/// The largest number of deliveries on the page.
+const SHOWN: usize = 100;
+
 /// The types of the catalog's events.
 const CATALOG: [&str; 8] = [
     "user.created",
@@ -36,16 +39,32 @@ const CATALOG: [&str; 8] = [
     "organization.created",
 ];
 
-async fn list(State(dashboard): Site) -> Markup {
-    let deliveries = dashboard.clerk.deliveries();
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Filters {
+    state: String,
+}
+
+impl Filters {
+    const STATES: [(&str, &str); 3] = [("", "all"), ("delivered", "delivered"), ("failed", "not delivered")];
+
+    fn select(&self, delivery: &Delivery) -> bool {
+        self.state.is_empty() || delivery.is_delivered() == (self.state == "delivered")
+    }
+}
+
+async fn list(State(dashboard): Site, Query(filters): Query<Filters>) -> Markup {
+    let mut deliveries = dashboard.clerk.deliveries();
+    deliveries.retain(|delivery| filters.select(delivery));
+    let shown = deliveries.get(..SHOWN).unwrap_or(&deliveries);
     let rows = html! {
-        @for delivery in &deliveries {
+        @for delivery in shown {
             @let last = delivery.attempts().pop();
             tr {
                 td { (layout::time(delivery.created_at())) }
                 td { a href={ "/webhooks/" (layout::encoded(delivery.id())) } { (delivery.kind()) } }
                 td { @if delivery.is_delivered() { span .good { "delivered" } } @else { span .bad { "not delivered" } } }
-                td .number { (delivery.attempts().len()) }
+                td .number { (delivery.count()) }
                 td { @if let Some(last) = &last { (outcome(last)) } }
                 td .number { @if let Some(last) = &last { (last.duration_ms) " ms" } }
             }
@@ -56,11 +75,18 @@ async fn list(State(dashboard): Site) -> Markup {
         "/webhooks",
         html! {
             p { "Sent to " code { (dashboard.running.webhook) } ". " a href="/webhooks/send" { "Send an event of your own" } }
-            div #deliveries hx-get="/webhooks" hx-trigger="every 2s" hx-select="#deliveries"
-                hx-swap="outerMorph"
+            form .filters method="get" action="/webhooks" hx-get="/webhooks" hx-trigger="change" hx-target="#deliveries"
+                hx-select="#deliveries" hx-swap="outerHTML" hx-push-url="true"
+            {
+                (layout::select("State", "state", &filters.state, Filters::STATES))
+                button { "Filter" }
+            }
+            div #deliveries hx-get={ "/webhooks?state=" (layout::encoded(&filters.state)) } hx-trigger="every 2s"
+                hx-select="#deliveries" hx-swap="outerMorph"
             {
                 @if deliveries.is_empty() { p { "No webhooks since the start." } } @else {
                     (layout::table("Deliveries", &["Time", "Event", "State", "Attempts", "Last response", "Duration"], rows))
+                    @if shown.len() < deliveries.len() { p { "The newest " (shown.len()) " of " (deliveries.len()) " webhooks." } }
                 }
             }
         },
@@ -83,6 +109,11 @@ fn find(dashboard: &Dashboard, id: &str) -> Result<Delivery, PageError> {
 async fn details(State(dashboard): Site, Path(id): Path<String>) -> Page {
     let delivery = find(&dashboard, &id)?;
     let body: Value = serde_json::from_str(delivery.body()).unwrap_or_default();
+    // Ids begin with the time.
+    let is_older = dashboard.clerk.deliveries().iter().any(|other| {
+        let other_body: Value = serde_json::from_str(other.body()).unwrap_or_default();
+        other.id() > delivery.id() && other_body.pointer("/data/id") == body.pointer("/data/id")
+    });
     let rows = html! {
         @for attempt in delivery.attempts().iter().rev() {
             tr {
@@ -102,7 +133,9 @@ async fn details(State(dashboard): Site, Path(id): Path<String>) -> Page {
                 button name="times" value="1" { "Resend" }
                 button name="times" value="2" { "Send twice" }
             }
-            p { "An older event that is sent again arrives out of order." }
+            @if is_older {
+                p { "A newer event is about the same " (if delivery.kind().starts_with("session.") { "session" } else { "user" }) ". Sent again, this one arrives out of order." }
+            }
             h2 { "Attempts" }
             div #attempts hx-get={ "/webhooks/" (layout::encoded(&id)) } hx-trigger="every 2s"
                 hx-select="#attempts" hx-swap="outerMorph"
@@ -141,9 +174,13 @@ struct Choice {
 
 /// A sample event of a type, about the newest user.
 async fn sample(dashboard: &Dashboard, kind: &str, user: &str) -> Result<Value, PageError> {
-    let newest = dashboard.backend(Method::GET, "/v1/users?limit=1", None).await?;
-    let newest = newest.get(0).map_or("user_ada", |user| layout::text(user, "id")).to_owned();
-    let id = if user.is_empty() { newest } else { user.to_owned() };
+    let known = if user.is_empty() {
+        dashboard.backend(Method::GET, "/v1/users?limit=1", None).await?.get(0).cloned()
+    } else {
+        // It may be deleted.
+        dashboard.backend(Method::GET, &format!("/v1/users/{}", layout::encoded(user)), None).await.ok()
+    };
+    let id = known.as_ref().map_or(if user.is_empty() { "user_ada" } else { user }, |user| layout::text(user, "id"));
     let now = now_ms();
     let data = match kind {
         "user.deleted" => json!({ "id": id, "object": "user", "deleted": true }),
@@ -151,10 +188,15 @@ async fn sample(dashboard: &Dashboard, kind: &str, user: &str) -> Result<Value, 
         kind if kind.starts_with("session.") => {
             let status =
                 kind.split_once('.').map_or("", |(_, status)| if status == "created" { "active" } else { status });
+            let sessions = format!("/v1/sessions?user_id={}", layout::encoded(id));
+            let sessions = dashboard.backend(Method::GET, &sessions, None).await?;
+            let session = sessions.get(0).filter(|_| status != "active").map(|session| layout::text(session, "id"));
             json!({
-                "id": new_id("sess"), "object": "session", "user_id": id, "status": status, "created_at": now, "updated_at": now,
+                "id": session.map_or_else(|| new_id("sess"), str::to_owned), "object": "session", "user_id": id,
+                "status": status, "created_at": now, "updated_at": now,
             })
         }
+        _ if known.is_some() => known.unwrap_or_default(),
         _ => json!({
             "id": id, "object": "user", "first_name": "Ada", "last_name": "Lovelace", "image_url": null, "banned": false,
             "primary_email_address_id": "idn_1",
@@ -223,6 +265,6 @@ async fn send(State(dashboard): Site, Form(event): Form<Event>) -> Page {
     // A browser sends line breaks as two characters.
     let body = event.body.replace("\r\n", "\n");
     let url = format!("{}{}", dashboard.running.api, event.path);
-    let attempt = dashboard.clerk.send_once(&url, &new_id("msg"), &body, event.signature).await;
+    let attempt = dashboard.clerk.send_own(&url, &body, event.signature).await;
     Ok(layout::page("Send an event", "/webhooks", form(&event, Some(&attempt))))
 }

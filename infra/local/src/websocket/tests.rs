@@ -22,7 +22,7 @@ use tokio_tungstenite::{
 };
 
 use super::*;
-use crate::functions::tests::lambda;
+use crate::invoker::tests::lambda;
 
 const KEY: &str = "LOCALKEY";
 const ORIGIN: &str = "http://localhost:3000";
