@@ -23,7 +23,7 @@ use tokio::{
         mpsc::{UnboundedReceiver, unbounded_channel},
         watch,
     },
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
@@ -77,11 +77,22 @@ struct Invoked {
 /// Whether a function responds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Readiness {
-    /// It starts, or its changed code compiles.
-    Starting,
+    /// It starts, or its changed code compiles, since then.
+    Starting(Instant),
     /// Its changed code does not compile, since then.
     Broken(Instant),
     Ready,
+}
+
+impl Readiness {
+    /// Whether the function has changed after a time.
+    fn has_changed_since(self, time: Instant) -> bool {
+        matches!(self, Self::Starting(since) | Self::Broken(since) if since > time)
+    }
+
+    fn is_broken_within(self, time: Duration) -> bool {
+        matches!(self, Self::Broken(since) if since.elapsed() < time)
+    }
 }
 
 /// What a function responds to without any effect.
@@ -130,7 +141,7 @@ impl Invoker {
 
     /// A function's response to a request for a path, as API Gateway returns it.
     pub(crate) async fn forward(&self, function: &str, request: Request, path: String) -> Response {
-        let is_known = |readiness: &Readiness| *readiness != Readiness::Starting;
+        let is_known = |readiness: &Readiness| !matches!(readiness, Readiness::Starting(_));
         let respond = async {
             let invoked = self.function(function)?;
             let readiness = *invoked.readiness.subscribe().wait_for(is_known).await?;
@@ -173,7 +184,7 @@ impl Invoker {
                 change = changes.recv() => change,
                 () = self.ready(), if has_changed => {
                     has_changed = false;
-                    if !greeted.is_some_and(is_recent) {
+                    if greeted.is_none_or(|greeted: Instant| greeted.elapsed() > RELOAD_TIME) {
                         logs.greet_again();
                     }
                     greeted = Some(Instant::now());
@@ -200,8 +211,8 @@ impl Invoker {
         for (name, function) in self.functions.iter() {
             // cargo-lambda can say later that a process was stopped than that the code does not compile.
             let readiness = *function.readiness.borrow();
-            if !matches!(readiness, Readiness::Broken(since) if is_recent(since)) {
-                self.probe(name, Readiness::Starting, logs);
+            if !readiness.is_broken_within(RELOAD_TIME) {
+                self.probe(name, Readiness::Starting(Instant::now()), logs);
             }
         }
     }
@@ -218,13 +229,13 @@ impl Invoker {
 
     async fn wait(self, name: String, logs: Arc<Logs>) {
         let Ok(function) = self.function(&name) else { return };
-        let is_broken_since = |time| matches!(*function.readiness.borrow(), Readiness::Broken(since) if since > time);
+        let readiness = || *function.readiness.borrow();
         let (responded, mut responses) = unbounded_channel();
         let mut interval = PROBE_INTERVAL;
         loop {
             // Some of its processes can still run that the next change stops.
-            while let Some(time) = Instant::now().checked_sub(SETTLING_TIME).filter(|time| is_broken_since(*time)) {
-                sleep_until(time + SETTLING_TIME + PROBE_INTERVAL).await;
+            while readiness().is_broken_within(SETTLING_TIME) {
+                sleep(PROBE_INTERVAL).await;
             }
             let (began, invoker, responded) = (Instant::now(), self.clone(), responded.clone());
             let (name, logs) = (name.clone(), Arc::clone(&logs));
@@ -237,7 +248,7 @@ impl Invoker {
                 let _ = responded.send(began);
             });
             match timeout(interval, responses.recv()).await {
-                Ok(Some(began)) if !is_broken_since(began) => break,
+                Ok(Some(began)) if !readiness().has_changed_since(began) => break,
                 Ok(_) => {}
                 // A process that has ended has taken the request with it, or the request still waits.
                 Err(_) => interval *= 2,
@@ -263,11 +274,6 @@ impl Invoker {
             }
         }
     }
-}
-
-/// Whether it was in the reload that goes on, whose lines arrive within seconds.
-fn is_recent(time: Instant) -> bool {
-    time.elapsed() < RELOAD_TIME
 }
 
 impl Probe {
