@@ -9,7 +9,7 @@ export async function newChat(page: Page, title?: string) {
   await page.getByRole("button", { name: "New Chat", exact: true }).click();
   await expect(titles(page)).toHaveCount(before + 1);
   if (title) await rename(page, "New Chat", title);
-  await expect(page.getByText("Saving…")).toHaveCount(0);
+  await expect(page.locator(".chat[aria-busy=true]")).toHaveCount(0);
 }
 
 export async function rename(page: Page, from: string, to: string) {

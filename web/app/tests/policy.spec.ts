@@ -1,7 +1,7 @@
 import { test as plain } from "@playwright/test";
 import { clerk } from "../../testing/stack.ts";
 import { securityHeaders } from "../headers.ts";
-import { claims, expect, signUp, stack, test } from "./support.ts";
+import { claims, expect, inject, signUp, stack, test } from "./support.ts";
 
 test("every page and file has the security headers", async ({ page }) => {
   const expected = Object.entries(securityHeaders({ apiUrl: stack().api, liveUrl: stack().live }));
@@ -45,15 +45,7 @@ test("the policy blocks foreign scripts, inline scripts, connections and frames"
 }) => {
   await signUp(page);
   expect(violations).toEqual([]);
-  await page.evaluate(() => {
-    const add = (tag: string, attributes: object) =>
-      document.body.append(Object.assign(document.createElement(tag), attributes));
-    add("script", { textContent: "window.isInjected = true" });
-    add("script", { src: "https://evil.test/script.js" });
-    add("iframe", { src: "https://evil.test/" });
-    add("img", { src: "http://evil.test/picture.png" });
-    void fetch("https://evil.test/").catch(() => {});
-  });
+  await inject(page, [["img", { src: "http://evil.test/picture.png" }]]);
   await expect
     .poll(() => [...violations].sort())
     .toEqual([

@@ -74,6 +74,18 @@ export async function isSignedIn(page: Page) {
   await expect(page.locator(".spinner")).toHaveCount(0);
 }
 
+/** Adds what the content security policy must block, with `more` elements by tag and attributes. */
+export const inject = (page: Page, more: [tag: string, attributes: object][] = []) =>
+  page.evaluate((more) => {
+    const add = (tag: string, attributes: object) =>
+      document.body.append(Object.assign(document.createElement(tag), attributes));
+    add("script", { textContent: "window.isInjected = true" });
+    add("script", { src: "https://evil.test/script.js" });
+    add("iframe", { src: "https://evil.test/" });
+    for (const [tag, attributes] of more) add(tag, attributes);
+    void fetch("https://evil.test/").catch(() => {});
+  }, more);
+
 /** Opens the menu of Clerk's component for the user. */
 export const openUserMenu = (page: Page) => page.getByRole("button", { name: "Open user menu" }).click();
 

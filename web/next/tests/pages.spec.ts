@@ -2,7 +2,7 @@ import AxeBuilder from "@axe-core/playwright";
 import { test as plain } from "@playwright/test";
 
 import { securityHeaders } from "../../app/headers.ts";
-import { watchForViolations } from "../../app/tests/support.ts";
+import { inject, watchForViolations } from "../../app/tests/support.ts";
 import { expect, newChat, type Page, signUp, stack, test } from "./support.ts";
 
 async function checkAccessibility(page: Page) {
@@ -60,14 +60,7 @@ plain("the policy blocks scripts without the nonce, and no page can be framed", 
   const violations: string[] = [];
   await watchForViolations(context, violations);
   await signUp(page);
-  await page.evaluate(() => {
-    const add = (tag: string, attributes: object) =>
-      document.body.append(Object.assign(document.createElement(tag), attributes));
-    add("script", { textContent: "window.isInjected = true" });
-    add("script", { src: "https://evil.test/script.js" });
-    add("iframe", { src: "https://evil.test/" });
-    void fetch("https://evil.test/").catch(() => {});
-  });
+  await inject(page);
   await expect
     .poll(() => [...violations].sort())
     .toEqual([

@@ -6,6 +6,7 @@ import type { BrowserContext } from "@playwright/test";
 
 import { enter, expect, newUser, type Page, stack, submit } from "../../app/tests/support.ts";
 
+export { newChat, rename, titles } from "../../app/tests/chats.ts";
 export {
   enter,
   expect,
@@ -18,11 +19,6 @@ export {
   test,
   token,
 } from "../../app/tests/support.ts";
-
-/** The titles on the screen, from top to bottom. */
-export const titles = (page: Page) => page.locator(".chat .title");
-
-const newChatButton = (page: Page) => page.getByRole("button", { name: "New Chat", exact: true });
 
 /** Waits until the dashboard shows and the browser has taken over from the server. */
 export async function isSignedIn(page: Page) {
@@ -45,24 +41,6 @@ export async function signIn(page: Page, { email }: { email: string }) {
   await expect(page).toHaveURL(/\/sign-in/);
   await enter(page, email);
   await isSignedIn(page);
-}
-
-/** Creates a chat, and waits until it is confirmed, since leaving a page cancels its requests. */
-export async function newChat(page: Page, title?: string) {
-  const before = await titles(page).count();
-  await newChatButton(page).click();
-  await expect(titles(page)).toHaveCount(before + 1);
-  if (title) await rename(page, "New Chat", title);
-  await expect(page.locator(".chat[aria-busy=true]")).toHaveCount(0);
-}
-
-export async function rename(page: Page, from: string, to: string) {
-  await page
-    .getByRole("button", { name: `Rename ${from}`, exact: true })
-    .first()
-    .click();
-  await page.getByLabel("Title").fill(to);
-  await page.getByRole("button", { name: "Save" }).click();
 }
 
 /** The names of the cookies with the session token. */
