@@ -136,20 +136,20 @@ fn doctor_finds_what_is_broken() {
 
 #[tokio::test]
 async fn doctor_examines_what_runs_not_the_template() {
-    for table in ["UsersTable", "chats"] {
-        let changes = json!({ "/tables/chats/CHATS_TABLE": table, "/failing_streams": ["ChatsTable has failed."] });
+    for table in ["SessionsTable", "unheard-of"] {
+        let changes = json!({ "/tables/profile/USERS_TABLE": table, "/failing_streams": ["UsersTable has failed."] });
         let checks = checks_with(changes, &[]).await;
         assert_eq!(failed(&checks), ["tables"], "the changes of a wrong table are not examined");
         let tables = checks.iter().find(|check| check["name"] == "tables").expect("the check");
-        assert_eq!(tables["sentence"], format!("CHATS_TABLE of chats is {table}, not ChatsTable."));
+        assert_eq!(tables["sentence"], format!("USERS_TABLE of profile is {table}, not UsersTable."));
     }
-    let checks = checks_with(json!({ "/failing_streams": ["ChatsTable has failed."] }), &[]).await;
+    let checks = checks_with(json!({ "/failing_streams": ["UsersTable has failed."] }), &[]).await;
     assert_eq!(failed(&checks), ["streams"]);
 }
 
 #[tokio::test]
 async fn fixes_keep_the_settings_of_the_stack() {
-    let changes = json!({ "/more_origins": ["http://localhost:4000"], "/failing_streams": ["ChatsTable has failed."] });
+    let changes = json!({ "/more_origins": ["http://localhost:4000"], "/failing_streams": ["UsersTable has failed."] });
     let fix_of_stream = fix(&checks_with(changes.clone(), &[]).await);
     let data = format!("LOCAL_DATA={} WEB_ORIGINS=http://localhost:4000 make run", stack().data().display());
     assert!(fix_of_stream.contains(&data) && fix_of_stream.contains("API_PORT="), "{fix_of_stream}");

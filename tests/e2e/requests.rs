@@ -45,7 +45,7 @@ async fn the_profile_lists_its_methods() {
 #[tokio::test]
 async fn many_concurrent_requests_are_served() {
     let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-    let requests = (0..400).map(|_| http.get(format!("{}/chats", stack().api())).send());
+    let requests = (0..400).map(|_| http.get(format!("{}/profile", stack().api())).send());
     for response in join_all(requests).await {
         assert_eq!(response.expect("a response").status(), 401);
     }
