@@ -145,6 +145,11 @@ async fn doctor_examines_what_runs_not_the_template() {
     }
     let checks = checks_with(json!({ "/failing_streams": ["UsersTable has failed."] }), &[]).await;
     assert_eq!(failed(&checks), ["streams"]);
+    // All that depends on the functions fails as well.
+    let changes = json!({ "/not_ready": ["profile has ended: USERS_TABLE is not set."], "/api": "http://127.0.0.1:1" });
+    let checks = checks_with(changes, &[]).await;
+    assert_eq!(failed(&checks), ["functions"]);
+    assert_eq!(checks[0]["sentence"], "profile has ended: USERS_TABLE is not set.");
 }
 
 #[tokio::test]
@@ -196,7 +201,7 @@ fn what_cannot_be_examined_fails_a_check() {
     assert_eq!(failed(&checks), ["running"]);
     assert!(text(&checks[0], "sentence").contains("access key of DynamoDB is missing"), "{checks:?}");
     let fix = fix(&checks);
-    assert!(fix.contains("API_PORT=") && fix.ends_with(" make run"), "{fix}");
+    assert!(fix.contains("API_PORT=") && fix.ends_with(" make run # stop the running stack first"), "{fix}");
 }
 
 #[test]

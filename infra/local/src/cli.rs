@@ -394,8 +394,9 @@ fn secrets(folder: &Path) -> Result<Secrets> {
 
 /// Accepts an origin only as browsers send it.
 pub fn origin(text: &str) -> Result<String> {
-    let serialized = Url::parse(text).map(|url| url.origin().ascii_serialization());
-    ensure!(serialized.is_ok_and(|origin| origin == text), "write it as browsers do, such as http://localhost:5173");
+    let is_origin = |url: &Url| ["http", "https"].contains(&url.scheme()) && url.origin().ascii_serialization() == text;
+    let is_valid = Url::parse(text).is_ok_and(|url| is_origin(&url));
+    ensure!(is_valid, "write it as browsers do, such as http://localhost:5173");
     Ok(text.to_owned())
 }
 

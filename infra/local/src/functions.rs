@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
-use sysinfo::{Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, Signal, System};
+use sysinfo::{Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, Signal, System, UpdateKind};
 use tokio::{
     process::{Child, Command},
     task::JoinSet,
@@ -90,9 +90,11 @@ impl Functions {
         watch.envs(environment);
         let mut watch = watch.spawn().context("cargo-lambda cannot be started")?;
         let changes = logs.follow(&mut watch);
-        invoker.restart(logs);
+        invoker.restart();
+        let root = watch.id().map(Pid::from_u32);
+        let runs = move |function: &str| root.is_none_or(|root| runs(root, function));
         let mut following = JoinSet::new();
-        following.spawn(invoker.clone().follow(changes, Arc::clone(logs)));
+        following.spawn(invoker.clone().follow(changes, Arc::clone(logs), runs));
         Ok(Self { watch, invoker, _following: following })
     }
 
@@ -100,8 +102,9 @@ impl Functions {
     pub(crate) async fn ready(&mut self) -> Result<()> {
         tokio::select! {
             ready = timeout(START_TIMEOUT, self.invoker.ready()) => ready.map_err(|_| {
-                let starting = self.invoker.starting().join(", ");
-                anyhow!("these functions do not respond: {starting}. See their output above")
+                let starting: Vec<_> =
+                    self.invoker.starting().into_iter().map(|(name, reason)| format!("{name} {reason}")).collect();
+                anyhow!("{}. See the output above", starting.join(", "))
             }),
             status = self.watch.wait() => bail!("cargo-lambda has stopped ({}). See its output above", status?),
         }
@@ -192,6 +195,22 @@ fn below(system: &mut System, root: Pid) -> Vec<(Pid, u64)> {
         found.extend(children.filter(|process| process.thread_kind().is_none()).map(sysinfo::Process::pid));
     }
     found.into_iter().filter_map(|pid| Some((pid, system.process(pid)?.start_time()))).collect()
+}
+
+/// Whether a function has a process below another, or is compiled by one.
+fn runs(root: Pid, function: &str) -> bool {
+    let mut system = System::new();
+    let below = below(&mut system, root);
+    let pids: Vec<_> = below.into_iter().map(|(pid, _)| pid).collect();
+    let kind = ProcessRefreshKind::nothing().with_cmd(UpdateKind::Always);
+    system.refresh_processes_specifics(ProcessesToUpdate::Some(&pids), false, kind);
+    let is_function = |process: &sysinfo::Process| {
+        let is_running = process.status() != ProcessStatus::Zombie;
+        let mut arguments = process.cmd().iter();
+        // Its program, or cargo's argument after --bin.
+        is_running && arguments.any(|argument| Path::new(argument).file_name().is_some_and(|name| name == function))
+    };
+    pids.iter().filter_map(|pid| system.process(*pid)).any(is_function)
 }
 
 /// Starts to build the functions as cargo-lambda does, so that its first request does not wait for the compiler. With

@@ -2,15 +2,16 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use axum::{
     extract::Request,
     http::{Method, StatusCode, header::CACHE_CONTROL},
@@ -32,7 +33,6 @@ use crate::{
     logs::{Change, Logs},
     proxy::Proxy,
     template::{Function, Template},
-    websocket,
 };
 
 /// The largest number of invocations of each function that wait in cargo-lambda, which stops for good at 100. The others
@@ -63,6 +63,15 @@ pub(crate) struct Invoker {
     /// Where cargo-lambda listens.
     pub(crate) address: SocketAddr,
     functions: Arc<BTreeMap<String, Invoked>>,
+    /// Set if their processes belong to this stack.
+    processes: Arc<OnceLock<Processes>>,
+}
+
+/// The processes of the functions.
+struct Processes {
+    logs: Arc<Logs>,
+    /// Whether a function has one.
+    runs: Box<dyn Fn(&str) -> bool + Send + Sync>,
 }
 
 /// A function that is invoked.
@@ -72,6 +81,8 @@ struct Invoked {
     slots: Arc<Semaphore>,
     probe: Probe,
     is_probed: AtomicBool,
+    /// Whether it has had a process.
+    has_run: AtomicBool,
 }
 
 /// Whether a function responds.
@@ -79,25 +90,41 @@ struct Invoked {
 enum Readiness {
     /// It starts, or its changed code compiles, since then.
     Starting(Instant),
-    /// Its changed code does not compile, since then.
-    Broken(Instant),
+    /// It cannot respond until its code changes, since then.
+    Broken(Instant, Fault),
     Ready,
+}
+
+/// Why a function cannot respond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    DoesNotCompile,
+    HasEnded,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::DoesNotCompile => "does not compile",
+            Self::HasEnded => "has ended",
+        })
+    }
 }
 
 impl Readiness {
     /// Whether the function has changed after a time.
     fn has_changed_since(self, time: Instant) -> bool {
-        matches!(self, Self::Starting(since) | Self::Broken(since) if since > time)
+        matches!(self, Self::Starting(since) | Self::Broken(since, _) if since > time)
     }
 
     fn is_broken_within(self, time: Duration) -> bool {
-        matches!(self, Self::Broken(since) if since.elapsed() < time)
+        matches!(self, Self::Broken(since, _) if since.elapsed() < time)
     }
 }
 
 /// What a function responds to without any effect.
 enum Probe {
-    Event(Value),
+    EmptyBatch,
     Url(String),
 }
 
@@ -107,13 +134,15 @@ impl Invoker {
             let probe = Probe::of(function, address, template);
             let slots = Arc::new(Semaphore::new(MAX_WAITING));
             let readiness = watch::Sender::new(Readiness::Ready);
-            (function.binary.clone(), Invoked { readiness, slots, probe, is_probed: AtomicBool::new(false) })
+            let (is_probed, has_run) = (AtomicBool::new(false), AtomicBool::new(false));
+            (function.binary.clone(), Invoked { readiness, slots, probe, is_probed, has_run })
         });
         Ok(Self {
             http: reqwest::Client::builder().no_proxy().build()?,
             proxy: Proxy::to(address),
             address,
             functions: Arc::new(functions.collect()),
+            processes: Arc::default(),
         })
     }
 
@@ -144,25 +173,33 @@ impl Invoker {
         let is_known = |readiness: &Readiness| !matches!(readiness, Readiness::Starting(_));
         let respond = async {
             let invoked = self.function(function)?;
-            let readiness = *invoked.readiness.subscribe().wait_for(is_known).await?;
-            ensure!(readiness == Readiness::Ready, "{function} does not compile");
+            if let Readiness::Broken(_, fault) = *invoked.readiness.subscribe().wait_for(is_known).await? {
+                bail!("{function} {fault}");
+            }
             let slot = Arc::clone(&invoked.slots).acquire_owned().await?;
             let proxy = self.proxy.clone();
             hold(slot, async move { proxy.send(request, &path).await }).await
         };
-        let response = timeout(REQUEST_TIMEOUT, respond).await;
-        response.unwrap_or_else(|_| Err(anyhow!("{function} does not respond"))).unwrap_or_else(|error| {
+        let response = timeout(REQUEST_TIMEOUT, respond).await.unwrap_or_else(|_| {
+            // It may respond to others.
+            self.probe(function, Readiness::Starting(Instant::now()));
+            Err(anyhow!("{function} does not respond"))
+        });
+        response.unwrap_or_else(|error| {
             let detail = format!("{error:#}. See the output of `make run`.");
             let problem = problem(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable", NOT_READY, &detail);
             Rejected { code: NOT_READY, cause: Some(error.to_string()) }.with(problem)
         })
     }
 
-    /// The functions that do not respond.
-    pub(crate) fn starting(&self) -> Vec<&str> {
-        let functions = self.functions.iter();
-        let functions = functions.filter(|(_, function)| *function.readiness.borrow() != Readiness::Ready);
-        functions.map(|(name, _)| name.as_str()).collect()
+    /// The functions that do not respond, and why, as far as it is known.
+    pub(crate) fn starting(&self) -> Vec<(&str, String)> {
+        let functions = self.functions.iter().filter_map(|(name, function)| match *function.readiness.borrow() {
+            Readiness::Ready => None,
+            Readiness::Starting(_) => Some((name.as_str(), "does not respond".to_owned())),
+            Readiness::Broken(_, fault) => Some((name.as_str(), fault.to_string())),
+        });
+        functions.collect()
     }
 
     /// Waits until every function responds.
@@ -176,8 +213,16 @@ impl Invoker {
         }
     }
 
-    /// Keeps requests from functions whose code has changed until they respond again, and then greets.
-    pub(crate) async fn follow(self, mut changes: UnboundedReceiver<Change>, logs: Arc<Logs>) {
+    /// Keeps requests from functions whose code has changed until they respond again, and then greets. `runs` says whether
+    /// a function has a process.
+    pub(crate) async fn follow(
+        self,
+        mut changes: UnboundedReceiver<Change>,
+        logs: Arc<Logs>,
+        runs: impl Fn(&str) -> bool + Send + Sync + 'static,
+    ) {
+        // Only once.
+        drop(self.processes.set(Processes { logs: Arc::clone(&logs), runs: Box::new(runs) }));
         let (mut has_changed, mut greeted) = (false, None);
         loop {
             let change = tokio::select! {
@@ -194,40 +239,60 @@ impl Invoker {
             let Some(change) = change else { return };
             has_changed = true;
             match change {
-                Change::Stopped => self.restart(&logs),
+                Change::Stopped => self.restart(),
+                Change::Ended(status) => {
+                    for name in self.functions.keys() {
+                        self.notice_end(name, Some(&status));
+                    }
+                }
                 Change::Broken(package) => {
                     // Other packages are part of every function.
                     let is_affected = |name: &String| *name == package || !self.functions.contains_key(&package);
                     for name in self.functions.keys().filter(|name| is_affected(name)) {
-                        self.probe(name, Readiness::Broken(Instant::now()), &logs);
+                        self.probe(name, Readiness::Broken(Instant::now(), Fault::DoesNotCompile));
                     }
                 }
             }
         }
     }
 
+    /// Marks a function as ended if it has no process. cargo-lambda starts one only when code changes.
+    fn notice_end(&self, name: &str, status: Option<&str>) {
+        let (Ok(function), Some(processes)) = (self.function(name), self.processes.get()) else { return };
+        let is_broken = matches!(*function.readiness.borrow(), Readiness::Broken(..));
+        let runs = (processes.runs)(name);
+        // Without a status, it may not have started yet.
+        let has_run = function.has_run.fetch_or(runs, Ordering::AcqRel) || status.is_some();
+        if has_run && !runs && !is_broken {
+            self.probe(name, Readiness::Broken(Instant::now(), Fault::HasEnded));
+            let status = status.map(|status| format!(" with status {status}")).unwrap_or_default();
+            let message = format!("{name} has ended{status}. Correct its code, or save it again to start it.\n");
+            processes.logs.print(&message);
+        }
+    }
+
     /// Waits for the response of every function in the background.
-    pub(crate) fn restart(&self, logs: &Arc<Logs>) {
+    pub(crate) fn restart(&self) {
         for (name, function) in self.functions.iter() {
             // cargo-lambda can say later that a process was stopped than that the code does not compile.
             let readiness = *function.readiness.borrow();
             if !readiness.is_broken_within(RELOAD_TIME) {
-                self.probe(name, Readiness::Starting(Instant::now()), logs);
+                self.probe(name, Readiness::Starting(Instant::now()));
             }
         }
     }
 
     /// Sets a function's readiness until it responds.
-    fn probe(&self, name: &str, until: Readiness, logs: &Arc<Logs>) {
+    fn probe(&self, name: &str, until: Readiness) {
         let Ok(function) = self.function(name) else { return };
         function.readiness.send_replace(until);
         // Only one probe waits in cargo-lambda.
         if !function.is_probed.swap(true, Ordering::AcqRel) {
-            tokio::spawn(self.clone().wait(name.to_owned(), Arc::clone(logs)));
+            tokio::spawn(self.clone().wait(name.to_owned()));
         }
     }
 
-    async fn wait(self, name: String, logs: Arc<Logs>) {
+    async fn wait(self, name: String) {
         let Ok(function) = self.function(&name) else { return };
         let readiness = || *function.readiness.borrow();
         let (responded, mut responses) = unbounded_channel();
@@ -238,10 +303,10 @@ impl Invoker {
                 sleep(PROBE_INTERVAL).await;
             }
             let (began, invoker, responded) = (Instant::now(), self.clone(), responded.clone());
-            let (name, logs) = (name.clone(), Arc::clone(&logs));
+            let probed = name.clone();
             // Not ended by a timeout: a function fails whose response is not accepted.
             tokio::spawn(async move {
-                while !invoker.responds(&name, &logs).await {
+                while !invoker.responds(&probed).await {
                     sleep(Duration::from_millis(50)).await;
                 }
                 // Another has been faster.
@@ -251,21 +316,22 @@ impl Invoker {
                 Ok(Some(began)) if !readiness().has_changed_since(began) => break,
                 Ok(_) => {}
                 // A process that has ended has taken the request with it, or the request still waits.
-                Err(_) => interval *= 2,
+                Err(_) => {
+                    self.notice_end(&name, None);
+                    interval *= 2;
+                }
             }
         }
+        function.has_run.store(true, Ordering::Release);
         function.is_probed.store(false, Ordering::Release);
         function.readiness.send_replace(Readiness::Ready);
     }
 
     /// Whether a function responds itself. At first nothing listens, and then the request waits for the function.
-    async fn responds(&self, name: &str, logs: &Logs) -> bool {
+    async fn responds(&self, name: &str) -> bool {
         let Ok(function) = self.function(name) else { return false };
         match &function.probe {
-            Probe::Event(event) => {
-                let _own = logs.own_request(Method::GET.as_str(), "/$connect", false);
-                self.clone().post(name.to_owned(), event.clone()).await.is_ok()
-            }
+            Probe::EmptyBatch => self.clone().post(name.to_owned(), json!({ "Records": [] })).await.is_ok(),
             Probe::Url(url) => {
                 let Ok(method) = Method::from_bytes(PROBE.as_bytes()) else { return false };
                 let response = self.http.request(method, url).send().await;
@@ -278,10 +344,8 @@ impl Invoker {
 
 impl Probe {
     fn of(function: &Function, address: SocketAddr, template: &Template) -> Self {
-        if template.websocket_api.connect == function.binary {
-            Self::Event(websocket::anonymous_event(&template.websocket_api.stage))
-        } else if template.event_sources.iter().any(|source| source.function == function.binary) {
-            Self::Event(json!({ "Records": [] }))
+        if template.event_sources.iter().any(|source| source.function == function.binary) {
+            Self::EmptyBatch
         } else {
             let slash = if function.has_url { "" } else { "/" };
             Self::Url(format!("http://{address}{}{slash}", url_path(&function.binary)))
@@ -347,9 +411,9 @@ pub(crate) mod tests {
         let clerk = Clerk::load(folder.path(), String::new(), Vec::new(), String::new()).expect("a new instance");
         let logs = Logs::new(logs::Format::Text, clerk);
         let (changes, changed) = unbounded_channel();
-        tokio::spawn(invoker.clone().follow(changed, logs));
+        tokio::spawn(invoker.clone().follow(changed, logs, |name| name != "profile"));
 
-        let is_broken = |readiness: &Readiness| matches!(readiness, Readiness::Broken(_));
+        let is_broken = |readiness: &Readiness| matches!(readiness, Readiness::Broken(..));
         responding.send_replace(false);
         changes.send(Change::Stopped).expect("it follows");
         changes.send(Change::Broken("chats".to_owned())).expect("it follows");
@@ -374,6 +438,15 @@ pub(crate) mod tests {
         readiness.wait_for(is_broken).await.expect("it is broken");
         changes.send(Change::Stopped).expect("it follows");
         assert_eq!(forward(&invoker, "profile").await, StatusCode::SERVICE_UNAVAILABLE);
+
+        responding.send_replace(true);
+        invoker.ready().await;
+        responding.send_replace(false);
+        changes.send(Change::Ended("ExitStatus(1)".to_owned())).expect("it follows");
+        let mut readiness = invoker.function("profile").expect("a function").readiness.subscribe();
+        readiness.wait_for(is_broken).await.expect("it is broken");
+        assert_eq!(forward(&invoker, "profile").await, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(invoker.starting(), [("profile", "has ended".to_owned())], "the others run");
     }
 
     #[tokio::test]

@@ -41,13 +41,16 @@ pub(crate) const DOCTOR: HeaderName = HeaderName::from_static("x-local-doctor");
 const OWN_TIMEOUT: u64 = 600_000;
 /// The message of the line that each instance of a function writes when it starts.
 const CONFIGURED: &str = "configured";
-/// The begin of cargo-lambda's lines for instances when code has changed: for those that it stops, and for those that ended
-/// before because their code does not compile.
-const STOPPED: [&str; 2] = ["ERROR command killed", "ERROR command exited"];
+/// The begin of cargo-lambda's line for a process that it stops because code has changed.
+const STOPPED: &str = "ERROR command killed";
+/// The begin of its line for a process that has ended, also because code does not compile. The status follows.
+const ENDED: &str = "ERROR command exited code=";
 /// The begin of cargo-lambda's lines about its progress.
 const PROGRESS: &str = " INFO ";
 /// The begin of cargo's last line when code does not compile. The package's name follows in backticks.
 const END_OF_ERRORS: &str = "error: could not compile `";
+/// The largest size of the messages that are kept, in bytes.
+const MAX_MESSAGES: usize = 64 << 10;
 /// A message on standard error ends when nothing follows for this long.
 const MESSAGE_PAUSE: Duration = Duration::from_millis(100);
 
@@ -130,6 +133,8 @@ pub(crate) struct Logs {
 pub(crate) enum Change {
     /// Their processes are stopped.
     Stopped,
+    /// A process has ended with this status.
+    Ended(String),
     /// This package does not compile.
     Broken(String),
 }
@@ -153,7 +158,9 @@ struct State {
     own: Vec<OwnRequest>,
     /// The newest last.
     lines: VecDeque<Line>,
-    /// The last message on standard error since all functions responded. Each instance of a function repeats the compiler's.
+    /// The messages on standard error since all functions responded.
+    messages: String,
+    /// The last of them. Each instance of a function repeats the compiler's.
     last_message: String,
     /// Whether the functions are being stopped, of which cargo-lambda complains.
     is_stopping: bool,
@@ -294,14 +301,19 @@ impl Logs {
         }
     }
 
-    fn print(&self, message: &str) {
+    /// Prints a message on standard error, unless it repeats the last one.
+    pub(crate) fn print(&self, message: &str) {
         let mut state = self.state();
         for package in message.lines().filter_map(|line| line.strip_prefix(END_OF_ERRORS)?.split('`').next()) {
             self.report(Change::Broken(package.to_owned()));
         }
-        if self.format == Format::Json || state.last_message != message {
+        if state.last_message != message {
             eprint!("{message}");
             message.clone_into(&mut state.last_message);
+            state.messages.push_str(message);
+            let excess = state.messages.len().saturating_sub(MAX_MESSAGES);
+            let excess = state.messages.ceil_char_boundary(excess);
+            state.messages.drain(..excess);
         }
     }
 
@@ -315,7 +327,11 @@ impl Logs {
     /// Prints the greeting after a reload.
     pub(crate) fn greet_again(&self) {
         // The next message is of another reload.
-        self.state().last_message.clear();
+        {
+            let mut state = self.state();
+            state.last_message.clear();
+            state.messages.clear();
+        }
         let Some(text) = self.greeting.get() else { return };
         match self.format {
             Format::Text => println!("{text}"),
@@ -329,9 +345,9 @@ impl Logs {
         self.state().is_stopping = true;
     }
 
-    /// The last message on standard error since all functions responded.
-    pub(crate) fn last_message(&self) -> String {
-        self.state().last_message.clone()
+    /// The messages on standard error since all functions responded.
+    pub(crate) fn messages(&self) -> String {
+        self.state().messages.clone()
     }
 
     /// Keeps a line for a request that did not reach a function, and prints it.
@@ -385,12 +401,16 @@ impl Logs {
         }
         let is_json = || self.format == Format::Json;
         match &line {
-            Some(_) if is_json() => Printed::Text(text.to_owned()),
             Some(_) if is_own => Printed::Nothing,
+            Some(_) if is_json() => Printed::Text(text.to_owned()),
             Some(line) if line.text("message") == CONFIGURED => Printed::Nothing,
             Some(line) => Printed::Text(readable(line, self.clerk.user_with_tag(line.text("user")).as_deref())),
-            None if STOPPED.iter().any(|begin| text.starts_with(begin)) => {
+            None if text.starts_with(STOPPED) => {
                 self.report(Change::Stopped);
+                Printed::Nothing
+            }
+            None if let Some(status) = text.strip_prefix(ENDED) => {
+                self.report(Change::Ended(status.to_owned()));
                 Printed::Nothing
             }
             None if state.is_stopping || text.starts_with(PROGRESS) => Printed::Nothing,
@@ -554,12 +574,8 @@ mod tests {
         assert_eq!(logs.add(&request(now_ms(), 405, json!({ "method": PROBE }))), Printed::Nothing);
         let empty = json!({ "message": "batch", "records": 0 });
         assert_eq!(logs.add(&request(now_ms(), 0, empty)), Printed::Nothing);
-        let connect = json!({ "route": "/$connect" });
-        let own = logs.own_request("GET", "/$connect", false);
-        assert_eq!(logs.add(&request(now_ms(), 401, connect.clone())), Printed::Nothing);
-        drop(own);
         assert!(logs.recent().is_empty());
-        logs.add(&request(now_ms(), 401, connect));
+        logs.add(&request(now_ms(), 401, json!({})));
         assert_eq!(logs.recent().len(), 1, "also before the stack is ready");
     }
 
@@ -669,8 +685,10 @@ mod tests {
         logs.print(
             "error: expected one of\n\nerror: could not compile `chats` (bin \"chats\") due to 1 previous error\n",
         );
+        logs.add("ERROR command exited code=ExitStatus(3)");
         assert_eq!(changes.try_recv().ok(), Some(Change::Stopped));
         assert_eq!(changes.try_recv().ok(), Some(Change::Broken("chats".to_owned())));
+        assert_eq!(changes.try_recv().ok(), Some(Change::Ended("ExitStatus(3)".to_owned())));
         assert!(changes.try_recv().is_err());
     }
 
@@ -678,10 +696,11 @@ mod tests {
     fn a_repeated_compiler_message_is_noticed_until_all_functions_respond() {
         let (logs, _folder) = logs(Format::Text);
         logs.print("error: could not compile `chats`\n");
-        assert_eq!(logs.state().last_message, "error: could not compile `chats`\n");
+        logs.print("error: could not compile `chats`\n");
+        assert_eq!(logs.messages(), "error: could not compile `chats`\n");
         logs.add(STOPPED_LINE);
-        assert_eq!(logs.last_message(), "error: could not compile `chats`\n");
+        assert_eq!(logs.messages(), "error: could not compile `chats`\n");
         logs.greet_again();
-        assert_eq!(logs.last_message(), "");
+        assert_eq!(logs.messages(), "");
     }
 }

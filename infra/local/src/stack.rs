@@ -236,6 +236,8 @@ pub(crate) struct Running {
     pub(crate) more_origins: Vec<String>,
     /// The origins on this machine whose pages were rejected.
     pub(crate) rejected_origins: Vec<String>,
+    /// A sentence for each function that does not respond.
+    pub(crate) not_ready: Vec<String>,
     /// A sentence for each table whose changes no function processes.
     pub(crate) failing_streams: Vec<String>,
     /// The variables of each function, by its binary, with the name of a table, and these names.
@@ -270,6 +272,7 @@ impl Running {
             front_ends: origins(ports, more),
             more_origins: more.clone(),
             rejected_origins: Vec::new(),
+            not_ready: Vec::new(),
             failing_streams: Vec::new(),
             tables: tables.map(|function| (function.binary.clone(), function.tables.clone())).collect(),
             variables: variables(ports, folder),

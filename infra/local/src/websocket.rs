@@ -361,11 +361,6 @@ fn connection_id() -> String {
     BASE64_URL_SAFE.encode(Uuid::new_v4().as_bytes().split_at(11).0)
 }
 
-/// The event of a connection without a token, to which a function responds whatever its state.
-pub(crate) fn anonymous_event(stage: &str) -> Value {
-    connect_event(&connection_id(), now(), stage, &HeaderMap::new(), &BTreeMap::new())
-}
-
 /// The event with which API Gateway invokes the function of `$connect`.
 fn connect_event(
     id: &str,

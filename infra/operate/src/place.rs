@@ -13,7 +13,7 @@ const ATTEMPTS: u32 = 10;
 
 #[derive(Args)]
 pub(crate) struct Place {
-    /// Name of the deployed stack [default: the local stack]
+    /// Name of the deployed stack [default: the local stack, except of doctor]
     #[arg(long, env = "STACK", global = true)]
     stack: Option<String>,
     /// Port of the local stack's DynamoDB

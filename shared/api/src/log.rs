@@ -430,7 +430,7 @@ fn function_version() -> &'static str {
 }
 
 /// The function's name in Lambda.
-fn function_name() -> &'static str {
+pub(crate) fn function_name() -> &'static str {
     static NAME: LazyLock<String> = LazyLock::new(|| var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default());
     &NAME
 }

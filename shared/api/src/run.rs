@@ -116,21 +116,22 @@ fn start(
     run: impl AsyncFnOnce(Environment) -> Result<Result<(), lambda_runtime::Error>, ConfigError>,
 ) -> ExitCode {
     log::init(crate_name);
+    let function = log::function_name();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            tracing::error!(%error, function = crate_name, "the runtime does not start");
+            tracing::error!(%error, function, "the runtime does not start");
             return ExitCode::FAILURE;
         }
     };
     match runtime.block_on(run(Environment::new(Database::from_env(var), var))) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {
-            tracing::error!(%error, function = crate_name, "the function lost its connection to Lambda");
+            tracing::error!(%error, function, "the function lost its connection to Lambda");
             ExitCode::FAILURE
         }
         Err(error) => {
-            tracing::error!(%error, function = crate_name, "the function is not configured");
+            tracing::error!(%error, function, "the function is not configured");
             ExitCode::FAILURE
         }
     }

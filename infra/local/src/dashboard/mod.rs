@@ -59,7 +59,21 @@ impl Dashboard {
     /// What runs, with what has happened since the start.
     fn now(&self) -> Running {
         let (rejected_origins, failing_streams) = (self.logs.rejected_origins(), self.pending.failures());
-        Running { rejected_origins, failing_streams, ..self.running.clone() }
+        Running { rejected_origins, failing_streams, not_ready: self.not_ready(), ..self.running.clone() }
+    }
+
+    /// A sentence for each function that does not respond, with the last error that it has logged since.
+    fn not_ready(&self) -> Vec<String> {
+        let lines = self.logs.recent();
+        let error = |name: &str| {
+            let line = lines.iter().find(|line| line.text("function") == name)?;
+            Some(line.text("error").to_owned()).filter(|error| !error.is_empty())
+        };
+        let sentence = |(name, reason): (&str, String)| match error(name) {
+            Some(error) => format!("{name} {reason}: {error}."),
+            None => format!("{name} {reason}."),
+        };
+        self.functions.starting().into_iter().map(sentence).collect()
     }
 
     /// Calls Clerk's Backend API, as Clerk's own dashboard does. An error has Clerk's status and sentence.

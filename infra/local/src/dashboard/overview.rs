@@ -41,8 +41,8 @@ pub(super) async fn page(State(dashboard): Site) -> Page {
     }
     let lines = dashboard.logs.recent();
     let problems = problems(&lines);
-    let starting = dashboard.functions.starting().join(", ");
-    let message = dashboard.logs.last_message();
+    let not_ready = dashboard.not_ready();
+    let messages = dashboard.logs.messages();
     Ok(layout::page(
         "Overview",
         "/",
@@ -56,10 +56,10 @@ pub(super) async fn page(State(dashboard): Site) -> Page {
             }
             section {
                 h2 { "Health" }
-                @if !starting.is_empty() { p .problem role="alert" { "These functions do not respond: " (starting) "." } }
-                @if !message.is_empty() {
-                    p { "The last message of the compiler or a function:" }
-                    (layout::code("Message", &message))
+                @for sentence in not_ready { p .problem role="alert" { (sentence) } }
+                @if !messages.is_empty() {
+                    p { "Messages of the compiler and of functions:" }
+                    (layout::code("Messages", &messages))
                 }
                 div #health hx-get="/health" hx-trigger="load" hx-select="#checks" {
                     a href="/health" { "Run the checks of " code { "cargo dev doctor" } }
@@ -100,7 +100,7 @@ async fn count(dashboard: &Dashboard, table: &str) -> Result<u64> {
 
 /// The newest line of each of the last problems, and how many are like it.
 fn problems(lines: &[Line]) -> Vec<(&Line, usize)> {
-    const SAME: [&str; 6] = ["message", "code", "cause", "function", "method", "route"];
+    const SAME: [&str; 8] = ["message", "code", "cause", "error", "origin", "function", "method", "route"];
     let is_same = |one: &Line, other: &Line| SAME.iter().all(|member| one.text(member) == other.text(member));
     let mut problems: Vec<(&Line, usize)> = Vec::new();
     for line in lines.iter().filter(|line| line.is_problem()) {
@@ -126,7 +126,7 @@ fn problem_rows(problems: &[(&Line, usize)]) -> Markup {
                 td { @if line.is_request() { (layout::status(line.status())) } @else { span .bad { (line.text("level")) } } }
                 td {
                     @if line.is_request() { (line.text("code")) } @else { (line.text("message")) }
-                    @for detail in ["cause", "error"] { " " (line.text(detail)) }
+                    @for detail in ["cause", "error", "origin"] { " " (line.text(detail)) }
                 }
                 td {
                     @if line.is_request() {

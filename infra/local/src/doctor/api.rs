@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use svix::webhooks::Webhook;
 
 use super::{
-    Check, Target, described,
+    Check, Place, Target, described,
     issuer::{is_party, parties},
 };
 use crate::clerk::{OUTCOME_HEADER, new_id, now_ms};
@@ -108,8 +108,12 @@ fn secret(target: &Target) -> Result<String, String> {
         name => target.setting(name),
     });
     let described = verifier.map(|_| "The signing secret is present and well-formed.".to_owned());
-    // The error names the variable, never its value.
-    described.map_err(|error| format!("{error}."))
+    described.map_err(|error| match target.place {
+        // Without Clerk's dashboard, from which the error says to copy it.
+        Place::Local => "The signing secret in clerk-secrets.json is malformed.".to_owned(),
+        // It names the variable, never its value.
+        Place::Aws => format!("{error}."),
+    })
 }
 
 /// Sends an event of a type that changes nothing.

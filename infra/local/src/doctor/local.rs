@@ -1,6 +1,6 @@
 //! The checks of the local stack.
 
-use std::{os::unix::fs::PermissionsExt, path::Path};
+use std::{net::TcpStream, os::unix::fs::PermissionsExt, path::Path};
 
 use anyhow::{Context, Result, ensure};
 use aws_sdk_dynamodb::{
@@ -23,6 +23,8 @@ use crate::{
 /// What makes a user, who then has a token.
 const CREATE: &str =
     "cargo dev user create --id user_ada --email ada@example.com # then: cargo dev token --user user_ada";
+/// The checks that need functions that respond.
+const DEPENDENT: [&str; 6] = ["api", "cors", "webhook", "signature", "live", "token-session"];
 /// What repairs a damaged file.
 const FRESH: &str = "make run FRESH=1 # stop the running stack first; deletes its data";
 
@@ -34,7 +36,7 @@ pub(crate) async fn examine(
     token: Option<&str>,
 ) -> Vec<Check> {
     let checks = checks(running, folder, front_ends, token).await;
-    checks.unwrap_or_else(|error| vec![not_running(&running.variables, folder, &error)])
+    checks.unwrap_or_else(|error| vec![not_running(&running.variables, folder, true, &error)])
 }
 
 async fn checks(running: &Running, folder: &Path, front_ends: Vec<String>, token: Option<&str>) -> Result<Vec<Check>> {
@@ -72,11 +74,21 @@ async fn checks(running: &Running, folder: &Path, front_ends: Vec<String>, token
         database: Client::from_conf(config.build()),
     };
     let mut checks = target.examine(token).await?;
+    let not_ready = running.not_ready.join(" ");
+    if !not_ready.is_empty() {
+        // What depends on the functions.
+        let depends = |check: &&mut Check| check.outcome == Outcome::Failed && DEPENDENT.contains(&check.name);
+        for check in checks.iter_mut().filter(depends) {
+            *check = Check::skipped(check.name, "It depends on a check that has failed.");
+        }
+    }
+    let functions = if not_ready.is_empty() { Ok("The functions respond.".to_owned()) } else { Err(not_ready) };
+    checks.insert(0, Check::of("functions", Place::Local, functions));
     let failing = running.failing_streams.join(" ");
     let streams =
         if failing.is_empty() { Ok("The functions process the changes of the tables.") } else { Err(failing) };
-    let has_tables = !checks.iter().any(|check| check.name == "tables" && check.outcome == Outcome::Failed);
-    checks.push(if has_tables {
+    let has_failed = |name| checks.iter().any(|check| check.name == name && check.outcome == Outcome::Failed);
+    checks.push(if !has_failed("tables") && !has_failed("functions") {
         Check::of("streams", Place::Local, streams.map(str::to_owned))
     } else {
         Check::skipped("streams", "It depends on a check that has failed.")
@@ -153,18 +165,20 @@ pub(crate) async fn report_running(
         Ok(running) => examine(&running, folder, front_ends, token).await,
         Err(error) => {
             let variables = stack::variables(Ports { clerk: port, ..Ports::DEFAULT }, folder);
-            vec![not_running(&variables, folder, &error)]
+            let is_running = TcpStream::connect(("127.0.0.1", port)).is_ok();
+            vec![not_running(&variables, folder, is_running, &error)]
         }
     };
     report(&checks, as_json)
 }
 
 /// The check of a stack that cannot be examined. `variables` are those of its ports and folder.
-fn not_running(variables: &str, folder: &Path, error: &anyhow::Error) -> Check {
+fn not_running(variables: &str, folder: &Path, is_running: bool, error: &anyhow::Error) -> Check {
     let check = Check::not_running(Place::Local, error);
     let is_damaged = Secrets::load(folder).is_err() || dynamodb::access_key(folder).is_err();
     let fix = match Template::load() {
         _ if is_damaged => FRESH,
+        Ok(_) if is_running => "make run # stop the running stack first",
         Ok(_) => "make run",
         Err(_) => "make run # correct template.yaml and stop the running stack first",
     };

@@ -159,6 +159,7 @@ impl Check {
 /// The names of all checks.
 pub const NAMES: &[&str] = &[
     "running",
+    "functions",
     "settings",
     "issuer",
     "key",
@@ -194,6 +195,10 @@ fn fix(name: &str, place: Place) -> &'static str {
     const RESTART: &str = "make run # stop the running stack first";
     let (local, aws) = match name {
         "running" => ("make run", "aws sso login # or set AWS_PROFILE and AWS_REGION to those of the stack"),
+        "functions" => (
+            "make run # correct template.yaml and stop the running stack first; it loads corrected code itself",
+            "sam logs --stack-name <STACK>",
+        ),
         "settings" => (RESTART, "make deploy STAGE=<Stage> # correct the parameter in samconfig.toml first"),
         "issuer" | "key" => (
             RESTART,

@@ -149,7 +149,7 @@ async fn the_function_gets_the_event_of_api_gateway() {
     let id = context["connectionId"].as_str().expect("an id");
     assert!(id.len() == 16 && id.ends_with('='), "{id}");
     drop(api.connect().await);
-    let plain = anonymous_event("v1");
+    let plain = connect_event(&connection_id(), now(), "v1", &HeaderMap::new(), &BTreeMap::new());
     assert!(plain.get("queryStringParameters").is_none() && plain["headers"] == json!({}), "{plain}");
 }
 
