@@ -6,7 +6,10 @@ use std::{
     process::Command,
 };
 
-use crate::stack::{file, program, workspace};
+use crate::{
+    reload::edited_code_is_loaded,
+    stack::{file, program, workspace},
+};
 
 const GUIDE: &str = "docs/adding-a-resource.md";
 /// Generated folders, which are not copied.
@@ -180,6 +183,7 @@ fn a_team_adds_a_resource_and_removes_chats() {
     let part = copy.lines(&["template.yaml"]) - before;
     assert!(rust <= 50 && part <= 37, "{rust} lines of Rust and {part} of the template");
     copy.test(&OF_RESOURCES);
+    edited_code_is_loaded(&copy.0, "notes");
 
     let guide = file(GUIDE);
     let blocks = blocks(&guide);

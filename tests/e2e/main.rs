@@ -27,6 +27,7 @@ mod permissions;
 mod profile;
 mod random_faults;
 mod reconcile;
+mod reload;
 mod requests;
 mod resource;
 mod sample;

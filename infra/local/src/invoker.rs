@@ -63,6 +63,8 @@ pub(crate) struct Invoker {
     /// Where cargo-lambda listens.
     pub(crate) address: SocketAddr,
     functions: Arc<BTreeMap<String, Invoked>>,
+    /// Whether one was broken since all responded.
+    has_failed: Arc<AtomicBool>,
     /// Set if their processes belong to this stack.
     processes: Arc<OnceLock<Processes>>,
 }
@@ -142,6 +144,7 @@ impl Invoker {
             proxy: Proxy::to(address),
             address,
             functions: Arc::new(functions.collect()),
+            has_failed: Arc::default(),
             processes: Arc::default(),
         })
     }
@@ -229,7 +232,8 @@ impl Invoker {
                 change = changes.recv() => change,
                 () = self.ready(), if has_changed => {
                     has_changed = false;
-                    if greeted.is_none_or(|greeted: Instant| greeted.elapsed() > RELOAD_TIME) {
+                    let is_other_reload = greeted.is_none_or(|greeted: Instant| greeted.elapsed() > RELOAD_TIME);
+                    if self.has_failed.swap(false, Ordering::AcqRel) || is_other_reload {
                         logs.greet_again();
                     }
                     greeted = Some(Instant::now());
@@ -285,6 +289,9 @@ impl Invoker {
     /// Sets a function's readiness until it responds.
     fn probe(&self, name: &str, until: Readiness) {
         let Ok(function) = self.function(name) else { return };
+        if matches!(until, Readiness::Broken(..)) {
+            self.has_failed.store(true, Ordering::Release);
+        }
         function.readiness.send_replace(until);
         // Only one probe waits in cargo-lambda.
         if !function.is_probed.swap(true, Ordering::AcqRel) {
