@@ -176,16 +176,29 @@ impl Invoker {
         let is_known = |readiness: &Readiness| !matches!(readiness, Readiness::Starting(_));
         let respond = async {
             let invoked = self.function(function)?;
-            if let Readiness::Broken(_, fault) = *invoked.readiness.subscribe().wait_for(is_known).await? {
+            let mut readiness = invoked.readiness.subscribe();
+            if let Readiness::Broken(_, fault) = *readiness.wait_for(is_known).await? {
                 bail!("{function} {fault}");
             }
             let slot = Arc::clone(&invoked.slots).acquire_owned().await?;
             let proxy = self.proxy.clone();
-            hold(slot, async move { proxy.send(request, &path).await }).await
+            let is_broken = |readiness: &Readiness| matches!(readiness, Readiness::Broken(..));
+            tokio::select! {
+                biased;
+                response = hold(slot, async move { proxy.send(request, &path).await }) => response,
+                // A process that has ended has taken the request with it.
+                broken = readiness.wait_for(is_broken) => match *broken? {
+                    Readiness::Broken(_, fault) => bail!("{function} {fault}"),
+                    _ => bail!("{function} does not respond"),
+                },
+            }
         };
         let response = timeout(REQUEST_TIMEOUT, respond).await.unwrap_or_else(|_| {
             // It may respond to others.
-            self.probe(function, Readiness::Starting(Instant::now()));
+            let is_ready = self.function(function).is_ok_and(|known| *known.readiness.borrow() == Readiness::Ready);
+            if is_ready {
+                self.probe(function, Readiness::Starting(Instant::now()));
+            }
             Err(anyhow!("{function} does not respond"))
         });
         response.unwrap_or_else(|error| {
@@ -270,7 +283,7 @@ impl Invoker {
         if has_run && !runs && !is_broken {
             self.probe(name, Readiness::Broken(Instant::now(), Fault::HasEnded));
             let status = status.map(|status| format!(" with status {status}")).unwrap_or_default();
-            let message = format!("{name} has ended{status}. Correct its code, or save it again to start it.\n");
+            let message = format!("{name} has ended{status}. Correct and save its code, or start the stack again.\n");
             processes.logs.print(&message);
         }
     }
@@ -441,10 +454,19 @@ pub(crate) mod tests {
 
         // Other packages are part of every function. The line of a stop can be late.
         responding.send_replace(false);
+        let in_flight = tokio::spawn({
+            let invoker = invoker.clone();
+            async move { forward(&invoker, "chats").await }
+        });
+        while invoker.function("chats").expect("a function").slots.available_permits() == MAX_WAITING {
+            tokio::task::yield_now().await;
+        }
         changes.send(Change::Broken("store".to_owned())).expect("it follows");
         readiness.wait_for(is_broken).await.expect("it is broken");
         changes.send(Change::Stopped).expect("it follows");
         assert_eq!(forward(&invoker, "profile").await, StatusCode::SERVICE_UNAVAILABLE);
+        let in_flight = timeout(REQUEST_TIMEOUT / 2, in_flight).await.expect("it does not wait for its timeout");
+        assert_eq!(in_flight.expect("it does not panic"), StatusCode::SERVICE_UNAVAILABLE);
 
         responding.send_replace(true);
         invoker.ready().await;
