@@ -37,7 +37,7 @@ use crate::{
 const KEPT: usize = 1000;
 /// The header of the doctor's own requests. The developer did not make them, so their lines are neither printed nor kept.
 pub(crate) const DOCTOR: HeaderName = HeaderName::from_static("x-local-doctor");
-/// The longest time between an own request and its line, in milliseconds: until the function compiles.
+/// The longest time between an own request and its line, in milliseconds.
 const OWN_TIMEOUT: u64 = 600_000;
 /// The message of the line that each instance of a function writes when it starts.
 const CONFIGURED: &str = "configured";
@@ -139,7 +139,7 @@ pub(crate) enum Change {
     Broken(String),
 }
 
-/// A request of the doctor, or one that finds out whether a function responds.
+/// A request of the doctor.
 #[derive(Clone, Debug)]
 struct OwnRequest {
     id: Uuid,
@@ -207,11 +207,11 @@ pub(crate) async fn note(Logged(logs): Logged<Arc<Logs>>, request: Request, next
 }
 
 /// A running request whose line is not the developer's.
-pub(crate) struct Own<'a>(&'a Logs, Uuid);
+struct Own<'a>(&'a Logs, Uuid);
 
 impl Drop for Own<'_> {
     fn drop(&mut self) {
-        // One that its client has abandoned can still reach the function.
+        // Also if its client has abandoned it: one that waits for the function is then not sent.
         if let Some(request) = self.0.state().own.iter_mut().find(|request| request.id == self.1) {
             request.ended_at = Some(now_ms());
         }
@@ -254,7 +254,7 @@ impl Logs {
     }
 
     /// Notes a request until the returned value is dropped. `route` is as in its line.
-    pub(crate) fn own_request(&self, method: &str, route: &str, has_token: bool) -> Own<'_> {
+    fn own_request(&self, method: &str, route: &str, has_token: bool) -> Own<'_> {
         let (id, began_at) = (Uuid::new_v4(), now_ms());
         let (method, route) = (method.to_owned(), route.to_owned());
         let own = &mut self.state().own;
@@ -301,7 +301,7 @@ impl Logs {
         }
     }
 
-    /// Prints a message on standard error, unless it repeats the last one.
+    /// Prints a message on standard error, unless it repeats the last one, and reports what does not compile.
     pub(crate) fn print(&self, message: &str) {
         let mut state = self.state();
         for package in message.lines().filter_map(|line| line.strip_prefix(END_OF_ERRORS)?.split('`').next()) {
